@@ -1,0 +1,60 @@
+# One command each: `make demo`, `make test`. Everything else is `nightscope --help`.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help install demo down test lint types layers check bench clean
+
+UV_VERSION := 0.13.8
+UV := $(CURDIR)/.uv/bin/uv
+NIGHTSCOPE := $(CURDIR)/.venv/bin/nightscope
+RUN := $(UV) run --frozen --no-sync
+
+# make demo RECORDINGS=<dir> LABELS=<dir> FORMAT=voc [TEST="stem stem"] [FRAME_BASE=1] [SET="epochs=30 seed=1"]
+RECORDINGS ?=
+LABELS ?=
+FORMAT ?=
+TEST ?=
+FRAME_BASE ?=
+SET ?=
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(UV):
+	@echo "installing uv $(UV_VERSION) into .uv/"
+	@python3 -m venv .uv 2>/dev/null && .uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION) \
+	  || (rm -rf .uv && python3 -m pip install --quiet --target .uv uv==$(UV_VERSION))
+
+install: $(UV) ## Install the locked environment, and Label Studio's own
+	$(UV) sync --frozen
+	$(RUN) python -m tasks.stack.install --uv $(UV)
+
+demo: install ## The nightly loop on sample recordings, or on yours: RECORDINGS= LABELS= FORMAT= [TEST=]
+	$(NIGHTSCOPE) demo $(if $(RECORDINGS),--recordings "$(RECORDINGS)") $(if $(LABELS),--labels "$(LABELS)") \
+	  $(if $(FORMAT),--format $(FORMAT)) $(foreach stem,$(TEST),--test "$(stem)") \
+	  $(if $(FRAME_BASE),--frame-base $(FRAME_BASE)) $(foreach pair,$(SET),--set "$(pair)")
+
+down: ## Stop the embedded stack
+	$(NIGHTSCOPE) down
+
+test: install ## Run all tests
+	$(RUN) pytest
+
+lint: install ## Style
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+
+types: install ## Types, strict for tasks/
+	$(RUN) mypy
+
+layers: install ## Imports go down only
+	$(RUN) lint-imports
+
+check: lint types layers test ## What CI runs
+
+bench: install ## The benchmarks, as ratios within one run each
+	@for script in tests/bench/bench_*.py; do echo "== $$script"; $(RUN) python $$script; done
+
+clean: ## Remove the state of the embedded stack (recordings, labels and models in it!) and the caches
+	-$(NIGHTSCOPE) down
+	rm -rf .nightscope .pytest_cache .mypy_cache .ruff_cache

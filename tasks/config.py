@@ -1,0 +1,386 @@
+"""Settings of this installation, and the model lines.
+
+A line is one YAML file in `dags/lines/`; reading one gives a frozen `Line`, or a `ConfigError` that lists every fault
+at once. Nothing is read at import.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tasks.errors import ConfigError
+from tasks.schemas import Frozen, Recording, digest
+
+HOME = Path(os.environ.get("NIGHTSCOPE_HOME", Path(__file__).resolve().parent.parent))
+"""The folder that holds `dags/` and `expectations/`: the checkout, or `NIGHTSCOPE_HOME` where installed elsewhere."""
+
+Kind = Literal["detection", "classification", "segmentation"]
+MIN_GROUPS = 3
+"""Groups a line needs before it can split: two to train on, one to test on."""
+
+
+class S3Settings(BaseModel):
+    """Where the lake is. `endpoint` empty = not configured (the embedded stack writes it)."""
+
+    endpoint: str = Field(default="", description="URL, e.g. http://127.0.0.1:9000")
+    access_key: str = ""
+    secret_key: SecretStr = SecretStr("")
+    region: str = "us-east-1"
+    landing_bucket: str = "landing"
+    lake_bucket: str = "lake"
+
+
+class LabelStudioSettings(BaseModel):
+    """Where Label Studio is. `s3_endpoint` is the lake's URL as Label Studio and browsers see it."""
+
+    url: str = ""
+    username: str = "admin@nightscope.local"
+    password: SecretStr = SecretStr("")
+    token: SecretStr = SecretStr("")
+
+
+class AirflowSettings(BaseModel):
+    """Where Airflow's REST API is, and as whom we speak to it."""
+
+    url: str = ""
+    username: str = "admin"
+    password: SecretStr = SecretStr("")
+
+
+class MlflowSettings(BaseModel):
+    """Where the MLflow tracking server and registry are."""
+
+    url: str = ""
+
+
+class Settings(BaseSettings):
+    """This installation: environment (`NIGHTSCOPE_S3__ENDPOINT=...`) over `<state_dir>/settings.env` over defaults."""
+
+    model_config = SettingsConfigDict(env_prefix="NIGHTSCOPE_", env_nested_delimiter="__", extra="ignore")
+
+    state_dir: Path = Path(".nightscope")
+    lines_dir: Path = HOME / "dags" / "lines"
+    expectations_dir: Path = HOME / "expectations"
+    catalog_uri: str = Field(
+        default="", description="SQLAlchemy URL of the Iceberg catalog; empty = sqlite in state_dir"
+    )
+    workers: int = Field(default=2, ge=1, description="Recordings decoded side by side, and parallel transfers.")
+    s3: S3Settings = S3Settings()
+    label_studio: LabelStudioSettings = LabelStudioSettings()
+    airflow: AirflowSettings = AirflowSettings()
+    mlflow: MlflowSettings = MlflowSettings()
+
+    @property
+    def cache_dir(self) -> Path:
+        """Local cache of blobs; never the truth, may be deleted at any time."""
+        return self.state_dir / "cache"
+
+    @property
+    def work_dir(self) -> Path:
+        """Scratch of steps (materialised datasets, running trainings); may be deleted when nothing runs."""
+        return self.state_dir / "work"
+
+    @property
+    def iceberg_uri(self) -> str:
+        """The catalog's SQLAlchemy URL."""
+        return self.catalog_uri or f"sqlite:///{self.state_dir.resolve()}/catalog.db"
+
+
+def load_settings(state_dir: Path | None = None) -> Settings:
+    """Read the settings of this installation.
+
+    Args:
+        state_dir: Where the embedded stack keeps its state; default `NIGHTSCOPE_STATE_DIR`, else `<HOME>/.nightscope`.
+
+    Raises:
+        ConfigError: Naming every setting that is wrong.
+    """
+    where = Path(state_dir or os.environ.get("NIGHTSCOPE_STATE_DIR") or HOME / ".nightscope").resolve()
+    try:
+        return Settings(_env_file=where / "settings.env", state_dir=where)  # type: ignore[call-arg]
+    except ValidationError as error:
+        raise ConfigError(f"settings ({where / 'settings.env'} and NIGHTSCOPE_*): {_faults(error)}") from error
+
+
+class ClassSpec(Frozen):
+    """One class of a line, as annotators see it."""
+
+    hotkey: str | None = Field(default=None, max_length=1)
+    color: str | None = None
+    aliases: tuple[str, ...] = Field(default=(), description="Names this class has in foreign label files.")
+
+
+class RecordingFilter(Frozen):
+    """Which recordings a line learns from; empty = all."""
+
+    studies: tuple[str, ...] = ()
+
+
+class FrameSampling(Frozen):
+    """Which frames of a recording are put before annotators."""
+
+    every_s: float = Field(default=1.0, gt=0, description="One frame every so many seconds of presentation time.")
+    max_per_recording: int = Field(default=60, ge=1)
+    near_duplicate_bits: int = Field(
+        default=2,
+        ge=0,
+        le=64,
+        description="A frame whose perceptual hash differs from the last kept one by fewer bits "
+        "is left out; 0 keeps all.",
+    )
+
+
+class SplitPlan(Frozen):
+    """What keeps together, and the fractions to aim at."""
+
+    group: Literal["donor", "recording"] = "donor"
+    train: float = Field(default=0.7, gt=0, lt=1)
+    val: float = Field(default=0.15, ge=0, lt=1)
+    test: float = Field(default=0.15, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _sum_to_one(self) -> Self:
+        total = self.train + self.val + self.test
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"train + val + test must be 1, found {total:g}")
+        return self
+
+    def group_of(self, recording: Recording) -> str:
+        """The group that keeps a recording's frames in one split: its donor if known and wanted, else itself."""
+        return recording.group if self.group == "donor" else f"recording:{recording.recording_id}"
+
+
+class Minimums(Frozen):
+    """What a dataset must have before the line trains."""
+
+    recordings: int = Field(default=3, ge=1)
+    labels: dict[str, int] = Field(default_factory=dict, description="Class -> labelled objects over all splits.")
+    labels_per_split: dict[str, int] = Field(
+        default_factory=dict, description="Class -> labelled objects each of train and test must hold."
+    )
+
+
+class Plausibility(Frozen):
+    """How large a labelled object can be in this line; outside = quarantine."""
+
+    min_side_px: float = Field(default=2.0, ge=0)
+    max_side_fraction: float = Field(default=0.9, gt=0, le=1, description="Longest side over the frame's.")
+
+
+class RecipeChoice(BaseModel):
+    """A recipe by name, and the values this line changes. The values are checked by `tasks.training.recipes`."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    name: str
+    seed: int = Field(default=0, ge=0)
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """Everything but the name and the seed."""
+        return dict(self.model_extra or {})
+
+
+class EvaluationPlan(Frozen):
+    """How models are compared."""
+
+    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="Of the bootstrap's intervals.")
+    resamples: int = Field(default=1000, ge=100)
+    seed: int = Field(default=0, ge=0)
+    small_px: float = Field(default=32.0, gt=0, description="Objects below this side (sqrt of area) are 'small'.")
+    large_px: float = Field(default=96.0, gt=0, description="Objects from this side on are 'large'.")
+    min_clusters: int = Field(default=2, ge=1, description="Test recordings needed before a difference counts.")
+
+
+class Gate(Frozen):
+    """One condition a challenger must meet. Exactly one of `at_least`, `at_most`, `not_worse_by`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    metric: str
+    class_: str | None = Field(default=None, alias="class")
+    at_least: float | None = None
+    at_most: float | None = None
+    not_worse_by: float | None = Field(default=None, ge=0)
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    device: str | None = Field(default=None, description="For latency: the device it must hold on.")
+
+    @model_validator(mode="after")
+    def _one_condition(self) -> Self:
+        if sum(getattr(self, name) is not None for name in ("at_least", "at_most", "not_worse_by")) != 1:
+            raise ValueError(f"gate on {self.metric}: needs exactly one of at_least, at_most, not_worse_by")
+        return self
+
+    @property
+    def condition(self) -> Literal["at_least", "at_most", "not_worse_by"]:
+        """The condition's name."""
+        if self.at_least is not None:
+            return "at_least"
+        return "at_most" if self.at_most is not None else "not_worse_by"
+
+    @property
+    def threshold(self) -> float:
+        """The condition's number."""
+        return float(getattr(self, self.condition))
+
+    @property
+    def id(self) -> str:
+        """A name for reports and overrides, e.g. 'AP50.sperm.at_least'."""
+        return ".".join(part for part in (self.metric, self.class_, self.condition) if part)
+
+
+class Line(Frozen):
+    """A model line: what it learns from, how it trains, which gates it must pass, when it runs."""
+
+    line: str = Field(pattern=r"^[a-z][a-z0-9-]{1,48}[a-z0-9]$")
+    title: str = ""
+    kind: Kind
+    classes: dict[str, ClassSpec] = Field(min_length=1)
+    schedule: str | None = Field(default=None, description="Cron, UTC; none = on demand only.")
+    recordings: RecordingFilter = RecordingFilter()
+    frames: FrameSampling = FrameSampling()
+    splits: SplitPlan = SplitPlan()
+    minimums: Minimums = Minimums()
+    plausible: Plausibility = Plausibility()
+    recipe: RecipeChoice
+    evaluation: EvaluationPlan = EvaluationPlan()
+    gates: tuple[Gate, ...] = Field(min_length=1)
+    approval: Literal["none", "required"] = "none"
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _bare_class_names(cls, value: Any) -> Any:
+        """`classes: [a, b]` and `a:` (nothing after it) are welcome too."""
+        if isinstance(value, list):
+            return {name: {} for name in value}
+        return {name: spec or {} for name, spec in value.items()} if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Self:
+        named = [("minimums", n) for n in (*self.minimums.labels, *self.minimums.labels_per_split)]
+        named += [(f"gate {gate.id}", gate.class_) for gate in self.gates if gate.class_]
+        unknown = [f"{where} names the class {name!r}" for where, name in named if name not in self.classes]
+        ids = [gate.id for gate in self.gates]
+        unknown += [f"gate {i} is there twice" for i in sorted(set(ids)) if ids.count(i) > 1]
+        if unknown:
+            raise ValueError(f"{'; '.join(unknown)} (classes: {', '.join(self.classes)})")
+        return self
+
+    @property
+    def dag_id(self) -> str:
+        """The line's DAG: 'retrain_sperm_detector'."""
+        return f"retrain_{self.line.replace('-', '_')}"
+
+    def class_named(self, name: str) -> str | None:
+        """The class that a foreign label name means: by name or alias, ignoring case; None if there is none."""
+        wanted = name.strip().casefold()
+        for own, spec in self.classes.items():
+            if wanted in {own.casefold(), *(alias.casefold() for alias in spec.aliases)}:
+                return own
+        return None
+
+    def fingerprint(self) -> str:
+        """Digest of the whole configuration: changes whenever the line does."""
+        return digest(self.model_dump(mode="json", by_alias=True))
+
+    def with_changes(self, changes: Mapping[str, Any]) -> Line:
+        """This line as one run wants it.
+
+        Args:
+            changes: `recipe` (name), `seed`, `gate.<gate id>` (a threshold), any other key is a recipe value
+                (`epochs`, `imgsz`, ...), checked by `tasks.training.recipes`.
+
+        Raises:
+            ConfigError: A gate that the line does not have, or a value that is none.
+        """
+        data = self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        faults = []
+        for key, value in changes.items():
+            if key == "recipe":
+                data["recipe"]["name"] = value
+            elif key.startswith("gate."):
+                faults += _change_gate(data["gates"], self.gates, key.removeprefix("gate."), value)
+            else:
+                data["recipe"][key] = value
+        if faults:
+            raise ConfigError(f"line {self.line}: {'; '.join(faults)}", expected=", ".join(g.id for g in self.gates))
+        return parse_line(data, f"line {self.line} with changes")
+
+
+def _change_gate(data: list[dict[str, Any]], gates: Iterable[Gate], gate_id: str, value: Any) -> list[str]:
+    for entry, gate in zip(data, gates, strict=True):
+        if gate.id == gate_id:
+            entry[gate.condition] = value
+            return []
+    return [f"no gate {gate_id!r}"]
+
+
+def _faults(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(str(part) for part in fault['loc']) or 'file'}: {fault['msg'].removeprefix('Value error, ')}"
+        for fault in error.errors()
+    )
+
+
+def parse_line(data: Any, source: str) -> Line:
+    """Turn a line's YAML data into a `Line`, or list every fault.
+
+    Raises:
+        ConfigError: Naming `source` and all faults at once.
+    """
+    try:
+        return Line.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError(
+            f"{source}: {_faults(error)}", fix="see dags/lines/sperm-detector.yaml for the shape"
+        ) from error
+
+
+def load_line(name: str, lines_dir: Path) -> Line:
+    """Read one line by name.
+
+    Raises:
+        ConfigError: No such line, or its YAML is wrong.
+    """
+    path = lines_dir / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in lines_dir.glob("*.yaml"))) or "none"
+        raise ConfigError(
+            f"line {name!r}: no such line", expected=f"one of: {known}", fix=f"add {path} or name another"
+        )
+    return _read_line(path)
+
+
+def load_lines(lines_dir: Path) -> tuple[Line, ...]:
+    """Read every line, sorted by name.
+
+    Raises:
+        ConfigError: Listing the faults of all files at once.
+    """
+    lines, faults = [], []
+    for path in sorted(lines_dir.glob("*.yaml")):
+        try:
+            lines.append(_read_line(path))
+        except ConfigError as error:
+            faults.append(str(error))
+    if faults:
+        raise ConfigError(" | ".join(faults))
+    return tuple(lines)
+
+
+def _read_line(path: Path) -> Line:
+    try:
+        data = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: is not YAML: {error}") from error
+    line = parse_line(data, str(path))
+    if line.line != path.stem:
+        raise ConfigError(f"{path}: line: {line.line!r}", expected=f"the file's name, {path.stem!r}")
+    return line

@@ -1,0 +1,240 @@
+"""The nouns that travel between the rooms of the house, free of any vendor's types.
+
+Units stand in the names. Frame indices are 0-based. An `oid` is the lower-case hex sha256 of a blob's bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Oid = str
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
+
+
+def now() -> datetime:
+    """The present moment, UTC, in the microsecond resolution that the tables store."""
+    return datetime.now(UTC)
+
+
+def canonical_json(value: Any) -> str:
+    """JSON that is the same text for the same value: sorted keys, no spaces, UTF-8."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+
+
+def digest(*parts: Any) -> str:
+    """Hex sha256 over the canonical JSON of `parts`: a deterministic identity for anything without bytes of its own."""
+    return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
+
+
+class Frozen(BaseModel):
+    """Base of all nouns: immutable, and unknown fields are an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Recording(Frozen):
+    """One video, image stack or folder of images, as first ingested.
+
+    `recording_id` is the oid of the file's bytes, so that the same file under two names is one recording.
+    """
+
+    recording_id: Oid
+    name: str = Field(description="File name as the user gave it, e.g. 'S_0001.mp4'.")
+    stem: str = Field(description="`name` without its last suffix; what label files are matched against.")
+    landing_key: str
+    study: str | None = None
+    donor: str | None = None
+    um_per_px: float | None = Field(default=None, gt=0)
+    pinned_split: Split | None = None
+    container: str
+    codec: str
+    width_px: int = Field(gt=0)
+    height_px: int = Field(gt=0)
+    fps_hz: float | None = Field(default=None, description="Mean rate; None where the source states no time.")
+    variable_frame_rate: bool = False
+    duration_s: float | None = None
+    frames_announced: int = Field(ge=0)
+    frames_decoded: int = Field(ge=0)
+    pts_oid: Oid = Field(description="Blob: float64 .npy of shape [frames_decoded], presentation times in seconds.")
+    size_bytes: int = Field(ge=0)
+    ingested_at: datetime
+
+    @property
+    def frames_lost(self) -> int:
+        """Announced frames that did not decode."""
+        return max(0, self.frames_announced - self.frames_decoded)
+
+    @property
+    def group(self) -> str:
+        """The group a split must keep together: the donor, else the recording itself."""
+        return f"donor:{self.donor}" if self.donor else f"recording:{self.recording_id}"
+
+
+class Frame(Frozen):
+    """A frame of a recording that a line wants labelled."""
+
+    line: str
+    recording_id: Oid
+    frame_index: int = Field(ge=0)
+    oid: Oid = Field(description="Blob: the image, JPEG or PNG.")
+    media_type: Literal["image/jpeg", "image/png"]
+    pts_s: float | None
+    width_px: int = Field(gt=0)
+    height_px: int = Field(gt=0)
+    phash: str = Field(description="64-bit perceptual hash, 16 hex digits.")
+    reason: Literal["sampled", "labelled"] = Field(description="Why it was taken: by the line's rate, or for a label.")
+    taken_at: datetime
+
+
+class Box(Frozen):
+    """An axis-aligned labelled box; pixels from the top left corner of the frame. One object of a detection line."""
+
+    label: str
+    x_px: float
+    y_px: float
+    width_px: float
+    height_px: float
+
+
+class Annotation(Frozen):
+    """One revision of one annotator's work on one frame. Append-only: the newest revision wins.
+
+    `objects` holds what the line's kind implies: `Box.model_dump()` each for detection.
+    """
+
+    annotation_id: str = Field(description="Stable across revisions: '<project id>-<Label Studio annotation id>'.")
+    revision_id: str = Field(description="Digest of everything that matters: unchanged work has an unchanged id.")
+    line: str
+    recording_id: Oid
+    frame_index: int = Field(ge=0)
+    frame_oid: Oid
+    labeling_task_id: int
+    state: Literal["active", "cancelled", "deleted"]
+    annotator: str
+    objects: tuple[dict[str, Any], ...] = ()
+    updated_at: datetime
+    synced_at: datetime
+
+
+class QuarantineItem(Frozen):
+    """Something bad that was set aside, with its reason."""
+
+    item_id: str = Field(description="Digest of what/subject/reason: setting aside twice is setting aside once.")
+    what: Literal["recording", "frame", "annotation", "object"]
+    subject: str = Field(description="Readable name: a landing key, or 'S_0001.mp4 frame 12'.")
+    reason: str
+    line: str | None = None
+    recording_id: Oid | None = None
+    annotation_id: str | None = None
+    annotator: str | None = None
+    details: dict[str, Any] = Field(default_factory=dict)
+    at: datetime
+
+    @classmethod
+    def of(cls, what: Any, subject: str, reason: str, **rest: Any) -> QuarantineItem:
+        """Make an item whose id follows from its content."""
+        key = digest(what, subject, reason, rest.get("line"), rest.get("annotation_id"), rest.get("details"))
+        return cls(item_id=key, what=what, subject=subject, reason=reason, at=now(), **rest)
+
+
+class Landing(Frozen):
+    """What became of one object of the landing bucket, so that the next night need not look at it again."""
+
+    key: str
+    etag: str
+    size_bytes: int
+    modified_at: datetime
+    recording_id: Oid | None
+    outcome: Literal["ingested", "duplicate", "quarantined"]
+    reason: str | None = None
+    seen_at: datetime
+
+
+class SplitAssignment(Frozen):
+    """Where a group stands for a line. Made once, never moved."""
+
+    line: str
+    group: str
+    split: Split
+    pinned: bool
+    assigned_at: datetime
+
+
+class Decision(StrEnum):
+    """What a gate says of a challenger."""
+
+    PROMOTE = "promote"
+    HOLD = "hold"
+    REJECT = "reject"
+    INSUFFICIENT_DATA = "insufficient_data"
+
+
+class NightState(StrEnum):
+    """How a night ended for a line."""
+
+    PROMOTED = "promoted"
+    HELD = "held"
+    REJECTED = "rejected"
+    INSUFFICIENT_DATA = "insufficient_data"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+class Interval(Frozen):
+    """A two-sided confidence interval; `low`/`high` None where it could not be estimated."""
+
+    low: float | None
+    high: float | None
+    confidence: float
+
+
+class GateResult(Frozen):
+    """One gate's finding, with every number it rests on."""
+
+    gate: str = Field(description="The gate's id, e.g. 'AP50.sperm.at_least'.")
+    decision: Decision
+    reason: str
+    value: float | None = None
+    threshold: float | None = None
+    champion_value: float | None = None
+    difference: Interval | None = None
+
+
+class Verdict(Frozen):
+    """What was decided about one challenger, and everything it was decided from."""
+
+    verdict_id: str
+    line: str
+    run_key: str
+    verdict: Decision
+    reasons: tuple[str, ...]
+    gates: tuple[GateResult, ...]
+    metrics: dict[str, Any] = Field(description="The challenger's: AP50, AP50_95, per_class, per_size, per_recording.")
+    champion_metrics: dict[str, Any] | None = None
+    intervals: dict[str, Any] = Field(default_factory=dict)
+    dataset_version: str
+    model_version: str
+    champion_version: str | None = None
+    mlflow_run: str
+    evaluation_oid: Oid
+    report_oid: Oid | None = None
+    at: datetime
+
+
+class Prediction(Frozen):
+    """What a model version sees in one frame. `objects` as in `Annotation`, each with a `score` in [0, 1]."""
+
+    line: str
+    model_version: str
+    recording_id: Oid
+    frame_index: int = Field(ge=0)
+    frame_oid: Oid
+    objects: tuple[dict[str, Any], ...] = ()
+    predicted_at: datetime
