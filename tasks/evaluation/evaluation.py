@@ -1,0 +1,184 @@
+"""The nouns of an evaluation, and reading one back from the lake."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from tasks.errors import IntegrityError
+from tasks.lake import Lake
+from tasks.metrics.bootstrap import bounds
+from tasks.metrics.judgement import MetricPath, address, find
+from tasks.schemas import Frozen, Interval, Oid
+
+
+class ModelRef(Frozen):
+    """A model to be judged: enough to load it, and to say later which one it was."""
+
+    model_version: str = Field(description="In the registry; for a challenger not yet registered, any name for it.")
+    weights_oid: Oid
+    classes: tuple[str, ...] = Field(description="Names by the model's own class index; may differ from the line's.")
+    dataset_version: str | None = Field(default=None, description="What it was trained on.")
+    mlflow_run: str | None = None
+    options: dict[str, Any] = Field(default_factory=dict, description="What its kind's predictor needs, e.g. imgsz.")
+
+
+class Latency(Frozen):
+    """Time for one image at a time, after warm-up: from decoded image to finished predictions."""
+
+    device: str
+    hardware: str
+    images: int
+    latency_ms_p50: float
+    latency_ms_p95: float
+
+
+class Shape(Frozen):
+    """One drawn object: a closed outline in pixels of the frame, and how it fared."""
+
+    points: tuple[tuple[float, float], ...]
+    label: str
+    state: Literal["right", "wrong", "missed"]
+    score: float | None = None
+
+
+class FrameView(Frozen):
+    """One frame with what was labelled and what was predicted, to be drawn side by side."""
+
+    frame_oid: Oid
+    recording_name: str
+    frame_index: int
+    pts_s: float | None
+    width_px: int
+    height_px: int
+    errors: int
+    labelled: tuple[Shape, ...]
+    predicted: tuple[Shape, ...]
+
+
+class Plot(Frozen):
+    """Lines of a plot; x and y both run from 0 to 1."""
+
+    title: str
+    x_title: str
+    y_title: str
+    series: dict[str, tuple[tuple[float, ...], tuple[float, ...]]]
+
+
+class Table(Frozen):
+    """What was predicted (rows) for what was labelled (columns), as counts."""
+
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+
+class ModelResult(Frozen):
+    """What one model did on the test split.
+
+    `metrics` is a tree: AP50, AP50_95, precision, recall ... of the kind, latency_ms_p50, latency_ms_p95, labels,
+    per_class, per_size, per_recording. None = nothing there to measure it on. `intervals` has the same shape.
+    """
+
+    model: ModelRef
+    metrics: dict[str, Any]
+    intervals: dict[str, Any]
+    predictions_oid: Oid
+    latencies: tuple[Latency, ...]
+    plots: tuple[Plot, ...] = ()
+    confusion: Table | None = None
+    worst: tuple[FrameView, ...] = ()
+
+
+class Difference(Frozen):
+    """Challenger minus champion in one metric, on every draw of the paired bootstrap."""
+
+    path: MetricPath
+    value: float | None
+    clusters: int = Field(description="Clusters of the test split in which there is anything to measure it on.")
+    draws: tuple[float | None, ...] = ()
+
+    def bounds(self, confidence: float) -> tuple[float | None, float | None]:
+        """One-sided bounds, each at `confidence`; None where fewer than two clusters carry the metric."""
+        return bounds([float("nan") if draw is None else draw for draw in self.draws], confidence, self.clusters)
+
+    def interval(self, confidence: float) -> Interval:
+        """The two-sided interval."""
+        low, high = self.bounds(1 - (1 - confidence) / 2)
+        return Interval(low=low, high=high, confidence=confidence)
+
+
+class Evaluation(Frozen):
+    """Both models on the same test split. Deterministic but for the latencies."""
+
+    line: str
+    kind: str
+    classes: tuple[str, ...]
+    dataset_version: str
+    split: Literal["train", "val", "test"] = "test"
+    images: int
+    recordings: tuple[str, ...]
+    clusters: tuple[str, ...] = Field(description="Donors, else recordings: what the bootstrap draws.")
+    device: str
+    confidence: float
+    resamples: int
+    seed: int
+    challenger: ModelResult
+    champion: ModelResult | None = None
+    differences: tuple[Difference, ...] = Field(default=(), description="Empty without a champion.")
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The challenger's."""
+        return self.challenger.metrics
+
+    @property
+    def champion_metrics(self) -> dict[str, Any] | None:
+        """The champion's on this very split; None without one."""
+        return self.champion.metrics if self.champion else None
+
+    @property
+    def intervals(self) -> dict[str, Any]:
+        """The challenger's, and those of the differences under `differences`: {low, high, confidence} each."""
+        out: dict[str, Any] = dict(self.challenger.intervals)
+        differences: dict[str, Any] = {}
+        for difference in self.differences:
+            node = differences
+            for part in difference.path[:-1]:
+                node = node.setdefault(part, {})
+            node[difference.path[-1]] = {
+                "value": difference.value,
+                **difference.interval(self.confidence).model_dump(),
+            }
+        return {**out, "differences": differences}
+
+    def difference(self, metric: str, class_: str | None = None) -> Difference | None:
+        """Challenger minus champion, overall or of one class."""
+        path = address(metric, class_)
+        return next((found for found in self.differences if found.path == path), None)
+
+    def value(self, metric: str, class_: str | None = None) -> float | None:
+        """The challenger's metric."""
+        found = find(self.metrics, address(metric, class_))
+        return None if found is None else float(found)
+
+    def champion_value(self, metric: str, class_: str | None = None) -> float | None:
+        """The champion's metric."""
+        found = find(self.champion_metrics, address(metric, class_))
+        return None if found is None else float(found)
+
+
+def load_evaluation(lake: Lake, evaluation_oid: Oid) -> Evaluation:
+    """Read a stored evaluation.
+
+    Raises:
+        NotFound: The lake does not hold it.
+        IntegrityError: Its bytes are not what the oid says, or are no evaluation.
+    """
+    data = lake.blobs.get_bytes(evaluation_oid)
+    try:
+        return Evaluation.model_validate(json.loads(data))
+    except (ValueError, ValidationError) as error:
+        raise IntegrityError(f"blob {evaluation_oid}: is no evaluation: {error}") from error

@@ -1,0 +1,99 @@
+"""Running a model over frames, one image at a time, on the clock."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.errors import IntegrityError
+from tasks.evaluation.evaluation import Latency, ModelRef
+
+log = logging.getLogger(__name__)
+
+WARM_UP_IMAGES = 3
+_SAY_EVERY_S = 20.0
+
+Image = NDArray[np.uint8]
+
+
+class Predictor(Protocol):
+    """A loaded model. What `predict` returns for an image is its kind's affair (detection: floats [n, 6])."""
+
+    @property
+    def device(self) -> str:
+        """Where it runs: 'cpu', 'cuda:0'."""
+        ...
+
+    def predict(self, images: Sequence[Image]) -> Sequence[Any]:
+        """Predictions for BGR uint8 images [H, W, 3], in order; low scores included, average precision needs them."""
+        ...
+
+
+LoadPredictor = Callable[[ModelRef, str | None], Predictor]
+"""Load a model on a device; None = the best one there is."""
+
+
+def predict(predictor: Predictor, paths: Sequence[Path], what: str) -> tuple[list[Any], Latency]:
+    """Predict every image, one at a time, timing each.
+
+    Args:
+        predictor: The model; it is warmed up on the first image, untimed.
+        paths: Image files, read and decoded off the clock.
+        what: Who is at work, for the log.
+
+    Returns:
+        The outputs in order, and how long an image took.
+
+    Raises:
+        IntegrityError: A file is no image.
+    """
+    outputs, spent = [], []
+    said = time.monotonic()
+    for number, path in enumerate(paths):
+        image = _read(path)
+        if number == 0:
+            for _ in range(WARM_UP_IMAGES):
+                predictor.predict([image])
+        start = time.perf_counter()
+        outputs.append(predictor.predict([image])[0])
+        spent.append((time.perf_counter() - start) * 1e3)
+        if time.monotonic() - said > _SAY_EVERY_S:
+            said = time.monotonic()
+            log.info("%s: %d of %d test images", what, number + 1, len(paths))
+    latency = Latency(
+        device=predictor.device,
+        hardware=hardware(predictor.device),
+        images=len(spent),
+        latency_ms_p50=round(float(np.percentile(spent, 50)), 3),
+        latency_ms_p95=round(float(np.percentile(spent, 95)), 3),
+    )
+    log.info("%s: %d test images on %s, median %.1f ms", what, len(spent), latency.device, latency.latency_ms_p50)
+    return outputs, latency
+
+
+def hardware(device: str) -> str:
+    """What the device is made of, e.g. 'AMD EPYC 7763' or 'NVIDIA H200'."""
+    if device.startswith("cuda"):
+        import torch
+
+        return str(torch.cuda.get_device_name(device))
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _read(path: Path) -> Image:
+    import cv2
+
+    image = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise IntegrityError(f"blob {path.name}: is no image that can be decoded")
+    return np.asarray(image, dtype=np.uint8)

@@ -1,0 +1,1 @@
+"""What an evaluation must show before a challenger takes charge."""

@@ -1,0 +1,144 @@
+"""Evaluation against a real lake: one split, one run, stored and recomputable."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasks.errors import InsufficientData, IntegrityError, NotFound
+from tasks.evaluation.evaluate import evaluate, rejudge, stored_predictions
+from tasks.evaluation.evaluation import load_evaluation
+from tasks.gates.decide import decide
+from tasks.lake import Lake
+from tasks.metrics.judgement import find, measured
+from tasks.schemas import Decision
+from tests.evaluation.world import FRAMES, a_line, loader, make_world, model
+
+KEYS = {
+    "AP50",
+    "AP50_95",
+    "precision",
+    "recall",
+    "per_class",
+    "per_size",
+    "per_recording",
+    "latency_ms_p50",
+    "latency_ms_p95",
+}
+
+
+def test_both_models_on_the_same_split(lake: Lake) -> None:
+    world = make_world(lake, a_line(), ["a.mp4", "b.mp4", "c.mp4"])
+    oid, found = evaluate(
+        lake, world.line, world.version, challenger=model("2", 0.05), champion=model("1", 0.5), load=loader(world)
+    )
+    assert found.images == 3 * FRAMES and found.recordings == ("a.mp4", "b.mp4", "c.mp4")
+    assert len(found.clusters) == 3
+    assert set(found.metrics) >= KEYS
+    sperm = found.metrics["per_class"]["sperm"]
+    assert set(sperm) >= {"AP50", "AP50_95", "precision", "recall", "labels"} and sperm["labels"] > 0
+    assert set(found.metrics["per_size"]) == {"small", "medium", "large"}
+    assert found.metrics["per_recording"]["b.mp4"]["images"] == FRAMES
+    assert found.champion_metrics is not None and found.metrics["AP50"] > found.champion_metrics["AP50"]
+    assert found.intervals["AP50"]["low"] <= found.metrics["AP50"] <= found.intervals["AP50"]["high"]
+    assert found.intervals["differences"]["AP50"]["confidence"] == 0.95
+    assert set(found.intervals["differences"]["per_class"]) == {"sperm", "impurity"}
+    assert load_evaluation(lake, oid) == found
+    assert decide(world.line, found).decision is Decision.PROMOTE
+
+
+def test_the_metrics_follow_from_what_is_stored(lake: Lake) -> None:
+    world = make_world(lake, a_line(), ["a.mp4", "b.mp4"])
+    _, found = evaluate(lake, world.line, world.version, challenger=model("2", 0.3), champion=None, load=loader(world))
+    again = measured(rejudge(lake, world.line, found, found.challenger), found.images)
+    for path in (
+        ("AP50",),
+        ("AP50_95",),
+        ("precision",),
+        ("per_class", "sperm", "AP50"),
+        ("per_size", "small", "AP50"),
+    ):
+        assert find(again, path) == find(found.metrics, path)
+    table = stored_predictions(lake, found.challenger)
+    assert table.column_names == [
+        "frame_oid", "recording_id", "frame_index", "label", "score", "x_px", "y_px", "width_px", "height_px",
+    ]  # fmt: skip
+
+
+def test_the_same_but_for_the_clock(lake: Lake) -> None:
+    world = make_world(lake, a_line(), ["a.mp4", "b.mp4"])
+    args = {"challenger": model("2", 0.3), "champion": model("1", 0.4), "load": loader(world)}
+    first, second = (evaluate(lake, world.line, world.version, **args)[1] for _ in range(2))  # type: ignore[arg-type]
+    assert first.differences == second.differences
+    assert first.challenger.predictions_oid == second.challenger.predictions_oid
+    timed = {"latency_ms_p50", "latency_ms_p95"}
+    mine, theirs = ({k: v for k, v in found.metrics.items() if k not in timed} for found in (first, second))
+    assert mine == theirs and first.challenger.worst == second.challenger.worst
+
+
+def test_one_recording_gives_no_interval_and_says_so(lake: Lake) -> None:
+    world = make_world(lake, a_line(), ["a.mp4"])
+    _, found = evaluate(
+        lake, world.line, world.version, challenger=model("2", 0.0), champion=model("1", 0.5), load=loader(world)
+    )
+    assert found.intervals["AP50"] == {"low": None, "high": None, "confidence": 0.95}
+    assert found.intervals["differences"]["AP50"]["low"] is None
+    outcome = decide(world.line, found)
+    assert outcome.decision is Decision.INSUFFICIENT_DATA and "1 more recording" in outcome.reasons[0]
+
+
+def test_recordings_of_one_donor_are_one_cluster(lake: Lake) -> None:
+    world = make_world(lake, a_line(), ["a.mp4", "b.mp4", "c.mp4"], donors=["X", "X", "Y"])
+    _, found = evaluate(lake, world.line, world.version, challenger=model("2", 0.1), champion=None, load=loader(world))
+    assert found.clusters == ("donor:X", "donor:Y") and len(found.recordings) == 3
+
+
+def test_a_first_model_has_nothing_to_be_compared_with(lake: Lake) -> None:
+    world = make_world(lake, a_line(), ["a.mp4"])
+    _, found = evaluate(lake, world.line, world.version, challenger=model("1", 0.0), champion=None, load=loader(world))
+    assert found.champion is None and found.differences == () and found.champion_metrics is None
+    outcome = decide(world.line, found)
+    assert outcome.decision is Decision.PROMOTE
+    assert "No champion yet: the absolute gates alone decided." in outcome.reasons
+
+
+def test_classes_are_matched_by_name_not_by_place(lake: Lake) -> None:
+    """A champion of an older line: other order, an alias, and a class that is gone."""
+    world = make_world(lake, a_line(), ["a.mp4"])
+    old = model("1", 0.0, classes=("dust", "debris", "sperm"))
+    _, found = evaluate(lake, world.line, world.version, challenger=model("2", 0.0), champion=old, load=loader(world))
+    assert found.champion_metrics is not None
+    assert found.champion_metrics["AP50"] == found.metrics["AP50"] == pytest.approx(1.0)
+
+
+def test_a_latency_gate_on_the_cpu_is_timed_there(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.evaluation.predict.hardware", lambda device: f"a {device}")
+    world = make_world(lake, a_line(), ["a.mp4"])
+    load = loader(world, {None: "cuda:0", "cpu": "cpu"})
+    _, found = evaluate(lake, world.line, world.version, challenger=model("1", 0.0), champion=None, load=load)
+    assert [(taken.device, taken.hardware) for taken in found.challenger.latencies] == [
+        ("cuda:0", "a cuda:0"), ("cpu", "a cpu"),
+    ]  # fmt: skip
+    assert found.device == "cuda:0"
+    assert "on cpu (a cpu)" in decide(world.line, found).gates[2].reason
+
+
+def test_the_worst_frames_show_what_went_wrong(lake: Lake) -> None:
+    world = make_world(lake, a_line(), ["a.mp4", "b.mp4"])
+    _, found = evaluate(lake, world.line, world.version, challenger=model("2", 0.6), champion=None, load=loader(world))
+    worst = found.challenger.worst
+    assert worst and all(view.errors > 0 for view in worst)
+    assert [view.errors for view in worst] == sorted((view.errors for view in worst), reverse=True)
+    for view in worst:
+        wrong = sum(shape.state == "wrong" for shape in view.predicted)
+        assert view.errors == wrong + sum(shape.state == "missed" for shape in view.labelled)
+
+
+def test_what_is_missing_is_said(lake: Lake) -> None:
+    world = make_world(lake, a_line(), [])
+    args = {"challenger": model("1", 0.0), "champion": None, "load": loader(world)}
+    with pytest.raises(InsufficientData, match="no test split"):
+        evaluate(lake, world.line, world.version, **args)  # type: ignore[arg-type]
+    with pytest.raises(NotFound):
+        evaluate(lake, world.line, "0" * 64, **args)  # type: ignore[arg-type]
+    with pytest.raises(IntegrityError, match="is no evaluation"):
+        load_evaluation(lake, lake.blobs.put_bytes(b"{}"))
