@@ -1,0 +1,174 @@
+"""Dataset versions: manifests in canonical form, whose sha256 is the version.
+
+Where they are in the lake's bucket:
+
+    datasets/<line>/<version>/manifest.parquet      every frame with its labels and split
+    datasets/<line>/<version>/about.json            what it was made from
+
+`about.json` is written last: the version exists when it does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from tasks.errors import DataError, IntegrityError, NotFound
+from tasks.lake.object_store import ObjectStore
+from tasks.schemas import canonical_json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_VERSION = re.compile(r"[0-9a-f]{64}")
+COLUMNS: dict[str, str] = {
+    "split": "string",
+    "group": "string",
+    "recording_id": "string",
+    "recording_name": "string",
+    "frame_index": "int64",
+    "frame_oid": "string",
+    "media_type": "string",
+    "pts_s": "float64",
+    "width_px": "int64",
+    "height_px": "int64",
+    "annotation_id": "string",
+    "revision_id": "string",
+    "objects": "string",
+}
+"""The columns every manifest has, in order. `objects` is a JSON string: what it holds is the line's kind's affair."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One dataset version.
+
+    Attributes:
+        rows: One row per frame, in canonical order; columns `COLUMNS`, then any others by name. The schema's metadata
+            carries what was given when it was frozen (line, kind, classes).
+        about: What it was made from: validation result, table snapshots, counts. Not part of the version.
+    """
+
+    version: str
+    line: str
+    rows: pa.Table
+    about: dict[str, Any]
+
+
+class Datasets:
+    """The dataset versions of a lake.
+
+    Args:
+        store: The lake's bucket.
+    """
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    def save(self, line: str, rows: pa.Table, about: dict[str, Any]) -> str:
+        """Freeze a dataset. The same rows, in whatever order, are the same version, and nothing is written again.
+
+        Args:
+            line: Whose dataset it is.
+            rows: One row per frame with at least `COLUMNS`; schema metadata is kept and counts for the version.
+            about: JSON values to keep beside it. The first one saved stays.
+
+        Returns:
+            The version: sha256 of the canonical Parquet file.
+
+        Raises:
+            DataError: A column is missing or has the wrong type.
+        """
+        parquet = encode(rows)
+        version = hashlib.sha256(parquet).hexdigest()
+        if self.exists(line, version):
+            return version
+        self._store.put_bytes(_key(line, version, "manifest.parquet"), parquet, "application/vnd.apache.parquet")
+        self._store.put_bytes(
+            _key(line, version, "about.json"), canonical_json({**about, "line": line}).encode(), "application/json"
+        )
+        return version
+
+    def load(self, line: str, version: str) -> Manifest:
+        """Read a dataset version and check it against its hash.
+
+        Raises:
+            NotFound: There is no such version.
+            IntegrityError: The manifest is not what its version says.
+        """
+        import pyarrow.parquet as pq
+
+        try:
+            about = json.loads(self._store.get_bytes(_key(line, version, "about.json")))
+            parquet = self._store.get_bytes(_key(line, version, "manifest.parquet"))
+        except NotFound as error:
+            known = ", ".join(v[:12] for v in self.versions(line)) or "none"
+            raise NotFound(f"line {line}: no dataset version {version}", expected=f"one of: {known}") from error
+        found = hashlib.sha256(parquet).hexdigest()
+        if found != version:
+            raise IntegrityError(f"line {line}: manifest of dataset version {version} was changed", found=found)
+        return Manifest(version=version, line=line, rows=pq.read_table(BytesIO(parquet)), about=about)
+
+    def exists(self, line: str, version: str) -> bool:
+        """Whether the version is complete."""
+        return self._store.head(_key(line, version, "about.json")) is not None
+
+    def versions(self, line: str) -> list[str]:
+        """All versions of a line, oldest first."""
+        found = [info for info in self._store.list(f"datasets/{line}/") if info.key.endswith("/about.json")]
+        return [info.key.split("/")[-2] for info in sorted(found, key=lambda info: (info.modified_at, info.key))]
+
+
+def encode(rows: pa.Table) -> bytes:
+    """Rows as canonical Parquet: fixed column order and types, sorted rows, one way of writing.
+
+    The bytes also depend on the Parquet writer's version, which the lock file pins: after an upgrade of pyarrow the
+    same rows may get a new version once.
+
+    Raises:
+        DataError: A column is missing or has the wrong type.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    missing = [name for name in COLUMNS if name not in rows.schema.names]
+    if missing:
+        raise DataError(f"manifest: no column {', '.join(missing)}", found=", ".join(rows.schema.names))
+    others = sorted(name for name in rows.schema.names if name not in COLUMNS)
+    try:
+        arrays = {name: rows.column(name).cast(pa.type_for_alias(kind)) for name, kind in COLUMNS.items()}
+        arrays |= {name: _plain(rows.column(name)) for name in others}
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise DataError(f"manifest: rows do not fit its columns: {error}") from error
+    metadata = dict(sorted((rows.schema.metadata or {}).items()))
+    metadata.pop(b"pandas", None)  # says how a data frame was built, not what is in it
+    table = pa.table(arrays).replace_schema_metadata(metadata or None)
+    table = table.sort_by([(name, "ascending") for name in table.schema.names]).combine_chunks()
+    sink = BytesIO()
+    pq.write_table(
+        table, sink, version="2.6", compression="zstd", compression_level=3, use_dictionary=True,
+        write_statistics=True, data_page_version="1.0", row_group_size=65_536,
+    )  # fmt: skip
+    return sink.getvalue()
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The same values whether they came as large strings or dictionaries."""
+    import pyarrow as pa
+
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        kind = pa.string()
+    return column.cast(kind)
+
+
+def _key(line: str, version: str, name: str) -> str:
+    if not _VERSION.fullmatch(version):
+        raise DataError(f"dataset version {version!r}", expected="64 lower-case hex digits (a sha256)")
+    return f"datasets/{line}/{version}/{name}"

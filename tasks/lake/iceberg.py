@@ -1,0 +1,235 @@
+"""Apache Iceberg through PyIceberg, only imported when there is something to do.
+
+PyIceberg takes a second to import, so `tables` reads through `table_cache` and comes here to append rows, or to plan
+the reading of a table version that this machine has not seen yet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import (
+    CommitFailedException,
+    NamespaceAlreadyExistsError,
+    NoSuchTableError,
+    TableAlreadyExistsError,
+)
+from pyiceberg.manifest import FileFormat, ManifestContent
+from pyiceberg.table import Table
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import IntegrityError as SqlIntegrityError
+
+from tasks.errors import StorageUnavailable
+from tasks.lake.iceberg_io import StoreFileIO
+from tasks.lake.locks import lake_lock
+from tasks.lake.table_cache import CATALOG, NAMESPACE, Plan
+from tasks.lake.table_files import read_files
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tasks.config import Settings
+
+_TABLE_PROPERTIES = {
+    # Retries are ours (tables.py): a retry must look again at what is already there.
+    "commit.retry.num-retries": "0",
+    # Many small appends: few manifests to read, few old metadata files to keep.
+    "commit.manifest-merge.enabled": "true",
+    "commit.manifest.min-count-to-merge": "16",
+    "write.metadata.delete-after-commit.enabled": "true",
+    "write.metadata.previous-versions-max": "50",
+}
+KEPT_SNAPSHOTS = 50
+
+
+class Conflict(Exception):
+    """Somebody else committed to the table first: look again and try again. Never leaves `tables.py`."""
+
+
+class Iceberg:
+    """The Iceberg tables of a lake.
+
+    Args:
+        settings: Catalog URL, and the bucket with the tables' files (`s3://<lake bucket>/tables/...`).
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._connected: tuple[int, SqlCatalog] | None = None
+
+    @property
+    def _catalog(self) -> SqlCatalog:
+        if self._connected is None or self._connected[0] != os.getpid():  # a forked child needs its own connections
+            self._connected = (os.getpid(), self._connect())
+        return self._connected[1]
+
+    def _connect(self) -> SqlCatalog:
+        with lake_lock(self._settings, "catalog"):  # two processes must not both make the catalog's tables
+            try:
+                return self._connect_once()
+            except DBAPIError:
+                # Another machine may have been making them at this very moment: then they are there now.
+                with _catalog_errors("connecting"):
+                    return self._connect_once()
+
+    def _connect_once(self) -> SqlCatalog:
+        uri, s3 = self._settings.iceberg_uri, self._settings.s3
+        sqlite = uri.startswith("sqlite")
+        catalog = SqlCatalog(
+            CATALOG,
+            **{
+                "uri": f"{uri}{'&' if '?' in uri else '?'}timeout=60" if sqlite else uri,
+                "pool_pre_ping": "true",
+                "warehouse": f"s3://{s3.lake_bucket}/tables",
+                "py-io-impl": f"{StoreFileIO.__module__}.{StoreFileIO.__name__}",
+                "s3.endpoint": s3.endpoint,
+                "s3.region": s3.region,
+                "s3.access-key-id": s3.access_key,
+                "s3.secret-access-key": s3.secret_key.get_secret_value(),
+            },
+        )
+        if sqlite:
+            with catalog.engine.connect() as connection:  # readers do not wait for the writer
+                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+        if not catalog.namespace_exists(NAMESPACE):
+            with contextlib.suppress(NamespaceAlreadyExistsError, SqlIntegrityError):
+                catalog.create_namespace(NAMESPACE)
+        return catalog
+
+    def append(self, table: str, rows: pa.Table, *, onto: str | None) -> int:
+        """Commit rows to the table as the caller has seen it, making or widening the table if need be.
+
+        Args:
+            table: Its name.
+            rows: At least one; the columns of the table's noun.
+            onto: The metadata location that the caller looked at; None = there was no table yet.
+
+        Returns:
+            How many data files the table has now.
+
+        Raises:
+            Conflict: The table has changed since.
+            StorageUnavailable: S3 or the catalog did not answer.
+        """
+        with _catalog_errors(f"appending to table {table}"):
+            opened = self._open(table, rows.schema)
+            if opened.current_snapshot() is not None and opened.metadata_location != onto:
+                raise Conflict(table)
+            try:
+                with opened.transaction() as transaction:
+                    if set(rows.schema.names) - set(opened.schema().column_names):
+                        with transaction.update_schema() as update:
+                            update.union_by_name(rows.schema)
+                    transaction.append(rows)
+            except CommitFailedException as error:
+                raise Conflict(table) from error
+            snapshot = opened.current_snapshot()
+            summary = snapshot.summary if snapshot else None
+            return int((summary and summary["total-data-files"]) or 0)
+
+    def compact(self, table: str, files: Sequence[Path], *, onto: str) -> None:
+        """Replace a table's many small files by one, with the same rows in the same order, and forget old snapshots.
+
+        Every commit copies the list of snapshots and every reader opens every file, so that without this a table of
+        small appends gets slower with each of them. Superseded files stay until `gc` collects them.
+
+        Args:
+            table: Its name.
+            files: Local copies of all its files, in order.
+            onto: The metadata location that these files belong to.
+
+        Raises:
+            Conflict: The table has changed since.
+        """
+        with _catalog_errors(f"compacting table {table}"):
+            opened = self._load(table)
+            if opened.metadata_location != onto:
+                raise Conflict(table)
+            schema = opened.schema().as_arrow()
+            rows = read_files(files, schema, None, schema.names)
+            try:
+                opened.overwrite(rows)
+                snapshots = sorted(opened.snapshots(), key=lambda snapshot: snapshot.sequence_number)
+                expired = [snapshot.snapshot_id for snapshot in snapshots[:-KEPT_SNAPSHOTS]]
+                if expired:
+                    opened.maintenance.expire_snapshots().by_ids(expired).commit()
+            except CommitFailedException as error:
+                raise Conflict(table) from error
+
+    def files_in_use(self, table: str) -> set[str]:
+        """URIs of every file that the table, or a snapshot it remembers, consists of."""
+        with _catalog_errors(f"reading table {table}"):
+            try:
+                opened = self._load(table)
+            except NoSuchTableError:
+                return set()
+        found = {opened.metadata_location, *(entry.metadata_file for entry in opened.metadata.metadata_log)}
+        for snapshot in opened.snapshots():
+            found.add(snapshot.manifest_list)
+            for manifest in snapshot.manifests(opened.io):
+                if manifest.manifest_path not in found:
+                    found.add(manifest.manifest_path)
+                    found.update(entry.data_file.file_path for entry in manifest.fetch_manifest_entry(opened.io, False))
+        return found
+
+    def plan(self, table: str) -> tuple[str, Plan]:
+        """The table's current metadata location, and which files hold its rows, in the order they were appended."""
+        with _catalog_errors(f"reading table {table}"):
+            opened = self._load(table)
+        snapshot = opened.current_snapshot()
+        if snapshot is None:
+            return opened.metadata_location, Plan(None, ())
+        manifests = snapshot.manifests(opened.io)
+        entries = [entry for manifest in manifests for entry in manifest.fetch_manifest_entry(opened.io)]
+        entries.sort(key=lambda entry: entry.sequence_number or 0)  # stable: files of one commit stay as written
+        plain = (
+            all(manifest.content == ManifestContent.DATA for manifest in manifests)
+            and all(entry.data_file.file_format == FileFormat.PARQUET for entry in entries)
+            and _names_are_stable(opened)
+        )
+        files = tuple((entry.data_file.file_path, int(entry.data_file.file_size_in_bytes)) for entry in entries)
+        return opened.metadata_location, Plan(snapshot.snapshot_id, files if plain else None)
+
+    def read(self, table: str) -> pa.Table:
+        """The whole table by PyIceberg's own reader: for what other tools did to it (deleted rows, renamed columns)."""
+        with _catalog_errors(f"reading table {table}"):
+            return self._load(table).scan().to_arrow()
+
+    def _load(self, table: str) -> Table:
+        return self._catalog.load_table((NAMESPACE, table))
+
+    def _open(self, table: str, schema: pa.Schema) -> Table:
+        try:
+            return self._load(table)
+        except NoSuchTableError:
+            try:
+                return self._catalog.create_table((NAMESPACE, table), schema, properties=_TABLE_PROPERTIES)
+            except TableAlreadyExistsError:  # somebody was quicker
+                return self._load(table)
+
+
+def _names_are_stable(table: Table) -> bool:
+    """Whether a column's name has always meant the same column, so that old files can be read by name."""
+    ids: dict[str, int] = {}
+    names: dict[int, str] = {}
+    return all(
+        ids.setdefault(field.name, field.field_id) == field.field_id
+        and names.setdefault(field.field_id, field.name) == field.name
+        for schema in table.metadata.schemas
+        for field in schema.fields
+    )
+
+
+@contextlib.contextmanager
+def _catalog_errors(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        raise StorageUnavailable(
+            f"{doing}: the Iceberg catalog did not answer properly ({error.orig})", fix="is the database up?"
+        ) from error

@@ -1,0 +1,43 @@
+"""One lake, as everybody above passes it around."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tasks.config import Settings
+from tasks.lake.blobs import Blobs
+from tasks.lake.datasets import Datasets
+from tasks.lake.object_store import ObjectStore
+from tasks.lake.tables import Tables
+
+
+@dataclass(frozen=True)
+class Lake:
+    """The landing bucket, the lake's own bucket, and what lies in it.
+
+    Attributes:
+        landing: Where people drop recordings. We never move or delete anything in it.
+        store: The lake's bucket; most code wants `blobs`, `tables` or `datasets` instead.
+    """
+
+    settings: Settings
+    landing: ObjectStore
+    store: ObjectStore
+    blobs: Blobs
+    tables: Tables
+    datasets: Datasets
+
+
+def open_lake(settings: Settings) -> Lake:
+    """Open the lake of an installation. Touches neither network nor disk: what is used first, connects first."""
+    threads = settings.workers * 4
+    landing = ObjectStore(settings.s3, settings.s3.landing_bucket, connections=threads)
+    store = ObjectStore(settings.s3, settings.s3.lake_bucket, connections=threads)
+    return Lake(
+        settings=settings,
+        landing=landing,
+        store=store,
+        blobs=Blobs(store, settings.cache_dir / "blobs", threads=threads),
+        tables=Tables(settings, store),
+        datasets=Datasets(store),
+    )

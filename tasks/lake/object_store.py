@@ -1,0 +1,272 @@
+"""One bucket of an S3 server: the only module that knows the `minio` client.
+
+We use the plain S3 subset (put, get, head, list, delete, presigned GET), so that any S3 will do: MinIO, AWS, Ceph,
+SeaweedFS or the embedded `rclone serve s3`. User metadata, tags, versions and conditional writes are never relied on.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from tasks.config import S3Settings
+from tasks.errors import ConfigError, DataError, IntegrityError, NotFound, StorageUnavailable
+
+if TYPE_CHECKING:
+    from minio import Minio
+    from minio.error import S3Error
+
+OCTETS = "application/octet-stream"
+_PART_BYTES = 16 * 2**20
+_CHUNK_BYTES = 2**20
+_MISSING = {"NoSuchKey", "NoSuchObject", "ResourceNotFound"}
+_REFUSED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "AuthorizationHeaderMalformed"}
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """What S3 says of an object without reading it.
+
+    Attributes:
+        etag: The server's change marker, without quotes. Not a content hash: multipart uploads differ.
+        modified_at: UTC, whole seconds: `head` could not say more.
+    """
+
+    key: str
+    size_bytes: int
+    etag: str
+    modified_at: datetime
+
+
+class ObjectStore:
+    """One bucket. Opening it does nothing on the network; it can be shared between threads, and
+    used in forked children.
+
+    Every method raises `StorageUnavailable` when the server does not answer after a short bounded retry, or answers
+    with a server error, and `ConfigError` when it refuses our keys.
+
+    Args:
+        s3: Endpoint and keys.
+        bucket: Name of the bucket; made on first write if it is not there.
+        connections: How many threads may talk at once without waiting for each other.
+    """
+
+    def __init__(self, s3: S3Settings, bucket: str, *, connections: int = 10) -> None:
+        self.bucket = bucket
+        self._s3 = s3
+        self._connections = connections
+        self._connected: tuple[int, Minio] | None = None
+
+    @property
+    def _client(self) -> Minio:
+        if self._connected is None or self._connected[0] != os.getpid():  # a forked child needs its own connections
+            self._connected = (os.getpid(), self._connect())
+        return self._connected[1]
+
+    def _connect(self) -> Minio:
+        from minio import Minio
+
+        from tasks.lake.transport import pool
+
+        url = urlsplit(self._s3.endpoint)
+        if url.scheme not in {"http", "https"} or not url.netloc:
+            raise ConfigError(
+                "settings: NIGHTSCOPE_S3__ENDPOINT is not the URL of an S3 server",
+                expected="e.g. http://127.0.0.1:9000",
+                found=repr(self._s3.endpoint),
+                fix="start the embedded stack (nightscope up), or name your own S3 server",
+            )
+        return Minio(
+            url.netloc,
+            access_key=self._s3.access_key or None,
+            secret_key=self._s3.secret_key.get_secret_value() or None,
+            secure=url.scheme == "https",
+            region=self._s3.region,  # named, so that the client does not ask for it: rclone has no answer
+            http_client=pool(self._connections),
+        )
+
+    def ensure_bucket(self) -> None:
+        """Make the bucket unless it is there. Safe to call from several processes at once."""
+        with self._speaking():
+            if self._client.bucket_exists(self.bucket):
+                return
+            try:
+                self._client.make_bucket(self.bucket)
+            except _s3_error() as error:
+                if error.code not in {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}:
+                    raise
+
+    def put_bytes(self, key: str, data: bytes, content_type: str = OCTETS) -> None:
+        """Store an object, replacing what had this key. Visible all at once or not at all."""
+
+        def put() -> None:
+            # A single PUT whatever the size: atomic everywhere, and the bytes are in memory anyway.
+            part = max(len(data), _PART_BYTES)
+            self._client.put_object(self.bucket, key, BytesIO(data), len(data), content_type, part_size=part)
+
+        self._write(key, put)
+
+    def put_file(self, key: str, path: Path, content_type: str = OCTETS) -> None:
+        """Store a file, holding at most one part of 16 MiB in memory. Visible all at once or not at all."""
+
+        def put() -> None:
+            with path.open("rb") as file:
+                self._client.put_object(
+                    self.bucket,
+                    key,
+                    file,
+                    os.fstat(file.fileno()).st_size,
+                    content_type,
+                    part_size=_PART_BYTES,
+                    num_parallel_uploads=1,  # more would hold more parts in memory
+                )
+
+        self._write(key, put)
+
+    def get_bytes(self, key: str) -> bytes:
+        """The object's bytes.
+
+        Raises:
+            NotFound: No such key.
+        """
+        return b"".join(self._stream(key))
+
+    def get_file(self, key: str, path: Path) -> None:
+        """Download to `path`: written beside it, then renamed, so that `path` is never half a file.
+
+        Raises:
+            NotFound: No such key.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".part")
+        part = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                for chunk in self._stream(key):
+                    file.write(chunk)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def _stream(self, key: str) -> Iterator[bytes]:
+        _check(key)
+        with self._speaking(key):
+            response: Any = self._client.get_object(self.bucket, key)
+            try:
+                length, seen = response.headers.get("content-length"), 0
+                for chunk in response.stream(_CHUNK_BYTES):
+                    seen += len(chunk)
+                    yield chunk
+                if length is not None and seen != int(length):
+                    raise StorageUnavailable(
+                        f"{self._where(key)}: the answer broke off", expected=f"{length} bytes", found=str(seen)
+                    )
+            finally:
+                response.close()
+                response.release_conn()
+
+    def head(self, key: str) -> ObjectInfo | None:
+        """What S3 says of the object, or None if there is none."""
+        _check(key)
+        try:
+            with self._speaking(key):
+                return _info(self._client.stat_object(self.bucket, key))
+        except NotFound:
+            return None
+
+    def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
+        """All objects whose key begins with `prefix`, in key order; none if the bucket is not there yet."""
+        try:
+            with self._speaking(prefix):
+                for entry in self._client.list_objects(self.bucket, prefix=prefix or None, recursive=True):
+                    if not entry.is_dir:
+                        yield _info(entry)
+        except NotFound:
+            return
+
+    def remove(self, key: str) -> None:
+        """Delete an object; one that is not there is fine."""
+        _check(key)
+        try:
+            with self._speaking(key):
+                self._client.remove_object(self.bucket, key)
+        except NotFound:
+            return
+
+    def presigned_get(self, key: str, expires_s: int = 3600) -> str:
+        """A URL by which anyone can GET the object until it expires. Made without asking the server."""
+        _check(key)
+        with self._speaking(key):
+            return str(self._client.presigned_get_object(self.bucket, key, timedelta(seconds=expires_s)))
+
+    def _write(self, key: str, put: Any) -> None:
+        _check(key)
+        with self._speaking(key):
+            try:
+                put()
+            except _s3_error() as error:
+                if error.code != "NoSuchBucket":
+                    raise
+                self.ensure_bucket()
+                put()
+
+    def _where(self, key: str | None) -> str:
+        return f"{self._s3.endpoint} s3://{self.bucket}/{key or ''}"
+
+    @contextmanager
+    def _speaking(self, key: str | None = None) -> Iterator[None]:
+        """Translate whatever the client raises into our own errors, naming endpoint, bucket and key."""
+        from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
+        from urllib3.exceptions import HTTPError
+
+        try:
+            yield
+        except S3Error as error:
+            raise self._translated(error, key) from error
+        except (HTTPError, InvalidResponseError, ServerError) as error:
+            raise StorageUnavailable(
+                f"{self._where(key)}: the S3 server did not answer properly ({type(error).__name__}: {error})",
+                fix="is it up? (nightscope status)",
+            ) from error
+        except MinioException as error:
+            raise DataError(f"{self._where(key)}: {error}") from error
+
+    def _translated(self, error: S3Error, key: str | None) -> Exception:
+        code = error.code or "unknown"
+        if code in _MISSING or code == "NoSuchBucket":
+            return NotFound(f"{self._where(key)}: {'no such bucket' if code == 'NoSuchBucket' else 'no such object'}")
+        if code in _REFUSED:
+            return ConfigError(
+                f"{self._where(key)}: the S3 server refuses our keys ({code})",
+                fix="check NIGHTSCOPE_S3__ACCESS_KEY and NIGHTSCOPE_S3__SECRET_KEY",
+            )
+        if code in {"BadDigest", "XAmzContentSHA256Mismatch"}:
+            return IntegrityError(f"{self._where(key)}: bytes changed on the way ({code})")
+        return StorageUnavailable(f"{self._where(key)}: {code}: {error.message}")
+
+
+def _s3_error() -> type[S3Error]:
+    from minio.error import S3Error as error
+
+    kind: type[S3Error] = error
+    return kind
+
+
+def _info(entry: Any) -> ObjectInfo:
+    modified: datetime = entry.last_modified or datetime.fromtimestamp(0, UTC)
+    modified = modified.astimezone(UTC).replace(microsecond=0)
+    return ObjectInfo(entry.object_name, int(entry.size or 0), (entry.etag or "").strip('"'), modified)
+
+
+def _check(key: str) -> None:
+    """Keys become paths on servers that store files, so a key must stay inside its bucket."""
+    if not key or key.startswith("/") or any(part in {"", ".", ".."} for part in key.split("/")):
+        raise DataError(f"object key {key!r}", expected="a relative path without empty, '.' or '..' parts")

@@ -1,0 +1,80 @@
+"""Collection takes what nothing refers to, and nothing else."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from tasks.errors import DataError
+from tasks.lake import Lake
+from tasks.lake.gc import GRACE, collect
+from tasks.schemas import Frame, canonical_json, now
+from tests.lake.nouns import frame
+from tests.lake.test_datasets import LINE, rows
+
+LATER = GRACE + timedelta(minutes=1)
+
+
+def filled(lake: Lake) -> tuple[set[str], str]:
+    """A lake where something refers to every blob but one. Returns the referenced oids, and the loose one."""
+    blobs = lake.blobs
+    image, in_manifest, about, predictions, checkpoint = blobs.put_many(
+        [b"image", b"labelled image", b"report", b"predictions", b"checkpoint"]
+    )
+    evaluation = blobs.put_bytes(canonical_json({"predictions": {"challenger": predictions}}).encode())
+    lake.tables.append("frames", [frame(1).model_copy(update={"oid": image})])
+    lake.datasets.save(LINE, rows([1], frame_oid=in_manifest), {"report": about, "evaluation": f"sha256:{evaluation}"})
+    lake.store.put_bytes("checkpoints/run.json", canonical_json({"oid": checkpoint}).encode())
+    return {image, in_manifest, about, predictions, evaluation, checkpoint}, blobs.put_bytes(b"left by a crash")
+
+
+def test_a_dry_run_only_tells(lake: Lake) -> None:
+    kept, loose = filled(lake)
+    told = collect(lake, at=now() + LATER)
+    assert (told.unreferenced, told.size_bytes, told.removed) == ((loose,), len(b"left by a crash"), 0)
+    assert all(lake.blobs.exists(oid) for oid in {*kept, loose})
+
+
+def test_it_takes_only_what_is_loose(lake: Lake) -> None:
+    kept, loose = filled(lake)
+    assert collect(lake, at=now() + LATER, dry_run=False).removed == 1
+    assert not lake.blobs.exists(loose)
+    assert all(lake.blobs.exists(oid) for oid in kept)
+    assert collect(lake, at=now() + LATER, dry_run=False).unreferenced == ()
+
+
+def test_young_blobs_are_kept(lake: Lake) -> None:
+    _, loose = filled(lake)
+    told = collect(lake, dry_run=False)
+    assert (told.unreferenced, told.kept_young, told.removed) == ((), 1, 0)
+    assert lake.blobs.exists(loose)
+
+
+def test_what_others_refer_to_can_be_protected(lake: Lake) -> None:
+    _, loose = filled(lake)
+    weights = lake.blobs.put_bytes(b"weights")
+    card = lake.blobs.put_bytes(canonical_json({"weights": weights}).encode())
+    assert collect(lake, at=now() + LATER, protected=[card]).unreferenced == (loose,)
+
+
+def test_superseded_table_files_go(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.lake.iceberg.KEPT_SNAPSHOTS", 1)
+    monkeypatch.setattr("tasks.lake.tables.MAX_FILES", 5)
+    for number in range(7):
+        lake.tables.append("frames", [frame(number)])
+    before = lake.tables.rows("frames", Frame)
+    told = collect(lake, at=now() + LATER, dry_run=False)
+    assert len([key for key in told.table_files if key.endswith(".parquet")]) == 6
+    assert lake.tables.rows("frames", Frame) == before == [frame(number) for number in range(7)]
+    lake.tables.append("frames", [frame(7)])
+    assert len(lake.tables.rows("frames", Frame)) == 8
+
+
+def test_a_lost_catalog_stops_it(lake: Lake) -> None:
+    """Without the catalog everything looks unreferenced: the worst moment to remove anything."""
+    filled(lake)
+    (lake.settings.state_dir / "catalog.db").rename(lake.settings.state_dir / "elsewhere.db")
+    with pytest.raises(DataError, match="that the catalog does not know"):
+        collect(lake, at=now() + LATER, dry_run=False)
+    (lake.settings.state_dir / "elsewhere.db").rename(lake.settings.state_dir / "catalog.db")
