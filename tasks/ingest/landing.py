@@ -1,0 +1,191 @@
+"""Putting recordings into the landing bucket: `nightscope add`.
+
+Nothing is decoded here. What is damaged lands too, and the night says what is wrong with it; only what can be no
+recording at all by its name is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from tasks.errors import ConfigError
+from tasks.ingest import packing, sidecar
+from tasks.ingest.formats import IMAGE_SUFFIXES, format_of, supported
+from tasks.ingest.names import safe_name, split_suffix
+from tasks.ingest.sidecar import Sidecar
+from tasks.lake import Lake
+from tasks.lake.blobs import hash_file
+from tasks.schemas import Frozen, Oid, Split
+
+_TIFF_SUFFIXES = (".tif", ".tiff")
+
+
+class Accepted(Frozen):
+    """A recording that landed, and where."""
+
+    path: str
+    key: str
+
+
+class Refused(Frozen):
+    """Something that did not land, and why."""
+
+    path: str
+    reason: str
+
+
+class AddReport(Frozen):
+    """What became of what was to be added."""
+
+    accepted: tuple[Accepted, ...] = ()
+    refused: tuple[Refused, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A file, or a folder whose `images` are one recording."""
+
+    path: Path
+    images: tuple[Path, ...] = ()
+
+
+def landing_key(study: str | None, oid: Oid, name: str) -> str:
+    """Where a recording lands: the same content and name of the same study always at the same key."""
+    return f"{safe_name(study or 'unsorted', fallback='unsorted')}/{oid[:12]}/{safe_name(name)}"
+
+
+def add(
+    lake: Lake,
+    paths: Sequence[Path],
+    *,
+    study: str | None = None,
+    donor: str | None = None,
+    um_per_px: float | None = None,
+    split: Split | None = None,
+    fps_hz: float | None = None,
+) -> AddReport:
+    """Put recordings into the landing bucket, each with its metadata beside it.
+
+    Folders are walked. A folder of images (or of single-page TIFF files) is one recording, packed into one file. Hidden
+    files are passed over. Adding the same again with the same metadata changes nothing.
+
+    Args:
+        lake: Where to.
+        paths: Files and folders.
+        study: All of them belong to this one.
+        donor: The person or animal that all of them come from.
+        um_per_px: Micrometres per pixel.
+        split: Pins their group to a split.
+        fps_hz: Frames per second, for stacks and folders of images, which may not state it.
+
+    Raises:
+        ConfigError: The metadata is wrong; nothing was added.
+        StorageUnavailable: The landing bucket cannot be written; what landed before stays, adding again goes on.
+    """
+    try:
+        said = Sidecar(study=study, donor=donor, um_per_px=um_per_px, split=split, fps_hz=fps_hz)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise ConfigError(f"add: {faults}") from error
+    accepted, refused = [], []
+    for path in paths:
+        for found in _found_in(Path(path)):
+            if isinstance(found, Refused):
+                refused.append(found)
+                continue
+            try:
+                accepted.append(Accepted(path=_shown(found.path), key=_land(lake, found, said)))
+            except OSError as error:
+                refused.append(Refused(path=_shown(found.path), reason=f"cannot be read: {error.strerror or error}"))
+    return AddReport(accepted=tuple(accepted), refused=tuple(refused))
+
+
+def _land(lake: Lake, found: _Found, said: Sidecar) -> str:
+    if not found.images:
+        return _put(lake, found.path, found.path.name, said)
+    lake.settings.work_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=lake.settings.work_dir, prefix="packing-") as folder:
+        packed = Path(folder) / "packed"
+        packing.pack(found.images, packed)
+        return _put(lake, packed, found.path.resolve().name + packing.SUFFIX, said)
+
+
+def _put(lake: Lake, path: Path, name: str, said: Sidecar) -> str:
+    name = safe_name(name)
+    key = landing_key(said.study, hash_file(path), name)
+    beside = said.model_copy(update={"name": name}).as_bytes()
+    there = lake.landing.head(key)
+    if there is not None and there.size_bytes == path.stat().st_size and _same_sidecar(lake, key, beside):
+        return key
+    # The sidecar first: a recording that is there has its metadata.
+    lake.landing.put_bytes(sidecar.key_of(key), beside, "application/json")
+    lake.landing.put_file(key, path)
+    return key
+
+
+def _same_sidecar(lake: Lake, key: str, data: bytes) -> bool:
+    info = lake.landing.head(sidecar.key_of(key))
+    return info is not None and info.size_bytes == len(data) and lake.landing.get_bytes(info.key) == data
+
+
+def _found_in(path: Path) -> Iterator[_Found | Refused]:
+    if path.is_dir():
+        yield from _walk(path)
+    elif not path.exists():
+        yield Refused(path=_shown(path), reason="there is no such file or folder")
+    elif not path.is_file():
+        yield Refused(path=_shown(path), reason="is neither a file nor a folder")
+    else:
+        yield _single(path)
+
+
+def _single(path: Path) -> _Found | Refused:
+    if format_of(path.name) is not None:
+        return _Found(path)
+    suffix = split_suffix(path.name)[1].lower()
+    if suffix in IMAGE_SUFFIXES:
+        reason = "is a single image; add the folder that holds all images of the recording"
+    elif suffix == sidecar.SUFFIX or path.name.endswith(sidecar.SUFFIX):
+        reason = "is a sidecar, not a recording; give its values as options"
+    else:
+        reason = f"the suffix {suffix or '(none)'!r} is no recording's; expected {supported()}"
+    return Refused(path=_shown(path), reason=reason)
+
+
+def _walk(folder: Path) -> Iterator[_Found | Refused]:
+    """A folder's recordings, depth first, in order of their names."""
+    for where, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        files = [Path(where) / name for name in sorted(names) if not name.startswith(".")]
+        images = [path for path in files if split_suffix(path.name)[1].lower() in IMAGE_SUFFIXES]
+        pictures = [path for path in images if path.suffix.lower() not in _TIFF_SUFFIXES]
+        if not pictures:
+            pages = [path for path in images if _is_single_page(path)]
+            pictures = pages if len(pages) > 1 else []
+        if pictures:
+            yield _Found(Path(where), tuple(pictures))
+        for path in files:
+            if path not in pictures:
+                yield _single(path) if path.is_file() else Refused(path=_shown(path), reason="is not a file")
+
+
+def _is_single_page(path: Path) -> bool:
+    """Whether a TIFF is one picture, and so a frame of a folder of them. A damaged one is a recording of its own."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as tiff:
+            return len(tiff.pages) == 1 and set(tiff.series[0].axes) <= set("YXS")
+    except (tifffile.TiffFileError, OSError, ValueError, IndexError, KeyError):
+        return False
+
+
+def _shown(path: Path) -> str:
+    """A path for reports: bytes that are no UTF-8 become marks, so that it can be printed and be JSON."""
+    return os.fsencode(path).decode("utf-8", "replace")

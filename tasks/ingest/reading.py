@@ -1,0 +1,123 @@
+"""Reading one recording, whatever it is: the work of one job, as it runs in a worker process.
+
+A job and its outcome are plain data, so that they can cross a process border; pictures and timestamps cross as files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tasks.errors import UnreadableRecording
+from tasks.ingest.formats import Format, check_content
+from tasks.ingest.media import Media
+from tasks.ingest.sampling import Extractor, Rate, Sampler
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to read, and what of it.
+
+    Attributes:
+        path: The recording, a local file.
+        format: What it claims to be.
+        folder: Where pictures and timestamps go; exists and is empty.
+        rates: Line → how it samples. No line: only timestamps.
+        indices: Frames to extract instead of sampling.
+        frames_known: `frames_decoded` of an earlier reading.
+        fps_hz: What the user states, for stacks.
+    """
+
+    path: str
+    format: Format
+    folder: str
+    rates: dict[str, Rate] = field(default_factory=dict)
+    indices: list[int] | None = None
+    frames_known: int | None = None
+    fps_hz: float | None = None
+
+    def as_data(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> Job:
+        """From JSON."""
+        rates = {line: Rate(**rate) for line, rate in data["rates"].items()}
+        return cls(**{**data, "rates": rates, "format": Format(data["format"])})
+
+
+@dataclass(frozen=True)
+class TakenFrame:
+    """A picture in the job's folder."""
+
+    frame_index: int
+    pts_s: float | None
+    file: str
+    media_type: str
+    width_px: int
+    height_px: int
+    phash: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a job: either a reason why the recording is unreadable, or what it holds."""
+
+    reason: str | None = None
+    media: Media | None = None
+    pts_file: str | None = None
+    frames: tuple[TakenFrame, ...] = ()
+    kept: dict[str, list[int]] = field(default_factory=dict)
+
+    def as_data(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> Outcome:
+        """From JSON."""
+        media = Media(**data["media"]) if data["media"] else None
+        return cls(**{**data, "media": media, "frames": tuple(TakenFrame(**frame) for frame in data["frames"])})
+
+
+def read(job: Job) -> Outcome:
+    """Do a job. A bad recording is an outcome, not an exception."""
+    sink = Sampler(job.rates) if job.indices is None else Extractor(job.indices)
+    path, folder = Path(job.path), Path(job.folder)
+    try:
+        check_content(path, job.format)
+        if job.format in (Format.TIFF, Format.IMAGES):
+            from tasks.ingest import stacks
+
+            media, pts = stacks.read(path, job.format, sink, fps_hz=job.fps_hz)
+        else:
+            from tasks.ingest import video
+
+            media, pts = video.read(path, job.format, sink, frames_known=job.frames_known)
+    except UnreadableRecording as error:
+        return Outcome(reason=str(error))
+    except MemoryError:
+        return Outcome(reason="the recording does not fit into memory; export it in smaller parts")
+    frames = []
+    for picture in sink.pictures:
+        file = folder / f"{picture.frame_index:08d}.{picture.media_type.removeprefix('image/')}"
+        file.write_bytes(picture.data)
+        pts_s = None if np.isnan(picture.pts_s) else picture.pts_s
+        frames.append(
+            TakenFrame(
+                frame_index=picture.frame_index,
+                pts_s=pts_s,
+                file=str(file),
+                media_type=picture.media_type,
+                width_px=picture.width_px,
+                height_px=picture.height_px,
+                phash=picture.phash,
+            )
+        )
+    pts_file = folder / "pts.npy"
+    np.save(pts_file, pts.astype("<f8"), allow_pickle=False)
+    return Outcome(None, media, str(pts_file), tuple(frames), sink.kept if isinstance(sink, Sampler) else {})

@@ -1,0 +1,88 @@
+"""From what a worker has read to blobs, then to the rows that name them: no row names what is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Literal
+
+from tasks.errors import UnreadableRecording
+from tasks.ingest.arrivals import Arrival
+from tasks.ingest.reading import Outcome, TakenFrame
+from tasks.lake import Lake
+from tasks.schemas import Frame, Oid, Recording, now
+
+Reason = Literal["sampled", "labelled"]
+
+
+def store_recording(lake: Lake, arrival: Arrival, outcome: Outcome) -> Recording:
+    """Store a recording's file and timestamps; the row for it.
+
+    Raises:
+        UnreadableRecording: The outcome holds no recording.
+    """
+    media = outcome.media
+    if media is None or outcome.pts_file is None or arrival.path is None:
+        raise UnreadableRecording(f"recording {arrival.name!r}: {outcome.reason}")
+    said = arrival.said
+    return Recording(
+        recording_id=lake.blobs.put_file(arrival.path),
+        name=arrival.name,
+        stem=arrival.stem,
+        landing_key=arrival.info.key,
+        study=said.study,
+        donor=said.donor,
+        um_per_px=said.um_per_px or media.um_per_px,
+        pinned_split=said.split,
+        container=media.container,
+        codec=media.codec,
+        width_px=media.width_px,
+        height_px=media.height_px,
+        fps_hz=media.fps_hz,
+        variable_frame_rate=media.variable_frame_rate,
+        duration_s=media.duration_s,
+        frames_announced=media.frames_announced,
+        frames_decoded=media.frames_decoded,
+        pts_oid=lake.blobs.put_file(Path(outcome.pts_file)),
+        size_bytes=arrival.info.size_bytes,
+        ingested_at=now(),
+    )
+
+
+def store_frames(
+    lake: Lake, recording_id: Oid, taken: Iterable[TakenFrame], lines: Mapping[str, Iterable[int]], reason: Reason
+) -> list[Frame]:
+    """Store pictures; a row for each line that keeps each.
+
+    Args:
+        lake: Where to.
+        recording_id: What they are frames of.
+        taken: The pictures, on disk.
+        lines: Line → frame indices it keeps.
+        reason: Why they were taken.
+    """
+    pictures = {frame.frame_index: frame for frame in taken}
+    oids: dict[int, Oid] = {}
+    for media_type in sorted({frame.media_type for frame in pictures.values()}):
+        of_type = [frame for frame in pictures.values() if frame.media_type == media_type]
+        # Read one after the other as they are uploaded: all frames of a recording need not fit into memory.
+        stored = lake.blobs.put_many((Path(frame.file).read_bytes() for frame in of_type), media_type)
+        oids.update(zip((frame.frame_index for frame in of_type), stored, strict=True))
+    at = now()
+    return [
+        Frame(
+            line=line,
+            recording_id=recording_id,
+            frame_index=index,
+            oid=oids[index],
+            media_type=pictures[index].media_type,
+            pts_s=pictures[index].pts_s,
+            width_px=pictures[index].width_px,
+            height_px=pictures[index].height_px,
+            phash=f"{pictures[index].phash:016x}",
+            reason=reason,
+            taken_at=at,
+        )
+        for line, indices in lines.items()
+        for index in indices
+    ]
