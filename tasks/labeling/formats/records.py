@@ -1,0 +1,50 @@
+"""What a reader of label files yields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ForeignBox:
+    """A labelled box as the file has it: the label by the file's name for it, places in the file's unit.
+
+    Attributes:
+        x: Left edge.
+        y: Top edge.
+    """
+
+    label: str
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """The labels of one image.
+
+    Attributes:
+        file: What to call it before the user: path relative to the folder, and the image where a file holds several.
+        image: Stem of the image's name: '<recording stem>_<frame>'.
+        boxes: Possibly none: an image with nothing on it.
+        normalised: Whether places are fractions of the image's size; else pixels.
+        width_px: The image's size as the file states it; None where it does not.
+        height_px: As `width_px`.
+    """
+
+    file: str
+    image: str
+    boxes: tuple[ForeignBox, ...]
+    normalised: bool = False
+    width_px: int | None = None
+    height_px: int | None = None
+
+
+@dataclass(frozen=True)
+class BadFile:
+    """A label file that cannot be read, and why."""
+
+    file: str
+    reason: str

@@ -1,0 +1,287 @@
+"""Existing label files become annotations in Label Studio, on the right frames; twice is the same as once.
+
+Every imported region's id starts with a digest of what its file says. Label Studio keeps those ids when people edit, so
+an import recognises its own work, edited or not, and adds nothing. The server refuses a second annotation with the same
+`unique_id`, so that a request whose answer was lost can be sent again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid5
+
+from tasks.config import Line
+from tasks.errors import ConfigError, DataError
+from tasks.labeling import state as states
+from tasks.labeling.answers import Project, TaskWork
+from tasks.labeling.client import LabelStudio
+from tasks.labeling.convert import Object, objects_digest, to_objects, to_regions
+from tasks.labeling.formats import READERS, BadFile, Format, LabelFile
+from tasks.labeling.matching import Match, Unmatched, match
+from tasks.labeling.placing import frame_row, place, refresh, remove_doubles, settle
+from tasks.labeling.projects import ensure_project
+from tasks.labeling.state import FrameKey, SyncState
+from tasks.lake import Lake
+from tasks.lake.locks import lake_lock
+from tasks.schemas import Box, Frame, Frozen, Recording
+
+TakeFrames = Callable[[Lake, Recording, str, Sequence[int]], list[Frame]]
+"""`tasks.ingest.frames.take_frames`: rows for frames of a recording, extracting those that are missing."""
+
+_NAMESPACE = UUID("6f6c1f0e-6d0b-5c39-9a0e-6c1a2a8f4b57")
+_MARK_DIGITS = 16
+_THREADS = 4
+
+
+class ImportReport(Frozen):
+    """What an import did.
+
+    Attributes:
+        matched: Label files whose labels are in Label Studio now.
+        unmatched: Files that went nowhere: [{file, reason}].
+        annotations: Annotations made or replaced by this import; 0 if all were there already.
+        boxes: Objects in the matched files.
+    """
+
+    matched: int
+    unmatched: tuple[dict[str, str], ...]
+    annotations: int
+    boxes: int
+
+
+@dataclass(frozen=True)
+class _Labelled:
+    """A frame and what a file says is on it."""
+
+    file: str
+    frame: Frame
+    objects: list[Object]
+
+    @property
+    def key(self) -> FrameKey:
+        return self.frame.recording_id, self.frame.frame_index
+
+    @property
+    def mark(self) -> str:
+        return objects_digest(self.objects)[:_MARK_DIGITS]
+
+    def regions(self, line: Line) -> list[dict[str, Any]]:
+        return to_regions(line.kind, self.objects, self.frame.width_px, self.frame.height_px, self.mark)
+
+
+def import_labels(
+    lake: Lake,
+    line: Line,
+    folder: Path,
+    label_format: Format,
+    frame_base: int | None = None,
+    *,
+    take_frames: TakeFrames,
+) -> ImportReport:
+    """Bring a folder of label files into Label Studio.
+
+    Args:
+        lake: The lake; its recordings are what files are matched with.
+        line: Whose labels they are; foreign class names are looked up in its classes and aliases.
+        folder: Searched with everything below it.
+        label_format: What the files are.
+        frame_base: Number of the first frame in the file names; None = find out.
+        take_frames: Gives the frames that labels need, extracting those that were not sampled.
+
+    Raises:
+        ConfigError: The folder, the format or the frame base is wrong, or the line is not one for boxes.
+        ServiceUnavailable: Label Studio does not answer.
+    """
+    _check(line, folder, label_format)
+    files, unmatched = _read(folder, label_format)
+    recordings = lake.tables.rows("recordings", Recording)
+    matches, lost = match(files, recordings, line, frame_base)
+    labelled, refused = _frames(lake, line, matches, take_frames)
+    unmatched += [*lost, *refused]
+    annotations = 0
+    if labelled:
+        with lake_lock(lake.settings, f"labels-{line.line}"), LabelStudio(lake.settings.label_studio) as client:
+            annotations, refused = _annotate(client, lake, line, labelled)
+            unmatched += refused
+    placed = {each.file for each in labelled} - {each.file for each in unmatched}
+    return ImportReport(
+        matched=len(placed),
+        unmatched=tuple({"file": each.file, "reason": each.reason} for each in sorted(unmatched, key=lambda u: u.file)),
+        annotations=annotations,
+        boxes=sum(len(each.objects) for each in labelled if each.file in placed),
+    )
+
+
+def _check(line: Line, folder: Path, label_format: str) -> None:
+    if label_format not in READERS:
+        raise ConfigError(f"label format {label_format!r}", expected=f"one of: {', '.join(READERS)}")
+    if line.kind != "detection":
+        raise ConfigError(f"line {line.line}: its kind is {line.kind}", expected="detection: these files hold boxes")
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: is no folder", fix="name the folder that holds the label files")
+
+
+def _read(folder: Path, label_format: Format) -> tuple[list[LabelFile], list[Unmatched]]:
+    files, bad = [], []
+    for each in READERS[label_format](folder):
+        if isinstance(each, BadFile):
+            bad.append(Unmatched(each.file, each.reason))
+        else:
+            files.append(each)
+    if not files and not bad:
+        raise ConfigError(f"{folder}: holds no {label_format} label files")
+    return files, bad
+
+
+def _frames(
+    lake: Lake, line: Line, matches: Sequence[Match], take_frames: TakeFrames
+) -> tuple[list[_Labelled], list[Unmatched]]:
+    """The frame rows that the matches need, and the matches in pixels of those frames."""
+    present = _present(lake, line)
+    labelled, unmatched = [], []
+    by_recording: dict[str, list[Match]] = {}
+    for each in matches:
+        refused = _refusal(each, line)
+        if refused is None:
+            by_recording.setdefault(each.recording.recording_id, []).append(each)
+        else:
+            unmatched.append(Unmatched(each.labels.file, refused))
+    for recording_id, own in by_recording.items():
+        missing = sorted({each.frame_index for each in own if (recording_id, each.frame_index) not in present})
+        why = "its frame could not be taken"
+        if missing:
+            try:
+                taken = take_frames(lake, own[0].recording, line.line, missing)
+                present |= {(row.recording_id, row.frame_index): row for row in taken}
+            except DataError as error:  # those that could be taken are in the table
+                why = f"its frame could not be taken: {error}"
+                present |= _present(lake, line)
+        for each in own:
+            frame = present.get((recording_id, each.frame_index))
+            if frame is None:
+                unmatched.append(Unmatched(each.labels.file, why))
+            else:
+                labelled.append(_Labelled(each.labels.file, frame, _objects(each, line)))
+    return labelled, unmatched
+
+
+def _present(lake: Lake, line: Line) -> dict[FrameKey, Frame]:
+    rows = lake.tables.rows("frames", Frame, {"line": line.line})
+    return {(row.recording_id, row.frame_index): row for row in rows}
+
+
+def _refusal(found: Match, line: Line) -> str | None:
+    """Why a matched file's labels cannot be used. A file with one unknown class is left out whole: frames with
+    only a part of their labels would teach that the rest is background."""
+    labels, recording = found.labels, found.recording
+    unknown = sorted({box.label for box in labels.boxes if line.class_named(box.label) is None})
+    if unknown:
+        return f"unknown class {', '.join(map(repr, unknown))} (line {line.line} has {', '.join(line.classes)})"
+    has = (recording.width_px, recording.height_px)
+    stated = (labels.width_px or has[0], labels.height_px or has[1])
+    if stated != has:
+        return f"is about images of {stated[0]}x{stated[1]} px, {recording.name} has {has[0]}x{has[1]}"
+    return None
+
+
+def _objects(found: Match, line: Line) -> list[Object]:
+    across, down = (found.recording.width_px, found.recording.height_px) if found.labels.normalised else (1, 1)
+    return [
+        Box(
+            label=line.class_named(box.label) or box.label,
+            x_px=round(box.x * across, 6),
+            y_px=round(box.y * down, 6),
+            width_px=round(box.width * across, 6),
+            height_px=round(box.height * down, 6),
+        ).model_dump()
+        for box in found.labels.boxes
+    ]
+
+
+def _annotate(
+    client: LabelStudio, lake: Lake, line: Line, labelled: Sequence[_Labelled]
+) -> tuple[int, list[Unmatched]]:
+    """Make the annotations; how many, and the files whose labels were not taken.
+
+    What is learned of the project here is not kept: the next sync has to see these changes as changes.
+    """
+    state = states.load(lake, line.line)
+    project = ensure_project(client, line, state.project_id)
+    if state.project_id != project.project_id:
+        state = SyncState(project_id=project.project_id)
+    refresh(client, project, state)
+    remove_doubles(client, state)
+    placed = state.placed()
+    new = [each for each in labelled if each.key not in placed]
+    place(
+        client, project, lake, [frame_row(each.frame) for each in new], state,
+        annotations={each.key: each.regions(line) for each in new},
+    )  # fmt: skip
+    if new:
+        settle(client, project, state)
+    old = [(placed[each.key], each) for each in labelled if each.key in placed]
+    changed, refused = _annotate_present(client, project, line, state, old)
+    return len(new) + changed, refused
+
+
+def _annotate_present(
+    client: LabelStudio, project: Project, line: Line, state: SyncState, labelled: Sequence[tuple[int, _Labelled]]
+) -> tuple[int, list[Unmatched]]:
+    """Annotations on frames that have their labeling task already."""
+    worked_on = [task_id for task_id, _ in labelled if state.tasks[task_id].annotations]
+    own = client.user_id() if worked_on else 0
+    plans = {task_id: _Plan() for task_id, _ in labelled}
+    wanted = dict(labelled)
+    for task in client.task_work(project.project_id, worked_on):
+        plans[task.task_id] = _plan(line, task, wanted[task.task_id], own)
+
+    def carry_out(item: tuple[int, _Labelled]) -> bool:
+        task_id, each = item
+        plan = plans[task_id]
+        if plan.done or plan.refusal:
+            return False
+        if plan.replaces is not None:
+            client.change_annotation(plan.replaces, each.regions(line))
+            return True
+        unique_id = uuid5(_NAMESPACE, f"{project.project_id}/{task_id}/{each.mark}")
+        return client.create_annotation(task_id, each.regions(line), str(unique_id))
+
+    with ThreadPoolExecutor(_THREADS) as threads:
+        made = sum(threads.map(carry_out, labelled))
+    refused = [Unmatched(each.file, plans[task_id].refusal) for task_id, each in labelled if plans[task_id].refusal]
+    return made, refused
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What to do on a labeling task: nothing if `done`, replace an annotation, refuse, else make a new one."""
+
+    done: bool = False
+    replaces: int | None = None
+    refusal: str = ""
+
+
+def _plan(line: Line, task: TaskWork, each: _Labelled, own: int) -> _Plan:
+    """Other people's annotations are left alone. Of our own imports: the same = done, an older one = replaced unless
+    somebody has edited it since."""
+    older: _Plan | None = None
+    for work in task.work:
+        marks = {str(region.get("id", "")).split(".")[0] for region in work.regions}
+        if each.mark in marks or (not each.objects and not work.regions and not work.cancelled):
+            return _Plan(done=True)
+        imported = {mark for mark in marks if len(mark) == _MARK_DIGITS}
+        if work.annotator_id != own or work.cancelled or not imported:
+            continue
+        said, _ = to_objects(line.kind, work.regions, each.frame.width_px, each.frame.height_px)
+        if {objects_digest(said)[:_MARK_DIGITS]} == marks:
+            older = _Plan(replaces=work.annotation_id)
+        else:
+            older = older or _Plan(
+                refusal=f"labels imported earlier were edited in Label Studio (annotation {work.annotation_id}); "
+                "delete that annotation to import this file"
+            )
+    return older or _Plan()

@@ -1,0 +1,96 @@
+"""The one Label Studio project of a line, and the storage through which it shows images.
+
+A project belongs to a line by a mark in its description, which survives renaming. Making one twice is impossible: it is
+looked for first, by one process at a time (the sync holds the line's lock), and a project whose making was cut off
+is found like any other.
+
+Images stay in the lake. Browsers fetch them by presigned URLs that Label Studio makes from `s3://` addresses. Where the
+S3 server is, and with which keys, Label Studio must know from its own environment (`S3_ENDPOINT`,
+`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`): an endpoint given with the storage would be refused when it is private.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tasks.config import Line
+from tasks.errors import ConfigError
+from tasks.labeling.answers import Project
+from tasks.labeling.client import LabelStudio
+from tasks.labeling.label_config import label_config
+from tasks.lake import Lake
+
+_TITLE_LENGTH = 50
+_PRESIGN_MINUTES = 60
+# The storage is for looking at images, not for scanning: its "Sync" button must not make every blob a labeling task.
+_NOTHING = r"(?!)"
+_STORAGE_TITLE = "Nightscope lake (images only, do not sync)"
+
+
+def ensure_project(client: LabelStudio, line: Line, known_id: int | None) -> Project:
+    """The line's project, made if there is none, with the labeling config that its classes imply.
+
+    Args:
+        client: Label Studio.
+        line: The model line.
+        known_id: Where the last sync found it.
+    """
+    project = _find(client, line, known_id)
+    if project is None:
+        created = client.create_project(_title(line), _description(line), label_config(line))
+        project = client.project(created)
+        if project is None:
+            raise ConfigError(f"Label Studio: project {created} of line {line.line} vanished while it was made")
+    wanted = label_config(line, project.label_config, keep=project.annotations > 0)
+    if wanted != project.label_config:
+        client.change_label_config(project.project_id, wanted)
+        project = replace(project, label_config=wanted)
+    return project
+
+
+def ensure_storage(client: LabelStudio, project: Project, lake: Lake) -> None:
+    """Connect the lake's bucket to the project, so that its images can be shown. Needs the bucket to exist."""
+    bucket = lake.store.bucket
+    if any(storage.get("bucket") == bucket for storage in client.s3_storages(project.project_id)):
+        return
+    try:
+        client.create_s3_storage(
+            project.project_id,
+            title=_STORAGE_TITLE,
+            bucket=bucket,
+            region_name=lake.settings.s3.region,
+            regex_filter=_NOTHING,
+            use_blob_urls=True,
+            presign=True,
+            presign_ttl=_PRESIGN_MINUTES,
+        )
+    except ConfigError as error:
+        raise ConfigError(
+            f"{error.thing}: Label Studio cannot reach the bucket {bucket!r}",
+            fix="start Label Studio with S3_ENDPOINT, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY of the lake's S3 "
+            "server in its environment",
+        ) from error
+
+
+def _find(client: LabelStudio, line: Line, known_id: int | None) -> Project | None:
+    if known_id is not None:
+        project = client.project(known_id)
+        # Both can be edited by people, but hardly both at once; neither = another server, where the id means nothing.
+        if project is not None and (_mark(line) in project.description or project.title == _title(line)):
+            return project
+    marked = [project_id for project_id, description in client.projects() if _mark(line) in description]
+    return client.project(marked[0]) if marked else None
+
+
+def _title(line: Line) -> str:
+    """At least 3 and at most 50 characters, as Label Studio wants it."""
+    room = _TITLE_LENGTH - len(line.line) - 3
+    return f"{line.title[:room]} ({line.line})" if line.title and room > 0 else line.line
+
+
+def _description(line: Line) -> str:
+    return f"Frames of the model line {line.line}, kept in step by Nightscope. Please leave this mark: {_mark(line)}"
+
+
+def _mark(line: Line) -> str:
+    return f"[nightscope-line:{line.line}]"

@@ -1,0 +1,86 @@
+"""Keep a line's Label Studio project and the lake in step; re-running it changes nothing.
+
+Order of writes: labeling tasks, then revisions, then the state with its watermark. Killed anywhere, the next sync finds
+the labeling tasks in Label Studio and the revisions in the table, and carries on.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from tasks.config import Line
+from tasks.labeling import state as states
+from tasks.labeling.client import LabelStudio
+from tasks.labeling.placing import place_new, refresh, remove_doubles
+from tasks.labeling.projects import ensure_project
+from tasks.labeling.pull import pull
+from tasks.lake import Lake
+from tasks.lake.locks import lake_lock
+from tasks.schemas import Frozen
+
+
+class SyncReport(Frozen):
+    """What a sync did.
+
+    Attributes:
+        project_url: Where annotators find the project.
+        tasks_created: Labeling tasks made for new frames.
+        tasks_removed: Labeling tasks that people had removed.
+        revisions: Revisions appended, of whatever state.
+        deleted: Of these, annotations that are gone.
+        cancelled: Of these, annotations that were skipped.
+        quarantined: Regions set aside.
+        watermark: Label Studio's clock up to which changes are known.
+    """
+
+    project_id: int
+    project_url: str
+    tasks_created: int
+    tasks_removed: int
+    revisions: int
+    deleted: int
+    cancelled: int
+    quarantined: int
+    watermark: datetime
+
+
+def sync(lake: Lake, line: Line) -> SyncReport:
+    """Put the line's new frames before the annotators, and append what the annotators changed to the lake.
+
+    Args:
+        lake: The lake.
+        line: The model line; its project is made if there is none.
+
+    Raises:
+        ServiceUnavailable: Label Studio does not answer.
+        ConfigError: Label Studio refuses our token or cannot reach the lake.
+    """
+    with lake_lock(lake.settings, f"labels-{line.line}"), LabelStudio(lake.settings.label_studio) as client:
+        state = states.load(lake, line.line)
+        project = ensure_project(client, line, state.project_id)
+        if state.project_id != project.project_id:
+            state = states.SyncState(project_id=project.project_id)
+        # Read before anything is looked at: what changes from here on is looked at again next time.
+        frames_snapshot = lake.tables.snapshot_id("frames")
+        changes = refresh(client, project, state)
+        created = 0
+        if changes.changed or changes.removed or changes.listed or frames_snapshot != state.frames_snapshot:
+            remove_doubles(client, state)
+            created = place_new(client, project, lake, line, state)
+        pulled = pull(client, project, lake, line, state, changes)
+        first = state.watermark is None
+        if first or created or changes.listed or frames_snapshot != state.frames_snapshot:
+            # A watermark that stands still keeps an idle line free of writes.
+            state.watermark, state.frames_snapshot = project.as_of, frames_snapshot
+            states.save(lake, line.line, state)
+        return SyncReport(
+            project_id=project.project_id,
+            project_url=f"{client.url}/projects/{project.project_id}",
+            tasks_created=created,
+            tasks_removed=len(changes.removed),
+            revisions=pulled.revisions,
+            deleted=pulled.deleted,
+            cancelled=pulled.cancelled,
+            quarantined=pulled.quarantined,
+            watermark=state.watermark or project.as_of,
+        )

@@ -1,0 +1,241 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.config import LabelStudioSettings, Line
+from tasks.errors import ConfigError, UnreadableRecording
+from tasks.labeling.client import LabelStudio
+from tasks.labeling.importing import ImportReport, import_labels
+from tasks.labeling.sync import sync
+from tasks.lake import Lake
+from tasks.schemas import Annotation, Frame, Recording
+from tests.labeling.annotators import Annotator, box, film, labeling_tasks, project_of, take_frames
+
+
+def voc(folder: Path, stem: str, *boxes: dict[str, Any], size: tuple[int, int] = (698, 528)) -> Path:
+    """Write a VOC file as labelImg does."""
+    objects = "".join(
+        f"<object><name>{b['label']}</name><bndbox><xmin>{b['x_px']}</xmin><ymin>{b['y_px']}</ymin>"
+        f"<xmax>{b['x_px'] + b['width_px']}</xmax><ymax>{b['y_px'] + b['height_px']}</ymax></bndbox></object>"
+        for b in boxes
+    )
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{stem}.xml"
+    path.write_text(
+        f"<annotation><size><width>{size[0]}</width><height>{size[1]}</height></size>{objects}</annotation>"
+    )
+    return path
+
+
+def bring(lake: Lake, line: Line, folder: Path, label_format: Any = "voc", base: int | None = None) -> ImportReport:
+    return import_labels(lake, line, folder, label_format, base, take_frames=take_frames)
+
+
+def active(lake: Lake, line: Line) -> dict[int, list[dict[str, Any]]]:
+    """Frame index -> objects of its one active annotation, after a sync."""
+    sync(lake, line)
+    newest = {row.annotation_id: row for row in lake.tables.rows("annotations", Annotation, {"line": line.line})}
+    rows = [row for row in newest.values() if row.state == "active"]
+    found = {row.frame_index: [dict(each) for each in row.objects] for row in rows}
+    assert len(found) == len(rows), "a frame has several active annotations"
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Labels of frames 1 to 10 (1-based) of S_0001."""
+    for number in range(1, 11):
+        voc(tmp_path / "voc", f"S_0001_{number:04}", box(number, 20, "S"), box(50, 60, "impurity"))
+    return tmp_path / "voc"
+
+
+def test_voc_twice_is_once(lake: Lake, line: Line, client: LabelStudio, folder: Path) -> None:
+    film(lake, line, frames=3, of=10)
+    sync(lake, line)
+    first = bring(lake, line, folder)
+    assert (first.matched, first.annotations, first.boxes, first.unmatched) == (10, 10, 20, ())
+    again = bring(lake, line, folder)
+    assert (again.matched, again.annotations) == (10, 0)
+    found = active(lake, line)
+    assert sorted(found) == list(range(10))
+    assert found[4] == [box(5, 20), box(50, 60, "impurity")]
+    assert (bring(lake, line, folder).annotations, len(labeling_tasks(client, line))) == (0, 10)
+    assert sync(lake, line).revisions == 0
+
+
+def test_before_the_first_sync(lake: Lake, line: Line, client: LabelStudio, folder: Path) -> None:
+    film(lake, line, frames=0, of=10)
+    assert bring(lake, line, folder).annotations == 10
+    assert len(active(lake, line)) == 10
+    assert len(labeling_tasks(client, line)) == 10
+
+
+def test_killed_in_the_middle(
+    lake: Lake, line: Line, client: LabelStudio, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film(lake, line, frames=6, of=10)
+    sync(lake, line)
+    create = LabelStudio.create_annotation
+    calls: list[int] = []
+
+    def dying(self: LabelStudio, task_id: int, *args: Any) -> bool:
+        calls.append(task_id)
+        if len(calls) > 3:
+            raise KeyboardInterrupt
+        return create(self, task_id, *args)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(LabelStudio, "create_annotation", dying)
+        bring(lake, line, folder)
+    report = bring(lake, line, folder)
+    assert report.matched == 10
+    assert 0 < report.annotations < 10
+    assert len(active(lake, line)) == 10
+
+
+def test_a_lost_answer_makes_no_double(lake: Lake, line: Line, client: LabelStudio) -> None:
+    film(lake, line, frames=1)
+    sync(lake, line)
+    task = labeling_tasks(client, line)[0]
+    unique_id = "12345678-1234-5678-1234-567812345678"
+    assert client.create_annotation(task, [], unique_id)
+    assert not client.create_annotation(task, [], unique_id)
+
+
+def test_edited_in_label_studio_stays_edited(
+    lake: Lake, line: Line, client: LabelStudio, folder: Path, label_studio: LabelStudioSettings
+) -> None:
+    film(lake, line, frames=10, of=10)
+    bring(lake, line, folder)
+    (work,) = next(client.task_work(project_of(client, line), [labeling_tasks(client, line)[0]])).work
+    moved = [region | {"value": region["value"] | {"x": 40.0}} for region in work.regions[:1]]
+    client.change_annotation(work.annotation_id, moved)
+    assert bring(lake, line, folder).annotations == 0
+    assert active(lake, line)[0] == [box(279.2, 20)]
+    voc(folder, "S_0001_0001", box(7, 7, "S"))
+    report = bring(lake, line, folder)
+    assert "were edited in Label Studio" in report.unmatched[0]["reason"]
+    assert report.matched == 9
+
+
+def test_a_newer_version_of_the_files_replaces_the_older(lake: Lake, line: Line, folder: Path) -> None:
+    film(lake, line, frames=10, of=10)
+    bring(lake, line, folder)
+    assert active(lake, line)[0][0]["x_px"] == 1
+    voc(folder, "S_0001_0001", box(7, 7, "S"))
+    assert bring(lake, line, folder).annotations == 1
+    assert active(lake, line)[0] == [box(7, 7)]
+
+
+def test_an_annotators_own_work_is_left_alone(
+    lake: Lake, line: Line, client: LabelStudio, folder: Path, label_studio: LabelStudioSettings
+) -> None:
+    film(lake, line, frames=1, of=10)
+    sync(lake, line)
+    Annotator(label_studio).draw(labeling_tasks(client, line)[0], box(300, 300))
+    assert bring(lake, line, folder).annotations == 10
+    assert bring(lake, line, folder).annotations == 0
+    sync(lake, line)
+    rows = lake.tables.rows("annotations", Annotation, {"line": line.line, "frame_index": 0})
+    assert sorted(row.objects[0]["x_px"] for row in rows) == [1, 300]
+
+
+def test_frames_with_nothing_on_them(lake: Lake, line: Line, tmp_path: Path) -> None:
+    film(lake, line, frames=1)
+    for number in (0, 5):
+        voc(tmp_path / "voc", f"S_0001_{number}")
+    assert bring(lake, line, tmp_path / "voc").annotations == 2
+    assert bring(lake, line, tmp_path / "voc").annotations == 0
+    assert active(lake, line) == {0: [], 5: []}
+
+
+def test_what_cannot_be_placed_is_listed(lake: Lake, line: Line, folder: Path) -> None:
+    film(lake, line, frames=0, of=10)
+    film(lake, line, "twin.mp4", frames=0, study="a")
+    film(lake, line, "twin.avi", frames=0, study="b")
+    voc(folder, "S_0001_0002", box(1, 1, "S"), box(2, 2, "martian"))
+    voc(folder, "S_0001_0003", box(1, 1, "S"), size=(640, 480))
+    voc(folder, "S_0001_0011", box(1, 1, "S"))
+    voc(folder, "S_0009_0001", box(1, 1, "S"))
+    voc(folder, "twin_0001", box(1, 1, "S"))
+    (folder / "S_0001_0004.xml").write_text("<annotation>")
+    report = bring(lake, line, folder)
+    assert {each["file"]: each["reason"].split(" (")[0] for each in report.unmatched} == {
+        "S_0001_0002.xml": "unknown class 'martian'",
+        "S_0001_0003.xml": "is about images of 640x480 px, S_0001.mp4 has 698x528",
+        "S_0001_0004.xml": "is not a Pascal VOC file: no element found: line 1, column 12",
+        "S_0001_0011.xml": "S_0001.mp4 has no frame 11",
+        "S_0009_0001.xml": "there is no recording named 'S_0009'",
+        "twin_0001.xml": "several recordings are named 'twin': twin.mp4",
+    }
+    assert (report.matched, report.annotations) == (7, 7)
+
+
+def test_a_frame_that_cannot_be_taken(lake: Lake, line: Line, folder: Path) -> None:
+    film(lake, line, frames=2, of=10)
+
+    def broken(lake: Lake, recording: Recording, line: str, indices: Sequence[int]) -> list[Frame]:
+        take_frames(lake, recording, line, [index for index in indices if index != 7])
+        raise UnreadableRecording(f"{recording.name}: frame 7 does not decode")
+
+    report = import_labels(lake, line, folder, "voc", take_frames=broken)
+    assert report.matched == 9
+    assert [each["file"] for each in report.unmatched] == ["S_0001_0008.xml"]
+    assert all("does not decode" in each["reason"] for each in report.unmatched)
+
+
+def test_yolo_and_coco_say_the_same(lake: Lake, line: Line, tmp_path: Path) -> None:
+    film(lake, line, frames=0, of=10)
+    yolo = tmp_path / "yolo"
+    yolo.mkdir()
+    (yolo / "classes.txt").write_text("Sperm\nimpurity\n")
+    (yolo / "S_0001_0000.txt").write_text(f"0 {18 / 698:.12f} {28 / 528:.12f} {16 / 698:.12f} {16 / 528:.12f}\n")
+    assert bring(lake, line, yolo, "yolo").annotations == 1
+    coco = tmp_path / "coco"
+    coco.mkdir()
+    content = {
+        "images": [{"id": 1, "file_name": "S_0001_0003.png", "width": 698, "height": 528}],
+        "annotations": [{"image_id": 1, "category_id": 1, "bbox": [10, 20, 16, 16]}],
+        "categories": [{"id": 1, "name": "sperm"}],
+    }
+    (coco / "instances.json").write_text(json.dumps(content))
+    assert bring(lake, line, coco, "coco", 0).annotations == 1
+    found = active(lake, line)
+    assert found[3] == [box(10, 20)]
+    assert all(abs(found[0][0][key] - value) < 1e-5 for key, value in box(10, 20).items() if key != "label")
+
+
+def test_an_unclear_frame_base(lake: Lake, line: Line, tmp_path: Path) -> None:
+    film(lake, line, frames=0, of=10)
+    voc(tmp_path / "voc", "S_0001_0004", box(1, 1))
+    with pytest.raises(ConfigError, match="--frame-base"):
+        bring(lake, line, tmp_path / "voc")
+    assert bring(lake, line, tmp_path / "voc", base=1).matched == 1
+    assert sorted(active(lake, line)) == [3]
+
+
+def test_a_removed_labeling_task_comes_back_with_labels(
+    lake: Lake, line: Line, client: LabelStudio, folder: Path, label_studio: LabelStudioSettings
+) -> None:
+    film(lake, line, frames=2, of=10)
+    sync(lake, line)
+    Annotator(label_studio).remove_task(labeling_tasks(client, line)[0])
+    assert sync(lake, line).tasks_removed == 1
+    assert bring(lake, line, folder).annotations == 10
+    assert len(active(lake, line)) == 10
+
+
+def test_wrong_arguments(lake: Lake, line: Line, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is no folder"):
+        bring(lake, line, tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match="holds no voc label files"):
+        bring(lake, line, tmp_path)
+    with pytest.raises(ConfigError, match="one of: voc, coco, yolo"):
+        bring(lake, line, tmp_path, "kitti")
+    with pytest.raises(ConfigError, match="classification"):
+        bring(lake, line.model_copy(update={"kind": "classification"}), tmp_path)
