@@ -1,0 +1,1 @@
+"""Layouts that trainers and other tools read: YOLO."""

@@ -1,0 +1,97 @@
+"""Freezes validated annotations into a dataset version.
+
+Order matters: place the groups (only on paper), refuse leaks, check the minimums, then record the splits, then save the
+manifest. A crash in between leaves nothing that the next night would not do in the same way.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from tasks.config import Line
+from tasks.datasets import leakage, splits
+from tasks.lake import Lake
+from tasks.lake.datasets import COLUMNS
+from tasks.lake.locks import lake_lock
+from tasks.schemas import SPLITS, Oid, Split, canonical_json, now
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+DatasetCheck = Callable[[Lake, Line, "pa.Table"], Oid]
+"""Judges split manifest rows: the oid of its result, or InsufficientData. `tasks.validation.dataset.check_dataset`."""
+
+
+def freeze(lake: Lake, line: Line, accepted: pa.Table, *, validation: Mapping[str, Any], check: DatasetCheck) -> str:
+    """Make a dataset version. The same annotations give the same version, and nothing is written again.
+
+    Args:
+        lake: The lake.
+        line: Whose dataset it is.
+        accepted: What validation accepted: one row per frame, columns `tasks.validation.validate.ACCEPTED`.
+        validation: What to keep of the validation: `result_oid`, `report_oid`, `snapshots`.
+        check: Judges the dataset once it is split.
+
+    Returns:
+        The version. Its record (`lake.datasets.load(...).about`) has `has_val`, `counts`, `splits`, `warnings`,
+        `leak_check`, `validation`, `created_at`.
+
+    Raises:
+        InsufficientData: Too little to split, or below the line's minimums.
+        LeakageError: Something stands in two splits.
+        DataError: Recordings of one group are pinned to different splits.
+    """
+    with lake_lock(lake.settings, f"splits-{line.line}"):
+        planned = splits.plan(line, splits.pins_of(accepted), splits.recorded(lake, line))
+        placed = _placed(accepted, planned.splits)
+        leak_check = leakage.check_leakage(lake, placed)
+        rows = manifest_rows(line, placed)
+        check_oid = check(lake, line, rows)
+        splits.record(lake, line, planned)
+        about = {
+            "kind": line.kind,
+            "classes": list(line.classes),
+            "has_val": "val" in planned.splits.values(),
+            "counts": counts(rows),
+            "splits": planned.splits,
+            "warnings": list(planned.warnings),
+            "leak_check": leak_check.as_json(),
+            "validation": {**validation, "dataset_oid": check_oid},
+            "line_fingerprint": line.fingerprint(),
+            "created_at": now().isoformat(),
+        }
+        return lake.datasets.save(line.line, rows, about)
+
+
+def manifest_rows(line: Line, placed: pa.Table) -> pa.Table:
+    """The rows of a manifest: the columns that every manifest has; the schema says what the objects are."""
+    metadata = {"line": line.line, "kind": line.kind, "classes": canonical_json(list(line.classes))}
+    return placed.select(list(COLUMNS)).replace_schema_metadata(metadata)
+
+
+def counts(rows: pa.Table) -> dict[str, Any]:
+    """Groups, recordings, frames, and objects by class, of each split that a manifest has."""
+    found: dict[str, Any] = {}
+    columns = [rows.column(name).to_pylist() for name in ("split", "group", "recording_id", "objects")]
+    everything = list(zip(*columns, strict=True))
+    for split in SPLITS:
+        own = [row for row in everything if row[0] == split]
+        if own:
+            labels = Counter(item["label"] for row in own for item in json.loads(row[3]) if "label" in item)
+            found[split] = {
+                "groups": len({row[1] for row in own}),
+                "recordings": len({row[2] for row in own}),
+                "frames": len(own),
+                "labels": dict(sorted(labels.items())),
+            }
+    return found
+
+
+def _placed(accepted: pa.Table, places: Mapping[str, Split]) -> pa.Table:
+    import pyarrow as pa
+
+    column = [places[group] for group in accepted.column("group").to_pylist()]
+    return accepted.append_column("split", pa.array(column, pa.string()))

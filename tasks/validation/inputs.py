@@ -1,0 +1,147 @@
+"""What a line could learn from tonight, read from the lake's tables and told apart, before anything is judged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tasks.config import Line
+from tasks.lake import Lake
+from tasks.schemas import SPLITS, Frame, Oid, Recording, Split, SplitAssignment
+
+if TYPE_CHECKING:
+    from tasks.schemas import Annotation
+
+_TABLES = ("recordings", "frames", "annotations", "splits")
+_ANNOTATION_COLUMNS = (
+    "annotation_id", "revision_id", "line", "recording_id", "frame_index", "frame_oid", "state", "annotator",
+    "objects", "updated_at", "synced_at",
+)  # fmt: skip
+
+Row = dict[str, Any]
+FrameKey = tuple[Oid, int, Oid]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The line's data as it stands.
+
+    Attributes:
+        recordings: Recordings of the line's studies, one per id, by id.
+        frames: The line's frames by (recording id, frame index, oid).
+        annotations: The newest revision of each annotation that is neither cancelled nor deleted, as table rows, in
+            order of (recording, frame, annotation); `objects` is parsed, None where it cannot be.
+        assigned: The split of each group that has one already.
+        snapshots: Snapshot id of each table that was read.
+        elsewhere: Active annotations on recordings of other studies, which the line does not learn from.
+    """
+
+    recordings: dict[Oid, Recording]
+    frames: dict[FrameKey, Frame]
+    annotations: list[Row]
+    assigned: dict[str, Split]
+    snapshots: dict[str, int | None]
+    elsewhere: int
+
+
+def gather(lake: Lake, line: Line) -> Inputs:
+    """Read the line's recordings, frames and annotations."""
+    snapshots = {table: lake.tables.snapshot_id(table) for table in _TABLES}
+    known = first_of_each(
+        sorted(lake.tables.rows("recordings", Recording), key=lambda r: (r.ingested_at, r.landing_key))
+    )
+    studies = set(line.recordings.studies)
+    recordings = {i: r for i, r in sorted(known.items()) if not studies or r.study in studies}
+    frames: dict[FrameKey, Frame] = {}
+    for frame in lake.tables.rows("frames", Frame, {"line": line.line}):
+        frames.setdefault((frame.recording_id, frame.frame_index, frame.oid), frame)
+    rows = lake.tables.scan("annotations", where={"line": line.line}, columns=_ANNOTATION_COLUMNS).to_pylist()
+    active = newest_active(rows)
+    others = known.keys() - recordings.keys()
+    assignments = lake.tables.rows("splits", SplitAssignment, {"line": line.line})
+    return Inputs(
+        recordings=recordings,
+        frames=frames,
+        annotations=[{**r, "objects": _objects(r["objects"])} for r in active if r["recording_id"] not in others],
+        assigned={a.group: a.split for a in sorted(assignments, key=_assigned_first, reverse=True)},
+        snapshots=snapshots,
+        elsewhere=sum(row["recording_id"] in others for row in active),
+    )
+
+
+def first_of_each(recordings: Iterable[Recording]) -> dict[Oid, Recording]:
+    """One recording per id: the first."""
+    found: dict[Oid, Recording] = {}
+    for recording in recordings:
+        found.setdefault(recording.recording_id, recording)
+    return found
+
+
+def newest_active(rows: Iterable[Row]) -> list[Row]:
+    """The newest revision of each annotation, without those whose newest is a cancellation or deletion.
+
+    Label Studio's clock decides which revision is newest; where it says nothing (a deletion changes no time), the order
+    in which we saw them.
+    """
+    newest: dict[str, Row] = {}
+    for row in rows:
+        held = newest.get(row["annotation_id"])
+        if held is None or _age(row) > _age(held):
+            newest[row["annotation_id"]] = row
+    active = [row for row in newest.values() if row["state"] == "active"]
+    return sorted(active, key=lambda row: (row["recording_id"], row["frame_index"], row["annotation_id"]))
+
+
+def one_per_frame(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """Choose among several annotators' work on one frame: the newest. Nothing is merged.
+
+    Returns:
+        The chosen rows, in the order given, and those they replace.
+    """
+    chosen: dict[tuple[Oid, int], Row] = {}
+    for row in rows:
+        key = (row["recording_id"], row["frame_index"])
+        held = chosen.get(key)
+        if held is None or (row["updated_at"], row["annotation_id"]) > (held["updated_at"], held["annotation_id"]):
+            chosen[key] = row
+    kept = {row["annotation_id"] for row in chosen.values()}
+    return [r for r in rows if r["annotation_id"] in kept], [r for r in rows if r["annotation_id"] not in kept]
+
+
+def stored_sizes(lake: Lake, oids: Iterable[Oid]) -> dict[Oid, int | None]:
+    """Bytes of each blob; None where the lake does not hold it. For cached copies the lake is not asked."""
+    wanted = sorted(set(oids))
+    with ThreadPoolExecutor(lake.settings.workers * 4) as threads:
+        return dict(zip(wanted, threads.map(lambda oid: _stored_size(lake, oid), wanted), strict=True))
+
+
+def _stored_size(lake: Lake, oid: Oid) -> int | None:
+    if len(oid) != 64 or set(oid) - set("0123456789abcdef"):
+        return None
+    cached = lake.settings.cache_dir / "blobs" / "sha256" / oid[:2] / oid
+    try:
+        return cached.stat().st_size
+    except FileNotFoundError:
+        info = lake.store.head(lake.blobs.key(oid))
+        return None if info is None else info.size_bytes
+
+
+def _age(row: Row | Annotation) -> tuple[Any, Any, Any]:
+    values = row if isinstance(row, dict) else row.model_dump()
+    return values["updated_at"], values["synced_at"], values["revision_id"]
+
+
+def _assigned_first(assignment: SplitAssignment) -> tuple[Any, int]:
+    return assignment.assigned_at, SPLITS.index(assignment.split)
+
+
+def _objects(text: str | None) -> list[dict[str, Any]] | None:
+    try:
+        objects = json.loads(text) if text is not None else []
+    except ValueError:
+        return None
+    readable = isinstance(objects, list) and all(isinstance(item, dict) for item in objects)
+    return objects if readable else None

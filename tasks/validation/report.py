@@ -1,0 +1,132 @@
+"""The validation report: one HTML file for annotators and operators, readable offline and on paper.
+
+It holds no date: the same data gives the same report, byte for byte.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.config import Line
+from tasks.schemas import Oid, QuarantineItem, Recording
+from tasks.validation.suites import SuiteResult
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_TEMPLATE = Path(__file__).with_name("report.html.j2")
+_MOST_ITEMS = 200  # per recording and annotator; a page of 100,000 rows helps nobody
+_SUITES = {
+    "recordings": "Recordings",
+    "annotations": "Annotations",
+    "frames": "Frames",
+    "detection_labels": "Labelled boxes",
+    "dataset": "The dataset as a whole",
+}
+
+
+def render_report(
+    line: Line,
+    recordings: Mapping[Oid, Recording],
+    accepted: pa.Table,
+    suites: Sequence[SuiteResult],
+    items: Sequence[QuarantineItem],
+    missing: Sequence[str],
+    notes: Sequence[str],
+) -> str:
+    """Render the report.
+
+    Args:
+        line: Whose data was validated.
+        recordings: For their names.
+        accepted: What may be learnt from (`validate.ACCEPTED`).
+        suites: Results of all suites, in the order they ran.
+        items: What was set aside.
+        missing: What there is not enough of; empty = the line can train.
+        notes: What else a person should know.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    advice = {check.check: check.advice for suite in suites for check in suite.checks}
+    work = [item for item in items if item.annotator]
+    return environment.from_string(_TEMPLATE.read_text()).render(
+        line=line,
+        missing=missing,
+        notes=notes,
+        counts=_counts(line, accepted),
+        kinds=Counter(item.what for item in items),
+        annotators=_by_annotator(work, recordings, advice),
+        others=[_entry(item, advice) for item in items if not item.annotator][:_MOST_ITEMS],
+        others_more=max(0, len(items) - len(work) - _MOST_ITEMS),
+        suites=[(_SUITES.get(suite.suite, suite.suite), suite) for suite in suites],
+    )
+
+
+def _by_annotator(
+    items: Iterable[QuarantineItem], recordings: Mapping[Oid, Recording], advice: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    found: dict[str, dict[str, list[QuarantineItem]]] = defaultdict(lambda: defaultdict(list))
+    for item in items:
+        recording = recordings.get(item.recording_id or "")
+        found[item.annotator or ""][recording.name if recording else "a recording that is not in the lake"].append(item)
+    return [
+        {
+            "name": annotator,
+            "total": sum(len(own) for own in places.values()),
+            "recordings": [
+                {
+                    "name": name,
+                    "entries": [_entry(item, advice) for item in places[name][:_MOST_ITEMS]],
+                    "more": max(0, len(places[name]) - _MOST_ITEMS),
+                }
+                for name in sorted(places)
+            ],
+        }
+        for annotator, places in sorted(found.items())
+    ]
+
+
+def _entry(item: QuarantineItem, advice: Mapping[str, str]) -> dict[str, Any]:
+    checks = item.details.get("checks", [])
+    return {
+        "what": item.what,
+        "subject": item.subject,
+        "reason": item.reason,
+        "advice": advice.get(checks[0], "") if checks else "",
+        "place": _place(item.details.get("object", {})),
+    }
+
+
+def _place(box: Mapping[str, Any]) -> str:
+    """Where in the picture an annotator finds the object."""
+    numbers = [box.get(name) for name in ("x_px", "y_px", "width_px", "height_px")]
+    if not all(isinstance(number, int | float) for number in numbers):
+        return ""
+    x, y, width, height = (float(number) for number in numbers if number is not None)
+    return f"{box.get('label')}: left {x:.1f}, top {y:.1f}, width {width:.1f}, height {height:.1f} px"
+
+
+def _counts(line: Line, accepted: pa.Table) -> dict[str, Any]:
+    """Frames and objects per class, for each recording and in all."""
+    rows: dict[str, dict[str, Any]] = {}
+    for row in accepted.select(["recording_id", "recording_name", "group", "objects"]).to_pylist():
+        entry = rows.setdefault(
+            row["recording_id"],
+            {"name": row["recording_name"], "group": row["group"], "frames": 0, "labels": Counter()},
+        )
+        entry["frames"] += 1
+        entry["labels"].update(item["label"] for item in json.loads(row["objects"]))
+    ordered = sorted(rows.values(), key=lambda entry: (entry["name"], entry["group"]))
+    return {
+        "classes": list(line.classes),
+        "recordings": ordered,
+        "frames": sum(entry["frames"] for entry in ordered),
+        "labels": sum((entry["labels"] for entry in ordered), Counter()),
+    }
