@@ -1,0 +1,34 @@
+"""# Maintain the lake
+
+Once a week: collects blobs that no table and no manifest names (what a killed step left behind), older than two days.
+Recordings, frames, labels and dataset versions are never touched.
+
+**On failure**: nothing is lost and nothing waits for it; run it again when the lake answers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import dag, task
+from nightscope_airflow.defaults import LAKE_POOL, cron, dag_defaults
+from nightscope_airflow.failures import translated
+
+
+@dag(
+    schedule=cron("30 5 * * 0"),
+    doc_md=__doc__,
+    **dag_defaults("lake"),
+)
+def maintain_lake() -> None:
+    @task(pool=LAKE_POOL)
+    @translated
+    def collect_garbage() -> dict[str, Any]:
+        from tasks import steps
+
+        return steps.collect_garbage()
+
+    collect_garbage()
+
+
+maintain_lake()

@@ -1,0 +1,1 @@
+"""What speaks Airflow: assets, defaults, the translation of our errors, the wiring of a night."""

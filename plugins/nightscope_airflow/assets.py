@@ -1,0 +1,16 @@
+"""The assets that chain the DAGs: plural nouns, each meaning 'there is something new of these in the lake'."""
+
+from __future__ import annotations
+
+from airflow.sdk import Asset
+
+FRAMES = Asset(name="frames", uri="nightscope://lake/frames", group="nightscope")
+"""New frames wait to be labelled: `ingest_recordings` makes them, `sync_annotations` puts them before annotators."""
+
+ANNOTATIONS = Asset(name="annotations", uri="nightscope://lake/annotations", group="nightscope")
+"""Annotators' work has changed: `sync_annotations` fetched it; a line may retrain on it."""
+
+
+def champions(line: str) -> Asset:
+    """The model in charge of `line` has changed."""
+    return Asset(name=f"champions-{line}", uri=f"nightscope://registry/{line}/champion", group="nightscope")

@@ -1,0 +1,22 @@
+"""`nightscope`, the command line. Every command is in `tasks/cli/`; this is the door."""
+
+from __future__ import annotations
+
+import sys
+
+from tasks.cli import app
+from tasks.cli.output import show_error
+from tasks.errors import NightscopeError
+
+
+def main() -> None:
+    """Run the command line; an error of ours is shown as a sentence, not as a traceback."""
+    try:
+        app()
+    except NightscopeError as error:
+        show_error(error)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""The command line: one module per family of commands.
+
+Exit codes: 0 success, 1 an error or something refused, 2 wrong usage, 3 a night that stopped for lack of data.
+Reports go to stdout (`--json`: one JSON document and nothing else), progress and errors to stderr.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from tasks.cli import demo, intake, models, night, stack, step
+
+app = typer.Typer(
+    name="nightscope",
+    help="Each day's recordings and labels become a better model every night, when the evidence says so.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+labels = typer.Typer(help="Labels that exist already.", no_args_is_help=True)
+
+app.command()(stack.up)
+app.command()(stack.down)
+app.command()(stack.status)
+app.command()(intake.add)
+labels.command("import")(intake.import_labels)
+app.add_typer(labels, name="labels")
+app.command()(night.run)
+app.command()(models.champion)
+app.command()(models.verdicts)
+app.command()(demo.demo)
+app.command()(demo.synthesize)
+app.add_typer(step.app, name="step")
+
+__all__ = ["app"]

@@ -1,0 +1,165 @@
+"""`nightscope demo`: the whole loop on one machine, and `nightscope synthesize`: recordings to try it with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.panel import Panel
+
+from tasks.cli import intake, models, night, stack
+from tasks.cli.output import Changes, paper, parse_changes, screen
+from tasks.config import Settings, load_settings
+from tasks.errors import ConfigError, NotFound
+from tasks.schemas import NightState, Split
+
+LINE = "sperm-detector"
+SYNTHETIC_CHANGES = {"imgsz": 480, "min_steps": 260}
+"""The simulated heads are large enough at 480 px; the line's own 704 px are for real, smaller ones."""
+
+
+def synthesize(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write recordings/ and labels/ (Pascal VOC).")],
+    count: Annotated[int, typer.Option(min=1, max=500, help="How many recordings, each of another donor.")] = 6,
+    frames: Annotated[int, typer.Option(min=1, help="Frames a recording.")] = 200,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same recordings.")] = 0,
+) -> None:
+    """Simulate microscope recordings of swimming sperm, with exact labels of every frame."""
+    made = make_samples(folder, count=count, frames=frames, seed=seed, label_every=1)
+    paper.print(f"{len(made)} recordings in {folder / 'recordings'}, labels in {folder / 'labels'}")
+
+
+def make_samples(folder: Path, *, count: int, frames: int, seed: int, label_every: int) -> Sequence[Any]:
+    """Write synthetic recordings and the VOC files of every `label_every`-th frame (0-based names)."""
+    from tasks.synthetic import make_recordings
+    from tasks.synthetic.labels import write_voc
+
+    made = make_recordings(folder / "recordings", count=count, seed=seed, frames=frames)
+    for recording in made:
+        write_voc(recording, folder / "labels", every=label_every)
+    return made
+
+
+def demo(
+    recordings: Annotated[Path | None, typer.Option(help="Your own recordings, instead of simulated ones.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="Their label files.")] = None,
+    format_: Annotated[
+        intake.LabelFormat, typer.Option("--format", help="What the label files are.")
+    ] = intake.LabelFormat.voc,
+    test: Annotated[list[str] | None, typer.Option(help="Stem of a recording to pin to the test split.")] = None,
+    frame_base: Annotated[int | None, typer.Option(min=0, max=1, help="See `labels import`.")] = None,
+    set_: Changes = None,
+) -> None:
+    """Start the stack, bring recordings and labels in, run the night, and show who is in charge.
+
+    Leaves the stack up; `nightscope down` ends it. Running it again finds nothing new and says so.
+    """
+    if (recordings is None) != (labels is None):
+        raise ConfigError("demo: --recordings and --labels go together", fix="give both, or neither")
+    for folder in (recordings, labels):
+        if folder is not None and not folder.is_dir():
+            raise ConfigError(f"{folder}: is no folder", fix="name the folder that holds the files")
+    source = {"recordings": str(recordings.resolve()) if recordings else "synthetic"}
+    make_room_for(load_settings(), source)
+    changes = parse_changes(set_)
+    _headline("1/5", "starting the embedded stack")
+    stack.start_with_progress()
+    settings = load_settings()
+    (settings.state_dir / "demo.json").write_text(json.dumps(source))
+    if recordings is None or labels is None:
+        changes = SYNTHETIC_CHANGES | changes
+        folder = settings.state_dir / "demo"
+        _headline("2/5", "simulating recordings of swimming sperm, with exact labels")
+        if not (folder / "labels").is_dir():
+            make_samples(folder, count=6, frames=200, seed=0, label_every=12)
+        recordings, labels, test, frame_base = folder / "recordings", folder / "labels", test or [], 0
+    else:
+        _headline("2/5", f"your recordings: {recordings}")
+    _headline("3/5", "into the landing bucket")
+    add_all(settings, recordings, test or [])
+    _headline("4/5", "labels into Label Studio, as an annotator's work")
+    _import(labels, format_.value, frame_base)
+    _headline("5/5", "the night, in Airflow")
+    report = night.run_night(LINE, changes)
+    night.show(report)
+    _closing(settings)
+    if report["state"] == NightState.FAILED:
+        raise typer.Exit(1)
+
+
+def make_room_for(settings: Settings, source: dict[str, str]) -> None:
+    """A demo on other recordings starts with an empty lake: the last demo's state is put aside, never mixed or deleted.
+
+    Raises:
+        ConfigError: The state there is not a demo's.
+    """
+    marker, state = settings.state_dir / "demo.json", settings.state_dir
+    if not (state / "s3").exists() or (marker.exists() and json.loads(marker.read_text()) == source):
+        return
+    if not marker.exists():
+        raise ConfigError(
+            f"demo: the state in {state} was not made by a demo, and may hold real work",
+            fix="set NIGHTSCOPE_STATE_DIR to another folder for the demo, or use `nightscope add` and `nightscope run`",
+        )
+    stack.stop_quietly()
+    number = 1
+    while (aside := state.with_name(f"{state.name}-demo-{number}")).exists():
+        number += 1
+    aside.mkdir(mode=0o700)
+    for entry in state.iterdir():
+        if entry.name != "envs":
+            shutil.move(entry, aside / entry.name)
+    screen.print(f"the last demo was on other recordings: its state is now in {aside}")
+
+
+def add_all(settings: Settings, folder: Path, test: Sequence[str]) -> None:
+    """Put every recording of `folder` into the landing bucket, those named in `test` pinned to the test split.
+
+    Raises:
+        ConfigError: A stem in `test` has no recording.
+        NotFound: No recording was accepted.
+    """
+    from tasks.ingest.landing import add as into_landing
+    from tasks.lake import open_lake
+
+    paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    missing = sorted(set(test) - {path.stem for path in paths})
+    if missing:
+        raise ConfigError(f"TEST names no recording: {', '.join(missing)}", expected=", ".join(p.stem for p in paths))
+    lake = open_lake(settings)
+    accepted = 0
+    for path in paths:
+        split: Split | None = "test" if path.stem in test else None
+        report = into_landing(lake, [path], study="demo", donor=None, um_per_px=None, split=split)
+        accepted += len(report.accepted)
+        for refused in report.refused:
+            screen.print(f"  refused {refused.path}: {refused.reason}", markup=False)
+    if not accepted:
+        raise NotFound(f"{folder}: holds no recording", expected="mp4, avi, mov, mkv, tif stacks or folders of images")
+    screen.print(f"  {accepted} recordings")
+
+
+def _import(labels: Path, label_format: Any, frame_base: int | None) -> None:
+    from tasks import steps
+
+    with screen.status("  ingesting, then importing labels"):
+        report = steps.import_labels(LINE, labels, label_format, frame_base)
+    screen.print(f"  {report['annotations']} annotations on {report['matched']} frames")
+    for item in report["unmatched"]:
+        screen.print(f"  unmatched {item['file']}: {item['reason']}", markup=False)
+
+
+def _headline(number: str, text: str) -> None:
+    screen.print(f"[bold cyan]{number}[/] {text}")
+
+
+def _closing(settings: Settings) -> None:
+    try:
+        models.champion(LINE)
+    except NotFound:
+        paper.print(f"[bold]{LINE}[/]: no champion yet")
+    paper.print(Panel.fit(stack.where_things_are(settings), title="the stack stays up; `make down` ends it"))

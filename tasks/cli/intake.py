@@ -1,0 +1,102 @@
+"""`nightscope add` and `nightscope labels import`: recordings and labels that exist already."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tasks.cli.output import AsJson, paper, print_json, screen
+from tasks.config import load_settings
+from tasks.errors import ConfigError
+
+
+class SplitName(StrEnum):
+    """Where a group of recordings may be pinned."""
+
+    train = "train"
+    val = "val"
+    test = "test"
+
+
+class LabelFormat(StrEnum):
+    """Formats of existing labels."""
+
+    voc = "voc"
+    coco = "coco"
+    yolo = "yolo"
+
+
+def add(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Videos, tif stacks, folders.")],
+    study: Annotated[str | None, typer.Option(help="The study they belong to.")] = None,
+    donor: Annotated[
+        str | None, typer.Option(help="The person or animal they come from; a split keeps it whole.")
+    ] = None,
+    um_per_px: Annotated[float | None, typer.Option("--um-per-px", min=1e-6, help="Calibration: µm a pixel.")] = None,
+    fps_hz: Annotated[float | None, typer.Option("--fps", min=1e-3, help="Frames a second, for image folders.")] = None,
+    split: Annotated[SplitName | None, typer.Option(help="Pin the group to a split, for an official test set.")] = None,
+    json_: AsJson = False,
+) -> None:
+    """Put recordings into the landing bucket; the next night takes them in.
+
+    A PATH is a video (mp4, avi, mov, mkv), a tif stack, a folder of images (one recording), or a folder of those.
+    Damaged files are accepted here and set aside with their reason by the night. Exit code 1 if anything was refused.
+    """
+    from tasks.ingest.landing import add as into_landing
+    from tasks.lake import open_lake
+
+    lake = open_lake(load_settings())
+    with screen.status("copying into the landing bucket"):
+        report = into_landing(
+            lake,
+            paths,
+            study=study,
+            donor=donor,
+            um_per_px=um_per_px,
+            fps_hz=fps_hz,
+            split=split.value if split else None,
+        )
+    if json_:
+        print_json(report)
+    else:
+        for accepted in report.accepted:
+            paper.print(f"accepted  {accepted.path}  →  {accepted.key}", markup=False)
+        for refused in report.refused:
+            paper.print(f"refused   {refused.path}: {refused.reason}", markup=False)
+    if report.refused or not report.accepted:
+        raise typer.Exit(1)
+
+
+def import_labels(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with the label files.")],
+    format_: Annotated[LabelFormat, typer.Option("--format", help="What they are.")],
+    line: Annotated[str, typer.Option(help="The line whose annotators' work this becomes.")],
+    frame_base: Annotated[
+        int | None,
+        typer.Option(min=0, max=1, help="Number of a recording's first frame in the file names; default: found out."),
+    ] = None,
+    json_: AsJson = False,
+) -> None:
+    """Bring existing labels into Label Studio, as annotations on the right frames.
+
+    VOC and YOLO files are named <recording stem>_<frame>; COCO names its images so. Recordings that wait in the landing
+    bucket are ingested first; frames that were not sampled are extracted. Exit code 1 if any file found no recording or
+    frame.
+    """
+    from tasks import steps
+
+    if not folder.is_dir():
+        raise ConfigError(f"{folder}: is no folder", fix="name the folder that holds the label files")
+    with screen.status("ingesting what is new, then importing labels"):
+        report = steps.import_labels(line, folder, format_.value, frame_base)
+    if json_:
+        print_json(report)
+    else:
+        paper.print(f"{report['annotations']} annotations from {report['matched']} labelled frames")
+        for item in report["unmatched"]:
+            paper.print(f"unmatched  {item['file']}: {item['reason']}", markup=False)
+    if report["unmatched"]:
+        raise typer.Exit(1)

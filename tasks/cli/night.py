@@ -1,0 +1,197 @@
+"""`nightscope run`: trigger a line's night through Airflow and follow it."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import Any
+
+import typer
+from rich.live import Live
+from rich.markup import escape
+from rich.spinner import Spinner
+from rich.table import Table
+
+from tasks.cli.airflow_api import AirflowApi
+from tasks.cli.output import AsJson, Changes, Line, paper, parse_changes, print_json, screen
+from tasks.config import load_line, load_settings
+from tasks.schemas import Decision, NightState, now
+
+ENDED = {
+    Decision.PROMOTE: NightState.PROMOTED,
+    Decision.HOLD: NightState.HELD,
+    Decision.REJECT: NightState.REJECTED,
+    Decision.INSUFFICIENT_DATA: NightState.INSUFFICIENT_DATA,
+}
+MARKS = {"success": "[green]✓[/]", "skipped": "[dim]–[/]", "failed": "[red]✗[/]", "upstream_failed": "[dim]·[/]"}
+
+
+def run(line: Line, set_: Changes = None, json_: AsJson = False) -> None:
+    """Run the night of LINE now, and follow it step by step.
+
+    Exit code 0 when the night did its work (promoted, held, rejected, skipped, or judged as insufficient_data), 3 when
+    it stopped for lack of data before it could judge, 1 when it failed.
+    """
+    report = run_night(line, parse_changes(set_))
+    if json_:
+        print_json(report)
+    else:
+        show(report)
+    if report["state"] == NightState.FAILED:
+        raise typer.Exit(1)
+    if report["state"] == NightState.INSUFFICIENT_DATA and report["model_version"] is None:
+        raise typer.Exit(3)
+
+
+def run_night(line: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """Trigger the night and wait for its end.
+
+    Raises:
+        ConfigError: Unknown or bad values; nothing was triggered.
+    """
+    from tasks import steps
+
+    settings = load_settings()
+    own = load_line(line, settings.lines_dir)
+    steps.check_request(line, {k: v for k, v in changes.items() if k not in ("force", "dry_run", "recipe_values")})
+    airflow = AirflowApi(settings.airflow)
+    dag = airflow.await_dag(own.dag_id)
+    if dag.get("is_paused"):
+        airflow.unpause(own.dag_id)
+    run_id = airflow.trigger(own.dag_id, _conf(changes, set(dag["params"])))
+    order = airflow.order(own.dag_id)
+    screen.print(f"night of [bold]{line}[/]: {settings.airflow.url}/dags/{own.dag_id}/runs/{run_id}")
+    with _Watch(order) as watch:
+        airflow.follow(own.dag_id, run_id, watch.update)
+    return _report(airflow, own.dag_id, run_id, line, order)
+
+
+def _conf(changes: dict[str, Any], fields: set[str]) -> dict[str, Any]:
+    """Values that have a field of their own go there, the rest are recipe values."""
+    conf = {key: value for key, value in changes.items() if key in fields}
+    rest = {key: value for key, value in changes.items() if key not in fields}
+    return conf | ({"recipe_values": rest} if rest else {})
+
+
+def _report(airflow: AirflowApi, dag_id: str, run_id: str, line: str, order: list[str]) -> dict[str, Any]:
+    from tasks import steps
+
+    instances = airflow.task_instances(dag_id, run_id)
+    ended = [
+        {"name": name, "state": instances[name]["state"], "seconds": _seconds(instances[name])}
+        for name in order
+        if name in instances
+    ]
+    left = {
+        name: airflow.xcom(dag_id, run_id, name) for name in order if instances.get(name, {}).get("state") == "success"
+    }
+    training = left.get("train_challenger") or {}
+    verdict = left.get("decide_verdict") or {}
+    state, reason = _outcome(airflow, dag_id, run_id, ended, verdict, left.get("promote_model"))
+    validation = left.get("validate_labels") or {}
+    return {
+        "line": line,
+        "state": state,
+        "reason": reason,
+        "dataset_version": left.get("freeze_dataset"),
+        "mlflow_run": training.get("mlflow_run"),
+        "model_version": training.get("model_version"),
+        "steps": ended,
+        "quarantined": steps.quarantined_recordings() + validation.get("quarantined", []),
+        "verdict": verdict or None,
+        "run_id": run_id,
+    }
+
+
+def _outcome(
+    airflow: AirflowApi, dag_id: str, run_id: str, ended: list[dict[str, Any]], verdict: dict[str, Any], promotion: Any
+) -> tuple[str, str]:
+    """The night's state and reason: of the step that stopped it, else of its verdict."""
+    for step in ended:
+        if step["state"] == "failed" or (step["state"] == "skipped" and not verdict):
+            outcome = airflow.xcom(dag_id, run_id, step["name"], "outcome") or {}
+            state = "failed" if step["state"] == "failed" else "skipped"
+            return outcome.get("state", state), outcome.get("reason", f"step {step['name']} {state} without a word")
+    if not verdict:
+        return NightState.FAILED, "the run ended without a verdict"
+    state = ENDED[Decision(verdict["verdict"])]
+    reason = "; ".join(verdict["reasons"])
+    if state == NightState.PROMOTED and not promotion:
+        return NightState.HELD, f"dry run: {reason}"
+    return state, reason
+
+
+def _seconds(instance: dict[str, Any]) -> float | None:
+    duration = instance.get("duration")
+    return round(duration, 2) if duration is not None else None
+
+
+class _Watch:
+    """The steps of a run, live on stderr; where stderr is no terminal, a line per change and per quarter minute."""
+
+    HEARTBEAT_S = 15.0
+
+    def __init__(self, order: list[str]) -> None:
+        self._order = order
+        self._last: dict[str, str] = {}
+        self._spoke_at = time.monotonic()
+        self._live = Live(console=screen, refresh_per_second=8, transient=True) if screen.is_terminal else None
+
+    def __enter__(self) -> _Watch:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+            for name in self._order:
+                screen.print(f" {MARKS.get(self._last.get(name, ''), ' ')} {name}")
+
+    def update(self, instances: dict[str, dict[str, Any]], words: str) -> None:
+        """Show where the run stands; `words` is the last line of the running step's log."""
+        if self._live:
+            self._live.update(self._table(instances, words))
+        for name in self._order:
+            state = (instances.get(name) or {}).get("state") or "waiting"
+            if self._live is None and state != self._last.get(name) and state != "waiting":
+                took = _took(instances[name]) if state == "success" else ""
+                self._say(f"  {name}: {state} {took}")
+            self._last[name] = state
+        if self._live is None and words and time.monotonic() - self._spoke_at > self.HEARTBEAT_S:
+            self._say(f"    [dim]{escape(words[:140])}[/]")
+
+    def _say(self, text: str) -> None:
+        screen.print(text)
+        self._spoke_at = time.monotonic()
+
+    def _table(self, instances: dict[str, dict[str, Any]], words: str) -> Table:
+        grid = Table.grid(padding=(0, 1))
+        for name in self._order:
+            instance = instances.get(name) or {}
+            state = instance.get("state") or ""
+            mark = Spinner("dots") if state == "running" else MARKS.get(state, " ")
+            tries = f"[yellow]try {instance['try_number']}[/] " if instance.get("try_number", 0) > 1 else ""
+            note = escape(words[: max(20, screen.width - 50)]) if state == "running" else ""
+            grid.add_row(mark, name, f"[dim]{state}[/]", _took(instance), f"{tries}[dim]{note}[/]")
+        return grid
+
+
+def _took(instance: dict[str, Any]) -> str:
+    seconds = _seconds(instance)
+    if seconds is None and instance.get("start_date"):
+        seconds = (now() - datetime.fromisoformat(instance["start_date"])).total_seconds()
+    return f"[dim]{seconds:.0f} s[/]" if seconds is not None else ""
+
+
+def show(report: dict[str, Any]) -> None:
+    """Print a night's report for a person."""
+    colour = {"promoted": "green", "failed": "red", "rejected": "red"}.get(report["state"], "yellow")
+    paper.print(f"[bold {colour}]{report['state']}[/]: {escape(report['reason'])}")
+    for key in ("dataset_version", "model_version", "mlflow_run"):
+        if report[key]:
+            paper.print(f"  [dim]{key.replace('_', ' ')}:[/] {report[key]}")
+    if report["quarantined"]:
+        paper.print(f"  [dim]in quarantine:[/] {len(report['quarantined'])}")
+        for item in report["quarantined"][:20]:
+            paper.print(f"    {item['what']}: {item['reason']}", markup=False)

@@ -1,0 +1,130 @@
+"""`nightscope step NAME`: each step of the DAGs, alone and without Airflow.
+
+What a step returns is printed as JSON, so that one step's output can be the next one's argument.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from tasks.cli.output import Changes, Line, parse_changes, print_json, screen
+from tasks.errors import NothingToDo
+
+app = typer.Typer(help="Run one step of a DAG, without Airflow. Prints JSON.", no_args_is_help=True)
+
+Force = Annotated[bool, typer.Option("--force", help="Go on even if nothing is new.")]
+DatasetVersion = Annotated[str, typer.Argument(metavar="DATASET_VERSION", help="What freeze-dataset printed.")]
+
+
+@app.command("ingest-recordings")
+def ingest_recordings() -> None:
+    """Take everything new in the landing bucket into the lake, once."""
+    from tasks import steps
+
+    print_json(steps.ingest_recordings())
+
+
+@app.command("sync-annotations")
+def sync_annotations(line: Line) -> None:
+    """Put LINE's new frames before the annotators and fetch what they have changed."""
+    from tasks import steps
+
+    print_json(steps.sync_annotations(line))
+
+
+@app.command("check-news")
+def check_news(line: Line, set_: Changes = None, force: Force = False) -> None:
+    """Say whether LINE has anything new to learn from; prints the fingerprint of its inputs."""
+    from tasks import steps
+
+    _print_or_skip(lambda: {"news": steps.check_news(line, parse_changes(set_), force=force)})
+
+
+@app.command("validate-labels")
+def validate_labels(line: Line, set_: Changes = None) -> None:
+    """Check LINE's labels; bad ones go to quarantine, the rest goes on."""
+    from tasks import steps
+
+    print_json(steps.validate_labels(line, parse_changes(set_)))
+
+
+@app.command("freeze-dataset")
+def freeze_dataset(
+    line: Line,
+    validation_oid: Annotated[str, typer.Argument(help="`validation_oid` of validate-labels.")],
+    set_: Changes = None,
+    force: Force = False,
+) -> None:
+    """Assign splits and freeze LINE's validated labels to a dataset version."""
+    from tasks import steps
+
+    _print_or_skip(
+        lambda: {"dataset_version": steps.freeze_dataset(line, parse_changes(set_), validation_oid, force=force)}
+    )
+
+
+@app.command("train-challenger")
+def train_challenger(line: Line, dataset_version: DatasetVersion, set_: Changes = None) -> None:
+    """Train on a dataset version and register the challenger; resumes what was killed, reuses what is finished."""
+    from tasks import steps
+
+    print_json(steps.train_challenger(line, parse_changes(set_), dataset_version))
+
+
+@app.command("evaluate-models")
+def evaluate_models(
+    line: Line,
+    dataset_version: DatasetVersion,
+    model_version: Annotated[str, typer.Argument(help="The challenger's model version.")],
+    set_: Changes = None,
+) -> None:
+    """Evaluate challenger and champion on the same frozen test split."""
+    from tasks import steps
+
+    oid = steps.evaluate_models(line, parse_changes(set_), dataset_version, model_version)
+    print_json({"evaluation_oid": oid})
+
+
+@app.command("decide-verdict")
+def decide_verdict(
+    line: Line,
+    evaluation_oid: Annotated[str, typer.Argument(help="What evaluate-models printed.")],
+    model_version: Annotated[str, typer.Argument(help="The challenger's model version.")],
+    set_: Changes = None,
+) -> None:
+    """Put the evaluation through LINE's gates and record the verdict."""
+    from tasks import steps
+
+    training = steps.training_of(line, model_version)
+    print_json(steps.decide_verdict(line, parse_changes(set_), evaluation_oid, training))
+
+
+@app.command("promote-model")
+def promote_model(
+    line: Line,
+    verdict_id: Annotated[str, typer.Argument(help="`verdict_id` of decide-verdict.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen; change nothing.")] = False,
+) -> None:
+    """Put a model that has the verdict 'promote' in charge. Safe to repeat."""
+    from tasks import steps
+
+    _print_or_skip(lambda: steps.promote_model(line, verdict_id, dry_run=dry_run))
+
+
+@app.command("collect-garbage")
+def collect_garbage() -> None:
+    """Remove blobs that nothing names (what killed steps left behind)."""
+    from tasks import steps
+
+    print_json(steps.collect_garbage())
+
+
+def _print_or_skip(step: Any) -> None:
+    """A step with nothing to do is a success that says so."""
+    try:
+        print_json(step())
+    except NothingToDo as nothing:
+        screen.print(f"skipped: {nothing}", markup=False)
+        print_json({"skipped": str(nothing)})

@@ -1,0 +1,91 @@
+"""Steps that bring recordings and labels in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from tasks.config import load_line, load_lines, load_settings
+from tasks.errors import NothingToDo
+from tasks.lake import open_lake
+
+
+def list_lines() -> list[str]:
+    """Names of all lines."""
+    return [line.line for line in load_lines(load_settings().lines_dir)]
+
+
+def ingest_recordings(*, must_be_new: bool = False) -> dict[str, Any]:
+    """Take everything new in the landing bucket into the lake, once.
+
+    Args:
+        must_be_new: Raise if there is nothing new, so that nothing downstream is woken.
+
+    Raises:
+        NothingToDo: Nothing new, and `must_be_new`.
+    """
+    from tasks.ingest.recordings import ingest_new
+
+    settings = load_settings()
+    report = ingest_new(open_lake(settings), load_lines(settings.lines_dir))
+    if must_be_new and not (report.new or report.quarantined or report.frames):
+        raise NothingToDo("landing bucket: nothing new")
+    return {
+        "new": list(report.new),
+        "duplicates": report.duplicates,
+        "frames": report.frames,
+        "quarantined": [{"what": item.subject, "reason": item.reason} for item in report.quarantined],
+    }
+
+
+def quarantined_recordings() -> list[dict[str, str]]:
+    """Every recording that stands in quarantine: [{what, reason}]."""
+    from tasks.lake.quarantine import listed
+
+    items = listed(open_lake(load_settings()))
+    return [{"what": item.subject, "reason": item.reason} for item in items if item.what == "recording"]
+
+
+def sync_annotations(line: str, *, must_be_new: bool = False) -> dict[str, Any]:
+    """Put the line's new frames before the annotators, and fetch what they have changed.
+
+    Raises:
+        NothingToDo: Nothing has changed, and `must_be_new`.
+    """
+    from tasks.labeling.sync import sync
+
+    settings = load_settings()
+    report = sync(open_lake(settings), load_line(line, settings.lines_dir))
+    if must_be_new and not report.revisions:
+        raise NothingToDo(f"line {line}: no label has changed")
+    return {
+        "tasks_created": report.tasks_created,
+        "revisions": report.revisions,
+        "deleted": report.deleted,
+        "cancelled": report.cancelled,
+    }
+
+
+def import_labels(
+    line: str, folder: Path, label_format: Literal["voc", "coco", "yolo"], frame_base: int | None = None
+) -> dict[str, Any]:
+    """Bring existing labels into Label Studio as annotations, taking the frames they need.
+
+    What waits in the landing bucket is ingested first: labels usually arrive together with their recordings.
+    """
+    from tasks.ingest.frames import take_frames
+    from tasks.labeling.importing import import_labels as into_label_studio
+
+    ingest_recordings()
+    settings = load_settings()
+    own = load_line(line, settings.lines_dir)
+    report = into_label_studio(open_lake(settings), own, folder, label_format, frame_base, take_frames=take_frames)
+    return dict(report.model_dump(mode="json"))
+
+
+def collect_garbage() -> dict[str, Any]:
+    """Remove blobs that nothing names and that are older than the grace period."""
+    from tasks.lake.gc import collect
+
+    report = collect(open_lake(load_settings()), dry_run=False)
+    return {"removed": report.removed, "size_bytes": report.size_bytes, "kept_young": report.kept_young}

@@ -1,0 +1,81 @@
+"""Is there anything to do tonight? Answered from hashes, in well under a second."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from tasks.config import Line, Settings, load_line, load_settings
+from tasks.errors import NothingToDo
+from tasks.lake import Lake, open_lake
+from tasks.schemas import digest, now
+
+
+def resolve_line(settings: Settings, name: str, changes: Mapping[str, Any]) -> Line:
+    """The line as this run wants it.
+
+    Raises:
+        ConfigError: No such line, or a change that it refuses.
+    """
+    line = load_line(name, settings.lines_dir)
+    return line.with_changes(changes) if changes else line
+
+
+def check_request(name: str, changes: Mapping[str, Any]) -> None:
+    """Refuse a run whose values cannot work, before anything is done.
+
+    Raises:
+        ConfigError: Unknown line, recipe, recipe value, gate, metric or class; all faults of a kind at once.
+    """
+    from tasks.gates.checks import check_gates
+    from tasks.training.recipes import load_recipe
+
+    line = resolve_line(load_settings(), name, changes)
+    load_recipe(line.recipe)
+    check_gates(line)
+
+
+def check_news(name: str, changes: Mapping[str, Any] | None = None, *, force: bool = False) -> str:
+    """Compare what the line would learn from with what its finished nights have learned from.
+
+    Returns:
+        The fingerprint of tonight's inputs; `finish_night` files it when the night is done.
+
+    Raises:
+        NothingToDo: A night with exactly these inputs has finished.
+    """
+    settings = load_settings()
+    lake = open_lake(settings)
+    fingerprint = inputs_fingerprint(lake, resolve_line(settings, name, changes or {}))
+    finished = finished_night(lake, name, fingerprint)
+    if finished and not force:
+        raise NothingToDo(
+            f"line {name}: nothing new since the night of {finished['at'][:16]} UTC "
+            f"(dataset {finished['dataset_version'][:12]}, model version {finished['model_version']}, "
+            f"verdict: {finished['verdict']})",
+            fix="add recordings or labels, change the recipe or the seed, or run with force=true",
+        )
+    return fingerprint
+
+
+def inputs_fingerprint(lake: Lake, line: Line) -> str:
+    """Digest of all that decides a night's outcome: the line, its label revisions, the checks, the code."""
+    from tasks.training.code_version import code_version
+
+    columns = ["annotation_id", "revision_id"]
+    revisions = lake.tables.scan("annotations", where={"line": line.line}, columns=columns).to_pylist()
+    suites = {path.name: path.read_text() for path in sorted(lake.settings.expectations_dir.glob("*.json"))}
+    return digest(line.fingerprint(), sorted(row["revision_id"] for row in revisions), suites, code_version())
+
+
+def finished_night(lake: Lake, line: str, key: str) -> dict[str, Any] | None:
+    """The record of the finished night with these inputs, if there was one."""
+    where = f"nights/{line}/{key}.json"
+    return json.loads(lake.store.get_bytes(where)) if lake.store.head(where) else None
+
+
+def finish_night(lake: Lake, line: str, key: str, record: Mapping[str, Any]) -> None:
+    """File the night as finished: the last write of a night, so that its existence means complete."""
+    data = json.dumps({**record, "at": now().isoformat()}, sort_keys=True).encode()
+    lake.store.put_bytes(f"nights/{line}/{key}.json", data, "application/json")

@@ -1,0 +1,108 @@
+"""House rules of the DAGs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import tasks
+from tasks.config import load_lines, load_settings
+from tasks.schemas import now
+
+HOME = Path(__file__).resolve().parents[2]
+LINES = load_lines(load_settings().lines_dir)
+
+
+def test_the_tasks_package_is_ours() -> None:
+    # `tasks` is a generic name, and Airflow imports plugins by their stem: a neighbour could take its place.
+    assert Path(tasks.__file__).resolve() == HOME / "tasks" / "__init__.py"
+
+
+def test_every_dag_file_imports(dag_bag) -> None:
+    assert dag_bag.import_errors == {}
+    assert len(dag_bag.dags) == 3 + len(LINES)
+
+
+def test_every_dag_says_what_it_does_and_what_to_do_when_it_fails(dag_bag) -> None:
+    for dag in dag_bag.dags.values():
+        assert "nightscope" in dag.tags, dag.dag_id
+        assert dag.doc_md and dag.doc_md.lstrip().startswith("# "), dag.dag_id
+        assert "**On failure**" in dag.doc_md, dag.dag_id
+        assert dag.max_active_runs == 1 and dag.catchup is False, dag.dag_id
+
+
+def test_every_task_retries_with_backoff(dag_bag) -> None:
+    for dag in dag_bag.dags.values():
+        for task in dag.tasks:
+            assert task.retries >= 1 and task.retry_exponential_backoff, f"{dag.dag_id}.{task.task_id}"
+
+
+@pytest.mark.parametrize("line", LINES, ids=lambda line: line.line)
+def test_every_line_has_its_night(dag_bag, line) -> None:
+    dag = dag_bag.dags[line.dag_id]
+    assert [task.task_id for task in dag.topological_sort()] == [
+        "ingest_recordings", "sync_annotations", "check_news", "validate_labels", "freeze_dataset",
+        "train_challenger", "evaluate_models", "decide_verdict", "promote_model",
+    ]  # fmt: skip
+    training = dag.get_task("train_challenger")
+    assert training.queue == "gpu" and training.pool == "gpu"
+
+
+@pytest.mark.parametrize("line", LINES, ids=lambda line: line.line)
+def test_every_field_of_the_trigger_form_is_typed_and_explained(dag_bag, line) -> None:
+    params = dag_bag.dags[line.dag_id].params
+    for name in params:
+        param = params.get_param(name)
+        assert param.description and "type" in param.schema, name
+    assert {f"gate.{gate.id}" for gate in line.gates} <= set(params)
+
+
+def test_parsing_is_light_and_touches_no_database(tmp_path) -> None:
+    # Every task pays for what its DAG file imports: torch alone would cost 4 s each.
+    script = f"""
+import sys
+from sqlalchemy import event, Engine
+queries = []
+event.listen(Engine, "before_cursor_execute", lambda c, cur, statement, *a: queries.append(statement))
+from airflow.dag_processing.dagbag import DagBag
+bag = DagBag({str(HOME / "dags")!r})
+assert not bag.import_errors, bag.import_errors
+heavy = {{"torch", "ultralytics", "cv2", "great_expectations", "mlflow", "label_studio_sdk", "av", "pyiceberg"}}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+assert len(queries) <= 1, queries
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_a_broken_line_does_not_take_the_others_with_it(tmp_path) -> None:
+    (tmp_path / "good.yaml").write_text((HOME / "dags/lines/sperm-detector.yaml").read_text().replace(
+        "line: sperm-detector", "line: good"))  # fmt: skip
+    (tmp_path / "bad-line.yaml").write_text("line: bad-line\nkind: telepathy\n")
+    script = f"""
+import os
+os.environ["NIGHTSCOPE_LINES_DIR"] = {str(tmp_path)!r}
+from airflow.dag_processing.dagbag import DagBag
+bag = DagBag({str(HOME / "dags" / "retrain.py")!r})
+assert not bag.import_errors, bag.import_errors
+assert set(bag.dags) == {{"retrain_good", "retrain_bad_line"}}, set(bag.dags)
+assert "telepathy" in bag.dags["retrain_bad_line"].doc_md or "kind" in bag.dags["retrain_bad_line"].doc_md
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_a_new_stack_does_not_begin_with_last_nights_run(dag_bag) -> None:
+    from airflow.serialization.decoders import decode_timetable
+    from airflow.serialization.encoders import encode_timetable
+    from airflow.timetables.base import TimeRestriction
+
+    for dag in dag_bag.dags.values():
+        scheduled = decode_timetable(encode_timetable(dag.timetable))
+        first = scheduled.next_dagrun_info(
+            last_automated_data_interval=None, restriction=TimeRestriction(dag.start_date, None, catchup=False)
+        )
+        assert first is not None and first.run_after > now(), dag.dag_id

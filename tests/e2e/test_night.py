@@ -1,0 +1,113 @@
+"""A small night, whole: real rclone, Label Studio, MLflow, Airflow (`dag.test()`), ultralytics."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks import steps
+from tasks.cli.stack import count_lake
+from tasks.config import HOME, Settings
+from tasks.ingest.landing import add
+from tasks.lake import open_lake
+from tasks.synthetic import make_recordings
+from tasks.synthetic.labels import write_voc
+from tests.services import running
+
+LINE = "sperm-detector"
+FRAMES = 40
+SMALL = {
+    "imgsz": 64,
+    "min_steps": 4,
+    "epochs": 1,
+    "batch": 4,
+    "gate.AP50.sperm.at_least": 0.0,
+    "gate.latency_ms_p95.at_most": 60_000,
+}
+"""Learns nothing in seconds; the gates let it pass."""
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """The services, and this process's steps pointed at them."""
+    state = tmp_path_factory.mktemp("night")
+    with running(state, ("s3", "mlflow", "label-studio")) as settings, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NIGHTSCOPE_STATE_DIR", str(state))
+        yield settings
+
+
+def _bring(settings: Settings, folder: Path, numbers: range) -> None:
+    """Recordings into the landing bucket, and every 8th frame's labels into Label Studio."""
+    made = make_recordings(folder / "recordings", count=len(numbers), first=numbers.start, seed=1, frames=FRAMES)
+    report = add(open_lake(settings), [recording.path for recording in made], study="e2e")
+    assert len(report.accepted) == len(numbers) and not report.refused
+    for recording in made:
+        write_voc(recording, folder / "labels", every=8)
+    imported = steps.import_labels(LINE, folder / "labels", "voc", 0)
+    assert not imported["unmatched"] and imported["annotations"] == len(numbers) * FRAMES // 8
+
+
+def _night(settings: Settings, **changes: Any) -> dict[str, Any]:
+    home = settings.state_dir / "airflow-test"
+    environment = os.environ | {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(HOME / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(HOME / "plugins"),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+        "NIGHTSCOPE_STATE_DIR": str(settings.state_dir),
+        "PYTHONPATH": str(HOME),
+    }
+    if not (home / "airflow.db").exists():
+        migrate = [str(Path(sys.executable).with_name("airflow")), "db", "migrate"]
+        subprocess.run(migrate, env=environment, check=True, capture_output=True)
+    command = [sys.executable, "-m", "tests.e2e.night", LINE, json.dumps(SMALL | changes)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=HOME)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+    return dict(json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def test_a_night_promotes_then_skips_then_compares(installation: Settings, tmp_path: Path) -> None:
+    _bring(installation, tmp_path / "first", range(1, 4))
+    first = _night(installation)
+    assert first["state"] == "success", first
+    assert first["verdict"]["verdict"] == "promote", first["verdict"]["reasons"]
+    assert any("no champion yet" in reason.lower() for reason in first["verdict"]["reasons"])
+    champion = steps.describe_champion(LINE)
+    assert champion["model_version"] == "1" and champion["metrics"]["per_class"].keys() == {"sperm", "impurity"}
+
+    second = _night(installation)
+    assert second["tasks"]["check_news"] == "skipped" and second["tasks"]["promote_model"] == "skipped"
+    assert "nothing new" in second["outcomes"]["check_news"]["reason"]
+
+    _bring(installation, tmp_path / "second", range(4, 5))
+    third = _night(installation)
+    assert third["verdict"], third["outcomes"]
+    newest, oldest = steps.list_verdicts(LINE)
+    assert (newest["model_version"], newest["champion_version"], oldest["champion_version"]) == ("2", "1", None)
+    assert newest["dataset_version"] != oldest["dataset_version"] and newest["champion_metrics"]
+
+    lake = open_lake(installation)
+    splits = {row["group"]: row["split"] for row in lake.tables.scan("splits", {"line": LINE}).to_pylist()}
+    assert len(splits) == 4 and sorted(splits.values()).count("test") >= 1
+    assert count_lake(installation)["recordings"] == 4 and count_lake(installation)["annotations"] == 4 * FRAMES // 8
+
+
+def test_bad_values_are_refused_before_anything_is_done(installation: Settings) -> None:
+    night = _night(installation, recipe_values={"momentun": 0.9})
+    assert night["tasks"]["ingest_recordings"] == "failed"
+    assert "momentun" in night["outcomes"]["ingest_recordings"]["reason"]
+    assert "momentum" in night["outcomes"]["ingest_recordings"]["reason"], "a typo should be told what it is close to"
+
+
+def test_unknown_keys_of_the_conf_are_refused(installation: Settings) -> None:
+    night = _night(installation, imgsiz=640)
+    assert night["tasks"]["ingest_recordings"] == "failed"
+    assert "imgsiz" in night["outcomes"]["ingest_recordings"]["reason"]
