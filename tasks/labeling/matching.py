@@ -8,6 +8,7 @@ match a recording, or asked for.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -109,12 +110,13 @@ def _named(
     parts = _NAME.fullmatch(labels.image)
     if parts is None:
         return Unmatched(labels.file, f"its name {labels.image!r} does not end in _<frame number>")
-    found = list(by_stem.get(parts["stem"], {}).values())
+    stem = unicodedata.normalize("NFC", parts["stem"])  # as recordings are named; some systems write NFD
+    found = list(by_stem.get(stem, {}).values())
     if not found:
-        return Unmatched(labels.file, f"there is no recording named {parts['stem']!r}")
+        return Unmatched(labels.file, f"there is no recording named {stem!r}")
     if len(found) > 1:
         names = ", ".join(f"{each.name} ({each.recording_id[:12]})" for each in found)
-        return Unmatched(labels.file, f"several recordings are named {parts['stem']!r}: {names}")
+        return Unmatched(labels.file, f"several recordings are named {stem!r}: {names}")
     studies = line.recordings.studies
     if studies and found[0].study not in studies:
         where = f"study {found[0].study!r}" if found[0].study else "no study"

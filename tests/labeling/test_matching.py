@@ -21,6 +21,12 @@ def test_stems_may_hold_underscores_and_digits() -> None:
     assert unmatched == []
 
 
+def test_names_match_however_their_accents_are_written() -> None:
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    matches, _ = match(files(f"{decomposed}_0003"), [a_recording(f"{composed}.mp4", frames=10)], LINE, 0)
+    assert [each.frame_index for each in matches] == [3]
+
+
 @pytest.mark.parametrize(
     ("image", "reason"),
     [
