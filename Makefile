@@ -4,6 +4,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help install demo down test lint types layers check bench clean
 
+# Some containers forbid Python to keep its compiled files: every start of every service would compile them again.
+unexport PYTHONDONTWRITEBYTECODE
+
 UV_VERSION := 0.13.8
 UV := $(CURDIR)/.uv/bin/uv
 NIGHTSCOPE := $(CURDIR)/.venv/bin/nightscope
@@ -57,4 +60,5 @@ bench: install ## The benchmarks, as ratios within one run each
 
 clean: ## Remove the state of the embedded stack (recordings, labels and models in it!) and the caches
 	-$(NIGHTSCOPE) down
-	rm -rf .nightscope .pytest_cache .mypy_cache .ruff_cache
+	find .nightscope -mindepth 1 -maxdepth 1 ! -name envs -exec rm -rf {} + 2>/dev/null || true
+	rm -rf .pytest_cache .mypy_cache .ruff_cache

@@ -54,7 +54,7 @@ def test_a_line_with_too_little_data_is_not_just_failed() -> None:
 )
 def test_a_verdict_is_the_nights_state(verdict, state) -> None:
     steps = [_step("decide", "success"), _step("promote_model", "success" if verdict == "promote" else "skipped")]
-    assert _outcome(steps, {}, {"verdict": verdict, "reasons": ["a", "b"]}, promotion={"x": 1}) == (state, "a; b")
+    assert _outcome(steps, {}, {"verdict": verdict, "reasons": ["a", "b"]}, promotion={"x": 1}) == (state, "a b")
 
 
 def test_a_worker_that_died_without_a_word_is_still_reported() -> None:

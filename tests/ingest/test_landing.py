@@ -66,12 +66,14 @@ def test_folders_are_walked_and_folders_of_images_packed(lake: Lake, tmp_path: P
         tifffile.imwrite(root / "pages" / f"t{number}.tif", numbered(number))
     tifffile.imwrite(root / "pages" / "stack.tif", np.stack([numbered(n) for n in range(5)]), photometric="minisblack")
     (root / "deep/er/a.avi").write_bytes(b"x")
+    (root / "..b.avi").write_bytes(b"y")
     (root / ".hidden/b.avi").write_bytes(b"x")
-    (root / ".DS_Store").write_bytes(b"x")
+    for system_file in (".DS_Store", "._a.avi", ".mp4"):
+        (root / system_file).write_bytes(b"x")
     report = add(lake, [root], fps_hz=10)
     assert report.refused == ()
     names = sorted(entry.key.rpartition("/")[2] for entry in report.accepted)
-    assert names == ["a.avi", "pages.frames.zip", "scan.v1.frames.zip", "stack.tif"]
+    assert names == ["a.avi", "b.avi", "pages.frames.zip", "scan.v1.frames.zip", "stack.tif"]
     assert add(lake, [root], fps_hz=10) == report
 
     ingest_new(lake, [])

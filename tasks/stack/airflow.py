@@ -1,0 +1,101 @@
+"""Airflow's four processes and their configuration, all by environment.
+
+`airflow standalone` is not used: it dies on SIGTERM and leaves three orphans.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tasks.stack.layout import Layout, write_private
+from tasks.stack.ports import HOST
+from tasks.stack.secrets import Secrets
+from tasks.stack.service import Service, program
+from tasks.stack.settings_file import AIRFLOW_USERNAME
+
+POOLS = {
+    "gpu": (1, "One training at a time."),
+    "lake": (1, "One writer of the lake's tables at a time."),
+}
+"""Pool -> (slots, description)."""
+
+HEALTH_PATH = "/api/v2/monitor/health"
+
+_COMMANDS: dict[str, tuple[str, ...]] = {
+    "airflow-api-server": ("api-server",),
+    # Logs are read from the shared disk: their servers (8793, 8794) would listen on all interfaces.
+    "airflow-scheduler": ("scheduler", "--skip-serve-logs"),
+    "airflow-dag-processor": ("dag-processor",),
+    "airflow-triggerer": ("triggerer", "--skip-serve-logs"),
+}
+SERVICES = tuple(_COMMANDS)
+
+
+def write_passwords(layout: Layout, secrets: Secrets) -> None:
+    """Write SimpleAuthManager's password file before Airflow does: its own would be 0644, and print the password."""
+    write_private(layout.airflow_passwords, json.dumps({AIRFLOW_USERNAME: secrets.airflow_password}) + "\n")
+
+
+def airflow_environment(layout: Layout, secrets: Secrets, port: int, home: Path) -> dict[str, str]:
+    """Airflow's configuration.
+
+    Args:
+        layout: Where database, logs and password file are.
+        secrets: Keys of this stack.
+        port: Of the API server.
+        home: Holds `dags/` and `plugins/`.
+    """
+    values = {
+        ("core", "executor"): "LocalExecutor",
+        ("core", "dags_folder"): home / "dags",
+        ("core", "plugins_folder"): home / "plugins",
+        ("core", "load_examples"): False,
+        ("core", "dags_are_paused_at_creation"): False,
+        ("core", "fernet_key"): secrets.airflow_fernet_key,
+        # A low number makes finished tasks hold their slot for seconds; pools limit what must be limited.
+        ("core", "parallelism"): 16,
+        ("core", "simple_auth_manager_users"): f"{AIRFLOW_USERNAME}:admin",
+        ("core", "simple_auth_manager_passwords_file"): layout.airflow_passwords,
+        ("core", "execution_api_server_url"): f"http://{HOST}:{port}/execution/",
+        ("database", "sql_alchemy_conn"): f"sqlite:///{layout.airflow_db}",
+        ("logging", "base_log_folder"): layout.airflow_home / "logs",
+        ("api", "host"): HOST,
+        ("api", "port"): port,
+        ("api", "base_url"): f"http://{HOST}:{port}",
+        ("api", "workers"): 1,
+        ("api", "secret_key"): secrets.airflow_secret_key,
+        ("api_auth", "jwt_secret"): secrets.airflow_jwt_secret,
+        # 0.35 s between two tasks of a chain instead of 1.1-1.4 s.
+        ("scheduler", "scheduler_idle_sleep_time"): 0.1,
+        ("workers", "min_heartbeat_interval"): 1,
+        # A task whose process was killed is noticed after 24 s instead of 300 s.
+        ("scheduler", "task_instance_heartbeat_timeout"): 20,
+        ("scheduler", "task_instance_heartbeat_timeout_detection_interval"): 3,
+        # The tasks of a killed scheduler: see tasks.stack.launch, which makes the first check find them.
+        ("scheduler", "orphaned_tasks_check_interval"): 15,
+        ("dag_processor", "refresh_interval"): 30,
+        ("usage_data_collection", "enabled"): False,
+    }
+    named = {f"AIRFLOW__{section}__{key}".upper(): str(value) for (section, key), value in values.items()}
+    return {"AIRFLOW_HOME": str(layout.airflow_home), **named}
+
+
+def airflow_services(layout: Layout, secrets: Secrets, port: int, home: Path, shared: dict[str, str]) -> list[Service]:
+    """The four services; `shared` is the environment that all services of the stack have."""
+    environment = {**shared, **airflow_environment(layout, secrets, port, home)}
+    executable = program("airflow")
+    return [
+        Service(
+            name=name,
+            unit="airflow",
+            command=(executable, *arguments),
+            environment=environment,
+            port=port if name == "airflow-api-server" else None,
+            health_path=HEALTH_PATH if name == "airflow-api-server" else None,
+            stop_s=8,
+            # A task that starts while the API server does not answer fails.
+            waits_for=port if name == "airflow-scheduler" else None,
+        )
+        for name, arguments in _COMMANDS.items()
+    ]

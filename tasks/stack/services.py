@@ -1,0 +1,194 @@
+"""The table of services: what each runs, in which environment, on which port, and how its health is seen.
+
+Nothing secret stands on a command line; environments go through 0600 files (`tasks.stack.launch`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from tasks.config import HOME, Settings
+from tasks.errors import StackError
+from tasks.stack.airflow import airflow_services
+from tasks.stack.layout import Layout
+from tasks.stack.ports import HOST
+from tasks.stack.processes import SERVICE_MARK, STACK_MARK
+from tasks.stack.secrets import Secrets
+from tasks.stack.service import Service, program
+
+UNITS: tuple[str, ...] = ("s3", "mlflow", "label-studio", "airflow")
+"""What can be embedded or external, in the order of dependence. Airflow is four services, the others one each."""
+
+OFFLINE: Mapping[str, str] = {
+    "DJANGO_DB": "sqlite",
+    "DEBUG": "false",
+    "COLLECT_ANALYTICS": "false",
+    "LATEST_VERSION_CHECK": "false",
+    "SENTRY_DSN": "",
+    "FRONTEND_SENTRY_DSN": "",
+}
+"""Label Studio as it must be here: on SQLite, and not phoning home."""
+
+# Not inherited by services: a stray AWS profile or AIRFLOW__ variable of the user's shell would reach into them.
+_NOT_INHERITED = ("AIRFLOW", "MLFLOW_", "LABEL_STUDIO_", "DJANGO_", "RCLONE_", "SUPERVISOR_", "AWS_", "PYTHON")
+_INHERITED = ("AWS_CA_BUNDLE",)
+
+
+def inherited_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The part of the user's environment that the services inherit.
+
+    PYTHONDONTWRITEBYTECODE is left out on purpose: with it every start would compile thousands of modules again.
+    """
+    return {key: value for key, value in environ.items() if key in _INHERITED or not key.startswith(_NOT_INHERITED)}
+
+
+def table(
+    layout: Layout,
+    settings: Settings,
+    secrets: Secrets,
+    ports: Mapping[str, int],
+    units: Collection[str],
+    environ: Mapping[str, str],
+    home: Path = HOME,
+) -> list[Service]:
+    """The services of `units`, in the order of `UNITS`.
+
+    Args:
+        layout: Paths of this stack.
+        settings: Where everything is, the embedded services included.
+        secrets: Keys of this stack.
+        ports: Unit -> port.
+        units: The ones to run here.
+        environ: Its `NIGHTSCOPE_*` go to the services (a URL of an external service, say).
+        home: Holds `dags/` and `plugins/`.
+
+    Raises:
+        StackError: A program is not installed.
+    """
+    shared = {
+        **{key: value for key, value in environ.items() if key.upper().startswith("NIGHTSCOPE_")},
+        "NIGHTSCOPE_STATE_DIR": str(layout.state_dir),
+        STACK_MARK: layout.marker,
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
+        "PYTHONUNBUFFERED": "1",
+        # setproctitle overwrites the environment that /proc shows, our marks included, unless told not to.
+        "SPT_NOENV": "1",
+    }
+    found: list[Service] = []
+    if "s3" in units:
+        found.append(_s3(layout, settings, ports["s3"], shared))
+    if "mlflow" in units:
+        found.append(_mlflow(layout, settings, ports["mlflow"], shared))
+    if "label-studio" in units:
+        found.append(_label_studio(layout, settings, ports["label-studio"], shared, environ, home))
+    if "airflow" in units:
+        found += airflow_services(layout, secrets, ports["airflow"], home, shared)
+    return [replace(each, environment={**each.environment, SERVICE_MARK: each.name}) for each in found]
+
+
+def buckets(settings: Settings) -> tuple[str, str]:
+    """The buckets that must exist."""
+    return settings.s3.landing_bucket, settings.s3.lake_bucket
+
+
+def _s3_client_environment(settings: Settings) -> dict[str, str]:
+    if not settings.s3.endpoint:
+        return {}
+    return {
+        "AWS_ACCESS_KEY_ID": settings.s3.access_key,
+        "AWS_SECRET_ACCESS_KEY": settings.s3.secret_key.get_secret_value(),
+        "AWS_DEFAULT_REGION": settings.s3.region,
+        # rclone answers 411 to the trailing checksums that AWS SDKs send by default.
+        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+        "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
+    }
+
+
+def _s3(layout: Layout, settings: Settings, port: int, shared: dict[str, str]) -> Service:
+    command = ("serve", "s3", str(layout.s3_data), "--config", "/dev/null", "--addr", f"{HOST}:{port}", "--no-cleanup")
+    # Without a key it would serve anonymously. The quotes: rclone reads a list from the variable, as CSV.
+    key = f'"{settings.s3.access_key},{settings.s3.secret_key.get_secret_value()}"'
+    return Service(
+        name="s3",
+        unit="s3",
+        # Annotators' browsers fetch frames by presigned URL from pages of Label Studio: another origin.
+        command=(program("rclone"), *command, "--allow-origin", "*"),
+        environment={**shared, "RCLONE_AUTH_KEY": key},
+        port=port,
+        health_path="/",
+        stop_s=5,
+    )
+
+
+def _mlflow(layout: Layout, settings: Settings, port: int, shared: dict[str, str]) -> Service:
+    options = {
+        "--host": HOST,
+        "--port": str(port),
+        "--workers": "1",
+        "--backend-store-uri": f"sqlite:///{layout.mlflow_db}",
+        # Served by MLflow itself: its clients need no S3 keys.
+        "--artifacts-destination": f"s3://{settings.s3.lake_bucket}/mlflow",
+    }
+    return Service(
+        name="mlflow",
+        unit="mlflow",
+        command=(program("mlflow"), "server", *(part for option in options.items() for part in option)),
+        environment={
+            **shared,
+            **_s3_client_environment(settings),
+            "MLFLOW_S3_ENDPOINT_URL": settings.s3.endpoint,
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # 0.5 GB instead of 2.2
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        },
+        port=port,
+        health_path="/health",
+        stop_s=5,
+    )
+
+
+def label_studio_program(home: Path, environ: Mapping[str, str]) -> Path:
+    """Label Studio's program, in an environment of its own: its pins do not go with ours.
+
+    Raises:
+        StackError: It is not installed.
+    """
+    path = Path(environ.get("NIGHTSCOPE_LABEL_STUDIO_BIN") or home / ".nightscope/envs/label-studio/bin/label-studio")
+    if not os.access(path, os.X_OK):
+        raise StackError(
+            f"Label Studio's program is not at {path}",
+            fix="run 'make install', or name it in NIGHTSCOPE_LABEL_STUDIO_BIN",
+        )
+    return path
+
+
+def _label_studio(
+    layout: Layout, settings: Settings, port: int, shared: dict[str, str], environ: Mapping[str, str], home: Path
+) -> Service:
+    account = settings.label_studio
+    binary = str(label_studio_program(home, environ))
+    return Service(
+        name="label-studio",
+        unit="label-studio",
+        command=(binary, "start", "--no-browser", "--internal-host", HOST, "--port", str(port)),
+        environment={
+            **shared,
+            **_s3_client_environment(settings),
+            # SSRF protection refuses 127.0.0.1 in a storage's settings and stays on; the environment is trusted.
+            "S3_ENDPOINT": settings.s3.endpoint,
+            "LABEL_STUDIO_BASE_DATA_DIR": str(layout.label_studio_data),
+            "LABEL_STUDIO_USERNAME": account.username,
+            "LABEL_STUDIO_PASSWORD": account.password.get_secret_value(),
+            "LABEL_STUDIO_USER_TOKEN": account.token.get_secret_value(),
+            "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
+            "LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK": "true",
+            "LABEL_STUDIO_HOST": "",
+            **OFFLINE,
+        },
+        port=port,
+        health_path="/health",
+        stop_s=5,
+    )

@@ -1,0 +1,128 @@
+"""Promotion against the real MLflow, broken off after every single call."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.errors import NotFound
+from tasks.registry import ModelRecord, Registry
+from tasks.registry import promotion as promotion_module
+from tests.registry.making import make_version
+
+
+class Killed(BaseException):
+    """What a kill -9 looks like from inside: nothing catches it."""
+
+
+class Fragile:
+    """A client that dies after so many writes."""
+
+    def __init__(self, client: Any, writes: int) -> None:
+        self._client, self._left = client, writes
+        self.writes = 0
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+        if not name.startswith(("set_", "delete_", "create_", "log_", "finalize_")):
+            return method
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if self._left == 0:
+                raise Killed
+            self._left -= 1
+            self.writes += 1
+            return method(*args, **kwargs)
+
+        return call
+
+
+@pytest.fixture
+def line() -> str:
+    return f"line-{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def two(registry: Registry, line: str, tmp_path: Path) -> tuple[ModelRecord, ModelRecord]:
+    """Two versions, the first of which is champion."""
+    first = make_version(registry, line, "a" * 64, tmp_path)
+    registry.promote(line, first.version, "verdict-1")
+    return first, make_version(registry, line, "b" * 64, tmp_path)
+
+
+def aliases(registry: Registry, line: str) -> dict[str, str]:
+    return {k: str(v) for k, v in registry.client.get_registered_model(line).aliases.items()}
+
+
+def test_the_first_champion_follows_nobody(registry: Registry, line: str, tmp_path: Path) -> None:
+    record = make_version(registry, line, "a" * 64, tmp_path)
+    assert record.aliases == ("challenger",)
+    assert registry.champion(line) is None
+    promoted = registry.promote(line, record.version, "verdict-1")
+    assert aliases(registry, line) == {"champion": record.version}
+    assert promoted.verdict_id == "verdict-1"
+    assert promoted.promoted_at is not None
+    assert registry.champion(line) == promoted
+
+
+def test_the_old_champion_becomes_previous(registry: Registry, line: str, two: tuple[ModelRecord, ModelRecord]) -> None:
+    old, new = two
+    assert aliases(registry, line) == {"champion": old.version, "challenger": new.version}
+    registry.promote(line, new.version, "verdict-2")
+    assert aliases(registry, line) == {"champion": new.version, "previous": old.version}
+
+
+def test_promoting_again_changes_nothing(registry: Registry, line: str, two: tuple[ModelRecord, ModelRecord]) -> None:
+    once = registry.promote(line, two[1].version, "verdict-2")
+    assert registry.promote(line, two[1].version, "verdict-2") == once
+    assert aliases(registry, line) == {"champion": two[1].version, "previous": two[0].version}
+
+
+@pytest.mark.parametrize("writes", range(7))
+def test_killed_after_any_call_a_rerun_ends_in_the_same_state(
+    registry: Registry, line: str, two: tuple[ModelRecord, ModelRecord], writes: int
+) -> None:
+    old, new = two
+    with pytest.raises(Killed):
+        promotion_module.promote(Fragile(registry.client, writes), line, new.version, "verdict-2")
+    champion = registry.champion(line)
+    assert champion is not None
+    assert champion.version in {old.version, new.version}
+
+    registry.promote(line, new.version, "verdict-2")
+
+    assert aliases(registry, line) == {"champion": new.version, "previous": old.version}
+    assert registry.client.get_registered_model(line).tags == {}
+    assert registry.version(line, new.version).verdict_id == "verdict-2"
+
+
+def test_seven_writes_are_all_there_are(registry: Registry, line: str, two: tuple[ModelRecord, ModelRecord]) -> None:
+    client = Fragile(registry.client, 100)
+    promotion_module.promote(client, line, two[1].version, "verdict-2")
+    assert client.writes == 7, "the test above must break off after each of them"
+
+
+@pytest.mark.parametrize("writes", [1, 4, 5])
+def test_another_promotion_completes_the_one_that_was_begun(
+    registry: Registry, line: str, two: tuple[ModelRecord, ModelRecord], writes: int, tmp_path: Path
+) -> None:
+    _, second = two
+    third = make_version(registry, line, "c" * 64, tmp_path)
+    with pytest.raises(Killed):
+        promotion_module.promote(Fragile(registry.client, writes), line, second.version, "verdict-2")
+
+    registry.promote(line, third.version, "verdict-3")
+
+    assert aliases(registry, line) == {"champion": third.version, "previous": second.version}
+    assert registry.version(line, second.version).verdict_id == "verdict-2"
+
+
+def test_a_version_that_is_not_there_cannot_be_promoted(
+    registry: Registry, line: str, two: tuple[ModelRecord, ModelRecord]
+) -> None:
+    with pytest.raises(NotFound):
+        registry.promote(line, "99", "verdict")
+    assert aliases(registry, line)["champion"] == two[0].version

@@ -1,0 +1,141 @@
+"""The table of services: lean, on loopback, marked, and with nothing secret on a command line."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from tasks.config import Settings, load_settings
+from tasks.errors import StackError
+from tasks.stack import services
+from tasks.stack.layout import Layout
+from tasks.stack.secrets import Secrets, load_or_create
+from tasks.stack.service import Service
+from tasks.stack.settings_file import with_embedded
+
+PORTS = {"s3": 9000, "mlflow": 5500, "label-studio": 8081, "airflow": 8080}
+
+
+@pytest.fixture
+def binary(tmp_path: Path) -> Path:
+    path = tmp_path / "label-studio"
+    path.touch(mode=0o700)
+    return path
+
+
+@pytest.fixture
+def secrets(layout: Layout) -> Secrets:
+    return load_or_create(layout)
+
+
+@pytest.fixture
+def settings(layout: Layout, secrets: Secrets) -> Settings:
+    return with_embedded(load_settings(layout.state_dir), PORTS, secrets)
+
+
+@pytest.fixture
+def table(layout: Layout, settings: Settings, secrets: Secrets, binary: Path) -> dict[str, Service]:
+    environ = {"NIGHTSCOPE_LABEL_STUDIO_BIN": str(binary), "NIGHTSCOPE_WORKERS": "3", "EDITOR": "vi"}
+    found = services.table(layout, settings, secrets, PORTS, services.UNITS, environ, home=Path("/opt/nightscope"))
+    return {each.name: each for each in found}
+
+
+def test_airflow_is_four_processes_and_not_standalone(table: dict[str, Service]) -> None:
+    assert list(table) == [
+        "s3",
+        "mlflow",
+        "label-studio",
+        "airflow-api-server",
+        "airflow-scheduler",
+        "airflow-dag-processor",
+        "airflow-triggerer",
+    ]
+    assert "standalone" not in table["airflow-scheduler"].command
+
+
+def test_no_secret_stands_on_a_command_line(table: dict[str, Service], secrets: Secrets) -> None:
+    said = " ".join(part for each in table.values() for part in each.command)
+
+    assert not [name for name, value in asdict(secrets).items() if value in said]
+
+
+def test_no_secret_is_shown(table: dict[str, Service], secrets: Secrets) -> None:
+    assert not [name for name, value in asdict(secrets).items() if value in repr(table)]
+
+
+def test_every_service_carries_the_marks(layout: Layout, table: dict[str, Service]) -> None:
+    for name, each in table.items():
+        assert each.environment["NIGHTSCOPE_STACK"] == layout.marker
+        assert each.environment["NIGHTSCOPE_SERVICE"] == name
+        assert each.environment["NIGHTSCOPE_STATE_DIR"] == str(layout.state_dir)
+        assert each.environment["NIGHTSCOPE_WORKERS"] == "3"
+        assert "EDITOR" not in each.environment
+
+
+def test_everything_listens_on_loopback_only(table: dict[str, Service]) -> None:
+    assert "127.0.0.1:9000" in table["s3"].command
+    for name in ("mlflow", "label-studio"):
+        assert "127.0.0.1" in table[name].command
+    assert table["airflow-api-server"].environment["AIRFLOW__API__HOST"] == "127.0.0.1"
+    for name in ("airflow-scheduler", "airflow-triggerer"):
+        assert "--skip-serve-logs" in table[name].command
+
+
+def test_s3_is_never_anonymous(table: dict[str, Service], secrets: Secrets) -> None:
+    expected = f'"{secrets.s3_access_key},{secrets.s3_secret_key}"'
+
+    assert table["s3"].environment["RCLONE_AUTH_KEY"] == expected
+
+
+def test_mlflow_is_lean_and_keeps_its_artifacts_in_the_lake(table: dict[str, Service]) -> None:
+    mlflow = table["mlflow"]
+
+    assert mlflow.environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
+    assert mlflow.environment["MLFLOW_S3_ENDPOINT_URL"] == "http://127.0.0.1:9000"
+    assert "s3://lake/mlflow" in mlflow.command
+    assert mlflow.command[mlflow.command.index("--workers") + 1] == "1"
+
+
+def test_label_studio_is_offline_and_protected(table: dict[str, Service]) -> None:
+    environment = table["label-studio"].environment
+
+    assert environment["COLLECT_ANALYTICS"] == environment["LATEST_VERSION_CHECK"] == "false"
+    assert environment["LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK"] == "true"
+    assert "SSRF_PROTECTION_ENABLED" not in environment
+    assert environment["S3_ENDPOINT"] == "http://127.0.0.1:9000"
+
+
+def test_the_scheduler_is_tuned(table: dict[str, Service]) -> None:
+    environment = table["airflow-scheduler"].environment
+
+    assert environment["AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME"] == "0.1"
+    assert environment["AIRFLOW__CORE__PARALLELISM"] == "16"
+    assert environment["AIRFLOW__CORE__LOAD_EXAMPLES"] == "False"
+    assert environment["AIRFLOW__CORE__DAGS_FOLDER"] == "/opt/nightscope/dags"
+    assert table["airflow-scheduler"].waits_for == 8080
+
+
+def test_only_what_is_asked_for_is_in_the_table(layout: Layout, settings: Settings, secrets: Secrets) -> None:
+    found = services.table(layout, settings, secrets, PORTS, ["s3"], {})
+
+    assert [each.name for each in found] == ["s3"]
+
+
+def test_a_missing_label_studio_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(StackError, match="run 'make install'"):
+        services.label_studio_program(tmp_path, {})
+
+
+def test_strays_of_the_users_shell_are_not_inherited() -> None:
+    environ = {
+        "PATH": "/bin",
+        "AIRFLOW__CORE__EXECUTOR": "CeleryExecutor",
+        "AWS_PROFILE": "work",
+        "AWS_CA_BUNDLE": "/etc/ca.pem",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "MLFLOW_TRACKING_URI": "http://elsewhere",
+    }
+
+    assert services.inherited_environment(environ) == {"PATH": "/bin", "AWS_CA_BUNDLE": "/etc/ca.pem"}

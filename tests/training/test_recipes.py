@@ -1,0 +1,115 @@
+"""Recipes are checked without ultralytics, all faults at once, and agree with ultralytics' own rules."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from tasks.config import RecipeChoice
+from tasks.errors import ConfigError
+from tasks.training.arguments import argument_rules
+from tasks.training.recipes import OWNED, load_recipe, recipe_names, schedule
+
+
+def scratch(**changes: Any) -> RecipeChoice:
+    return RecipeChoice(name="detection-from-scratch", **changes)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_shipped_recipes_are_valid(name: str) -> None:
+    recipe = load_recipe(RecipeChoice(name=name))
+    assert recipe.description
+    assert recipe.min_steps > 0
+
+
+def test_a_line_changes_values() -> None:
+    recipe = load_recipe(scratch(imgsz=320, lr0="2e-3", conf=0.5, min_steps=10, seed=7))
+    assert (recipe.imgsz, recipe.arguments["lr0"], recipe.predict.conf, recipe.seed) == (320, 0.002, 0.5, 7)
+    assert "conf" not in recipe.arguments
+
+
+def test_all_faults_are_named_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(scratch(epoch=3, device="cpu", batch="many", flipud=2, cos_lr="yes", min_steps=-1, model="p5.yaml"))
+    text = str(caught.value)
+    for part in (
+        "epoch: no such argument (did you mean epochs?)",
+        "device: cannot be set, the best device present is taken",
+        "batch: expected a number, found 'many'",
+        "flipud: expected a number from 0 to 1, found 2",
+        "cos_lr: expected true or false, found 'yes'",
+        "min_steps: expected a whole number from 0, found -1",
+        "model: no architecture 'p5.yaml'",
+    ):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"time": 1.0}, "time: cannot bound"),
+        ({"batch": -1}, "batch: must be a fixed number"),
+        ({"model": None}, "model: needs an architecture"),
+        ({"kind": "classification"}, "kind: expected detection"),
+    ],
+)
+def test_contradictions_are_refused(changes: dict[str, Any], fault: str) -> None:
+    with pytest.raises(ConfigError, match=fault):
+        load_recipe(scratch(**changes))
+
+
+def test_an_unknown_recipe_names_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"did you mean detection-from-scratch.*detection-from-coco"):
+        load_recipe(RecipeChoice(name="detection-from-scrach"))
+
+
+def test_every_argument_we_own_exists_and_every_other_can_be_set() -> None:
+    defaults = argument_rules().defaults
+    assert set(OWNED) <= set(defaults) | {"save_dir"}
+    free = {key: value for key, value in defaults.items() if key not in OWNED}
+    recipe = load_recipe(scratch(**{**free, "model": "yolo11n.yaml", "min_steps": 0, "conf": 0.1}))
+    assert recipe.arguments["box"] == 7.5
+
+
+def test_the_fingerprint_follows_the_values_not_the_words() -> None:
+    plain = load_recipe(scratch()).fingerprint()
+    assert plain == load_recipe(scratch(imgsz=704)).fingerprint()
+    assert plain == load_recipe(scratch(description="another")).fingerprint()
+    assert plain != load_recipe(scratch(imgsz=640)).fingerprint()
+    assert plain != load_recipe(scratch(seed=1)).fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("images", "arguments", "min_steps", "epochs", "steps"),
+    [
+        (127, {"batch": 8, "nbs": 8, "epochs": 10}, 400, 25, 16),  # raised: 25 x 16 = 400
+        (127, {"batch": 8, "nbs": 8, "epochs": 40}, 400, 40, 16),  # enough already
+        (127, {"batch": 8, "nbs": 64, "epochs": 10}, 400, 200, 2),  # eight batches to a step
+        (3, {"batch": 8, "nbs": 8, "epochs": 1}, 5, 5, 1),
+        (100, {"batch": 10, "nbs": 10, "epochs": 1, "fraction": 0.5}, 10, 2, 5),
+    ],
+)
+def test_epochs_are_raised_until_there_are_steps_enough(
+    images: int, arguments: dict[str, Any], min_steps: int, epochs: int, steps: int
+) -> None:
+    plan = schedule(arguments, min_steps, images)
+    assert (plan.epochs, plan.steps_per_epoch) == (epochs, steps)
+
+
+def test_no_early_stop_before_the_least_number_of_steps() -> None:
+    assert schedule({"batch": 8, "nbs": 8, "epochs": 90, "patience": 5}, 400, 127).patience == 25
+    assert schedule({"batch": 8, "nbs": 8, "epochs": 90, "patience": 0}, 400, 127).patience == 0
+
+
+def test_checking_a_recipe_imports_neither_torch_nor_ultralytics() -> None:
+    code = (
+        "import sys; from tasks.training.recipes import load_recipe; from tasks.config import RecipeChoice;"
+        "import tasks.training.identity, tasks.training.detection;"
+        "load_recipe(RecipeChoice(name='detection-from-scratch'));"
+        "print([m for m in ('torch', 'ultralytics', 'mlflow', 'cv2') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
