@@ -115,7 +115,7 @@ def _outcome(
     if not verdict:
         return NightState.FAILED, "the run ended without a verdict"
     state = ENDED[Decision(verdict["verdict"])]
-    reason = "; ".join(verdict["reasons"])
+    reason = " ".join(verdict["reasons"])
     if state == NightState.PROMOTED and not promotion:
         return NightState.HELD, f"dry run: {reason}"
     return state, reason

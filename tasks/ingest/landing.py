@@ -162,7 +162,7 @@ def _walk(folder: Path) -> Iterator[_Found | Refused]:
     """A folder's recordings, depth first, in order of their names."""
     for where, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        files = [Path(where) / name for name in sorted(names) if not name.startswith(".")]
+        files = [Path(where) / name for name in sorted(names) if not _is_hidden(name)]
         images = [path for path in files if split_suffix(path.name)[1].lower() in IMAGE_SUFFIXES]
         pictures = [path for path in images if path.suffix.lower() not in _TIFF_SUFFIXES]
         if not pictures:
@@ -173,6 +173,11 @@ def _walk(folder: Path) -> Iterator[_Found | Refused]:
         for path in files:
             if path not in pictures:
                 yield _single(path) if path.is_file() else Refused(path=_shown(path), reason="is not a file")
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether a name is a system's own business (.DS_Store, macOS' ._clip.mp4). A recording may begin with a dot."""
+    return name.startswith("._") or (name.startswith(".") and format_of(name) is None)
 
 
 def _is_single_page(path: Path) -> bool:

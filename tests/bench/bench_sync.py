@@ -1,4 +1,4 @@
-"""How long a label sync takes, and how much memory: `python tests/bench/bench_sync.py [--labeling-tasks 5000]`.
+"""How long a label sync takes, and how much memory: `python -m tests.bench.bench_sync [--labeling-tasks 5000]`.
 
 Starts a real S3 server and Label Studio, puts frames before the annotators, annotates each with 20 boxes through the
 API, pulls everything in one go, and syncs again with nothing new. Peak memory is that of the process that syncs.
@@ -17,21 +17,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-HERE = Path(__file__).resolve()
-if str(HERE.parents[2]) not in sys.path:
-    sys.path.insert(0, str(HERE.parents[2]))
-
-from tasks.config import LabelStudioSettings, Settings  # noqa: E402
-from tasks.labeling.client import LabelStudio  # noqa: E402
-from tasks.labeling.placing import frame_row, place  # noqa: E402
-from tasks.labeling.projects import ensure_project  # noqa: E402
-from tasks.labeling.state import SyncState  # noqa: E402
-from tasks.labeling.sync import sync  # noqa: E402
-from tasks.lake import open_lake  # noqa: E402
-from tasks.schemas import Frame, now  # noqa: E402
-from tests.label_studio_servers import label_studio_server  # noqa: E402
-from tests.labeling.annotators import HEIGHT_PX, WIDTH_PX, a_line, a_recording, box, regions  # noqa: E402
-from tests.s3_servers import rclone  # noqa: E402
+from tasks.config import LabelStudioSettings, Settings
+from tasks.labeling.client import LabelStudio
+from tasks.labeling.placing import frame_row, place
+from tasks.labeling.projects import ensure_project
+from tasks.labeling.state import SyncState
+from tasks.labeling.sync import sync
+from tasks.lake import open_lake
+from tasks.schemas import Frame, now
+from tests.labeling.annotators import HEIGHT_PX, WIDTH_PX, a_line, a_recording, box, regions
+from tests.s3_servers import rclone
+from tests.services import running
 
 FRESH, LABELLED = a_line("fresh-frames"), a_line("labelled-frames")
 BOXES = 20
@@ -69,7 +65,7 @@ def annotate(settings: Settings) -> None:
 def sync_in_own_process(settings: Settings, line: str) -> tuple[float, float, str]:
     """(wall seconds, peak MB, what it did) of a sync as a step runs it: interpreter start and imports included."""
     started = time.monotonic()
-    command = [sys.executable, str(HERE), "--sync", line, "--settings", settings.model_dump_json()]
+    command = [sys.executable, "-m", "tests.bench.bench_sync", "--sync", line, "--settings", settings.model_dump_json()]
     secrets = f"{settings.s3.secret_key.get_secret_value()}\n{settings.label_studio.token.get_secret_value()}"
     done = subprocess.run(command, input=secrets, capture_output=True, text=True, check=True)
     peak_mb, said = done.stdout.strip().split(" ", 1)
@@ -94,9 +90,9 @@ def bench(count: int) -> None:
     with (
         tempfile.TemporaryDirectory() as scratch,
         rclone(Path(scratch) / "s3") as s3,
-        label_studio_server(Path(scratch) / "ls", s3.settings) as account,
+        running(Path(scratch) / "ls", ("label-studio",), s3=s3.settings) as found,
     ):
-        settings = Settings(state_dir=Path(scratch) / "state", s3=s3.settings, label_studio=account)
+        settings = Settings(state_dir=Path(scratch) / "state", s3=s3.settings, label_studio=found.label_studio)
         for line in (FRESH.line, LABELLED.line):
             add_frames(settings, line, count)
 

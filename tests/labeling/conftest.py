@@ -10,16 +10,16 @@ import pytest
 from tasks.config import LabelStudioSettings, Line, Settings
 from tasks.labeling.client import LabelStudio
 from tasks.lake import Lake, open_lake
-from tests.label_studio_servers import label_studio_server
 from tests.labeling.annotators import a_line
 from tests.s3_servers import S3Server, free_port
+from tests.services import running
 
 
 @pytest.fixture(scope="session")
 def label_studio(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStudioSettings]:
     """The real Label Studio, for the whole session."""
-    with label_studio_server(tmp_path_factory.mktemp("label-studio"), s3_server.settings) as account:
-        yield account
+    with running(tmp_path_factory.mktemp("label-studio"), ("label-studio",), s3=s3_server.settings) as found:
+        yield found.label_studio
 
 
 @pytest.fixture
