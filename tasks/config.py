@@ -104,7 +104,7 @@ def load_settings(state_dir: Path | None = None) -> Settings:
     """
     where = Path(state_dir or os.environ.get("NIGHTSCOPE_STATE_DIR") or HOME / ".nightscope").resolve()
     try:
-        return Settings(_env_file=where / "settings.env", state_dir=where)  # type: ignore[call-arg]
+        return Settings(_env_file=where / "settings.env", state_dir=where)
     except ValidationError as error:
         raise ConfigError(f"settings ({where / 'settings.env'} and NIGHTSCOPE_*): {_faults(error)}") from error
 

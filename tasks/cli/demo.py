@@ -15,11 +15,20 @@ from tasks.cli import intake, models, night, stack
 from tasks.cli.output import Changes, paper, parse_changes, screen
 from tasks.config import Settings, load_settings
 from tasks.errors import ConfigError, NotFound
-from tasks.schemas import NightState, Split
+from tasks.schemas import Frozen, NightState, Split
 
 LINE = "sperm-detector"
-SYNTHETIC_CHANGES = {"imgsz": 480, "min_steps": 260}
-"""The simulated heads are large enough at 480 px; the line's own 704 px are for real, smaller ones."""
+SAMPLES = 7
+SAMPLE_TEST = ("swim-06", "swim-07")
+"""Pinned to the test split: with two test recordings, the next challenger can be compared with the champion."""
+
+
+class Sample(Frozen):
+    """A recording to be added, with what is known of it."""
+
+    path: Path
+    donor: str | None = None
+    um_per_px: float | None = None
 
 
 def synthesize(
@@ -27,21 +36,34 @@ def synthesize(
     count: Annotated[int, typer.Option(min=1, max=500, help="How many recordings, each of another donor.")] = 6,
     frames: Annotated[int, typer.Option(min=1, help="Frames a recording.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same recordings.")] = 0,
+    first: Annotated[int, typer.Option(min=1, help="Number of the first; number 8 is the same however many.")] = 1,
+    label_every: Annotated[int, typer.Option(min=1, help="Write labels of every so many-th frame.")] = 1,
 ) -> None:
-    """Simulate microscope recordings of swimming sperm, with exact labels of every frame."""
-    made = make_samples(folder, count=count, frames=frames, seed=seed, label_every=1)
+    """Simulate microscope recordings of swimming sperm, with exact labels, frames numbered from 0."""
+    made = make_samples(folder, count=count, frames=frames, seed=seed, first=first, label_every=label_every)
     paper.print(f"{len(made)} recordings in {folder / 'recordings'}, labels in {folder / 'labels'}")
 
 
-def make_samples(folder: Path, *, count: int, frames: int, seed: int, label_every: int) -> Sequence[Any]:
-    """Write synthetic recordings and the VOC files of every `label_every`-th frame (0-based names)."""
+def make_samples(
+    folder: Path, *, count: int, frames: int, seed: int, label_every: int, first: int = 1
+) -> tuple[Sample, ...]:
+    """Write synthetic recordings and VOC files of every `label_every`-th frame; finished ones are not made again."""
     from tasks.synthetic import make_recordings
     from tasks.synthetic.labels import write_voc
 
-    made = make_recordings(folder / "recordings", count=count, seed=seed, frames=frames)
-    for recording in made:
-        write_voc(recording, folder / "labels", every=label_every)
-    return made
+    done = folder / f"samples-{first}-{count}-{frames}-{seed}-{label_every}.json"
+    if not done.exists():
+        samples = []
+        with screen.status(f"  0 of {count} recordings") as status:
+            made = make_recordings(
+                folder / "recordings", count=count, first=first, seed=seed, frames=frames, workers=2,
+                on_done=lambda recording: status.update(f"  {recording.number - first + 1} of {count} recordings"),
+            )  # fmt: skip
+        for recording in made:
+            write_voc(recording, folder / "labels", every=label_every)
+            samples.append(Sample(path=recording.path, donor=recording.donor, um_per_px=recording.um_per_px))
+        done.write_text(json.dumps([sample.model_dump(mode="json") for sample in samples]))
+    return tuple(Sample.model_validate(sample) for sample in json.loads(done.read_text()))
 
 
 def demo(
@@ -71,16 +93,15 @@ def demo(
     settings = load_settings()
     (settings.state_dir / "demo.json").write_text(json.dumps(source))
     if recordings is None or labels is None:
-        changes = SYNTHETIC_CHANGES | changes
         folder = settings.state_dir / "demo"
         _headline("2/5", "simulating recordings of swimming sperm, with exact labels")
-        if not (folder / "labels").is_dir():
-            make_samples(folder, count=6, frames=200, seed=0, label_every=12)
-        recordings, labels, test, frame_base = folder / "recordings", folder / "labels", test or [], 0
+        samples = make_samples(folder, count=SAMPLES, frames=150, seed=0, label_every=12)
+        labels, test, frame_base = folder / "labels", list(SAMPLE_TEST), 0
     else:
         _headline("2/5", f"your recordings: {recordings}")
+        samples = tuple(Sample(path=path) for path in sorted(recordings.iterdir()) if not path.name.startswith("."))
     _headline("3/5", "into the landing bucket")
-    add_all(settings, recordings, test or [])
+    add_all(settings, samples, test or [])
     _headline("4/5", "labels into Label Studio, as an annotator's work")
     _import(labels, format_.value, frame_base)
     _headline("5/5", "the night, in Airflow")
@@ -98,7 +119,8 @@ def make_room_for(settings: Settings, source: dict[str, str]) -> None:
         ConfigError: The state there is not a demo's.
     """
     marker, state = settings.state_dir / "demo.json", settings.state_dir
-    if not (state / "s3").exists() or (marker.exists() and json.loads(marker.read_text()) == source):
+    landed = state / "s3" / settings.s3.landing_bucket
+    if not any(landed.rglob("*")) or (marker.exists() and json.loads(marker.read_text()) == source):
         return
     if not marker.exists():
         raise ConfigError(
@@ -116,8 +138,8 @@ def make_room_for(settings: Settings, source: dict[str, str]) -> None:
     screen.print(f"the last demo was on other recordings: its state is now in {aside}")
 
 
-def add_all(settings: Settings, folder: Path, test: Sequence[str]) -> None:
-    """Put every recording of `folder` into the landing bucket, those named in `test` pinned to the test split.
+def add_all(settings: Settings, samples: Sequence[Sample], test: Sequence[str]) -> None:
+    """Put every recording into the landing bucket, those whose stem is in `test` pinned to the test split.
 
     Raises:
         ConfigError: A stem in `test` has no recording.
@@ -126,20 +148,21 @@ def add_all(settings: Settings, folder: Path, test: Sequence[str]) -> None:
     from tasks.ingest.landing import add as into_landing
     from tasks.lake import open_lake
 
-    paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    missing = sorted(set(test) - {path.stem for path in paths})
-    if missing:
-        raise ConfigError(f"TEST names no recording: {', '.join(missing)}", expected=", ".join(p.stem for p in paths))
+    stems = sorted(sample.path.stem for sample in samples)
+    if missing := sorted(set(test) - set(stems)):
+        raise ConfigError(f"TEST names no recording: {', '.join(missing)}", expected=", ".join(stems))
     lake = open_lake(settings)
     accepted = 0
-    for path in paths:
-        split: Split | None = "test" if path.stem in test else None
-        report = into_landing(lake, [path], study="demo", donor=None, um_per_px=None, split=split)
+    for sample in samples:
+        split: Split | None = "test" if sample.path.stem in test else None
+        report = into_landing(
+            lake, [sample.path], study="demo", donor=sample.donor, um_per_px=sample.um_per_px, split=split
+        )
         accepted += len(report.accepted)
         for refused in report.refused:
             screen.print(f"  refused {refused.path}: {refused.reason}", markup=False)
     if not accepted:
-        raise NotFound(f"{folder}: holds no recording", expected="mp4, avi, mov, mkv, tif stacks or folders of images")
+        raise NotFound("no recording", expected="mp4, avi, mov, mkv, tif stacks or folders of images")
     screen.print(f"  {accepted} recordings")
 
 

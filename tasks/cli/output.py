@@ -29,7 +29,11 @@ Changes = Annotated[
 
 def print_json(value: Any) -> None:
     """Print one JSON document; dates as ISO 8601."""
-    print(json.dumps(_plain(value) if hasattr(value, "model_dump") else value, indent=2, ensure_ascii=False, default=_plain))
+    print(
+        json.dumps(
+            _plain(value) if hasattr(value, "model_dump") else value, indent=2, ensure_ascii=False, default=_plain
+        )
+    )
 
 
 def _plain(value: Any) -> Any:

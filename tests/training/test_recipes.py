@@ -31,6 +31,12 @@ def test_a_line_changes_values() -> None:
     assert "conf" not in recipe.arguments
 
 
+@pytest.mark.parametrize(("longest_px", "imgsz"), [(480, 480), (470, 480), (698, 704), (1920, 704), (0, 704)])
+def test_small_frames_are_not_enlarged(longest_px: int, imgsz: int) -> None:
+    assert load_recipe(scratch(imgsz=704)).arguments_for(longest_px)["imgsz"] == imgsz
+    assert load_recipe(scratch(imgsz=704, enlarge=True)).arguments_for(longest_px)["imgsz"] == 704
+
+
 def test_all_faults_are_named_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         load_recipe(scratch(epoch=3, device="cpu", batch="many", flipud=2, cos_lr="yes", min_steps=-1, model="p5.yaml"))

@@ -1,0 +1,224 @@
+"""The model registry: a registered model per line, its versions, and the aliases that say which one is in charge.
+
+Aliases: `champion` is in charge, `previous` was before it, `challenger` is the newest one that waits for a verdict.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.config import Settings
+from tasks.errors import NotFound
+from tasks.registry import promotion
+from tasks.registry.connection import connect, quoted, speaking
+from tasks.registry.pyfunc import save_pyfunc
+from tasks.registry.runs import RUN_KEY, Runs
+from tasks.schemas import Frozen, Oid
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
+ABOUT = "nightscope.about"
+WAIT_S = 30
+
+
+class ModelAbout(Frozen):
+    """Everything needed to use a model: what the pyfunc's model.json and the version's tags hold."""
+
+    line: str
+    kind: str
+    run_key: str
+    dataset_version: str
+    weights_oid: Oid
+    classes: tuple[str, ...]
+    imgsz: int
+    predict: dict[str, Any]
+
+
+class ModelRecord(Frozen):
+    """One version of a line's model, as registered."""
+
+    line: str
+    version: str
+    mlflow_run: str
+    about: ModelAbout
+    aliases: tuple[str, ...] = ()
+    created_at: datetime
+    promoted_at: datetime | None = None
+    verdict_id: str | None = None
+
+    @property
+    def weights_oid(self) -> Oid:
+        """The blob of its weights."""
+        return self.about.weights_oid
+
+    @property
+    def dataset_version(self) -> str:
+        """What it learned from."""
+        return self.about.dataset_version
+
+
+class Registry:
+    """MLflow, as the rooms above see it.
+
+    Args:
+        client: MLflow's.
+        url: For messages.
+    """
+
+    def __init__(self, client: MlflowClient, url: str) -> None:
+        self.client = client
+        self.url = url
+        self.runs = Runs(client, url)
+
+    def register(self, about: ModelAbout, *, mlflow_run: str, weights: Path, code: Path) -> ModelRecord:
+        """Log the model as a pyfunc and register it as a version of its line's model; `challenger` then means it.
+
+        The same run key again gives the same version, wherever an earlier call was killed.
+
+        Args:
+            about: Of the model.
+            mlflow_run: The run it came from.
+            weights: Local file of its weights.
+            code: The models-from-code file that serves it.
+
+        Raises:
+            ServiceUnavailable: MLflow did not answer.
+        """
+        with speaking(self.url, f"model of line {about.line}"):
+            version = self._version_of(about.line, about.run_key)
+            if version is None:
+                model_id = self._logged_model(about, mlflow_run, weights, code)
+                self._ensure_model(about.line)
+                made = self.client.create_model_version(
+                    about.line,
+                    source=f"models:/{model_id}",
+                    run_id=mlflow_run,
+                    model_id=model_id,
+                    tags={RUN_KEY: about.run_key, ABOUT: about.model_dump_json()},
+                    await_creation_for=WAIT_S,
+                )
+                version = str(made.version)
+            record = self.version(about.line, version)
+            if record.promoted_at is None and CHALLENGER not in record.aliases:
+                self.client.set_registered_model_alias(about.line, CHALLENGER, version)
+                record = self.version(about.line, version)
+        return record
+
+    def _version_of(self, line: str, run_key: str) -> str | None:
+        wanted = f"name = {quoted(line)} and tags.`{RUN_KEY}` = {quoted(run_key)}"
+        found = self.client.search_model_versions(wanted)
+        return min((str(v.version) for v in found), key=int, default=None)
+
+    def _ensure_model(self, line: str) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.create_registered_model(line)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+    def _logged_model(self, about: ModelAbout, run_id: str, weights: Path, code: Path) -> str:
+        """The id of the finished logged model of this run key: an earlier call's, or a new one."""
+        from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+
+        experiment = self.runs.experiment(about.line)
+        found = self.client.search_logged_models(
+            [experiment], filter_string=f"tags.`{RUN_KEY}` = {quoted(about.run_key)}"
+        )
+        ready = [model for model in found if model.status == LoggedModelStatus.READY]
+        if ready:
+            return str(min(ready, key=lambda model: model.creation_timestamp).model_id)
+        model = found[0] if found else self.client.create_logged_model(
+            experiment, name=about.line, source_run_id=run_id, tags={RUN_KEY: about.run_key}, model_type=about.kind
+        )  # fmt: skip
+        content = {**about.model_dump(mode="json"), "weights_sha256": about.weights_oid}
+        with save_pyfunc(content, weights, code, model_id=model.model_id, run_id=run_id) as folder:
+            self.client.log_model_artifacts(model.model_id, str(folder))
+        outputs = self.client.get_run(run_id).outputs
+        if model.model_id not in {output.model_id for output in (outputs.model_outputs if outputs else ())}:
+            self.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, 0)])  # MLflow refuses it a second time
+        self.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+        return str(model.model_id)
+
+    def version(self, line: str, version: str) -> ModelRecord:
+        """One version of the line's model.
+
+        Raises:
+            NotFound: The line has no such version.
+        """
+        with speaking(self.url, f"version {version} of model {line}"):
+            return _record(self.client.get_model_version(line, version))
+
+    def versions(self, line: str) -> list[ModelRecord]:
+        """All versions of the line's model, newest first; empty where it has none."""
+        with speaking(self.url, f"versions of model {line}"):
+            found = self.client.search_model_versions(f"name = {quoted(line)}", max_results=1000)
+            numbers = sorted((int(v.version) for v in found), reverse=True)
+            return [_record(self.client.get_model_version(line, str(number))) for number in numbers]
+
+    def champion(self, line: str) -> ModelRecord | None:
+        """The model in charge, if there is one."""
+        return self.aliased(line, CHAMPION)
+
+    def aliased(self, line: str, alias: str) -> ModelRecord | None:
+        """The version that an alias means, if any."""
+        try:
+            with speaking(self.url, f"{alias} of line {line}"):
+                return _record(self.client.get_model_version(line, self._alias_target(line, alias)))
+        except NotFound:
+            return None
+
+    def _alias_target(self, line: str, alias: str) -> str:
+        target = self.client.get_registered_model(line).aliases.get(alias)
+        if target is None:
+            raise NotFound(f"model {line} has no {alias}")
+        return str(target)
+
+    def promote(self, line: str, version: str, verdict_id: str) -> ModelRecord:
+        """Put a version in charge: `previous` is the champion so far, `champion` the version.
+
+        Safe to repeat and to be killed anywhere: the next promotion of this line, of this version or another, completes
+        what was begun. Only one process may promote a line at a time (hold `lake_lock(settings, f"promote-{line}")`).
+
+        Raises:
+            NotFound: The line has no such version.
+        """
+        self.version(line, version)
+        with speaking(self.url, f"promotion of version {version} of line {line}"):
+            promotion.promote(self.client, line, version, verdict_id)
+        return self.version(line, version)
+
+
+def open_registry(settings: Settings) -> Registry:
+    """The registry of this installation.
+
+    Raises:
+        ConfigError: MLflow has no URL.
+    """
+    url = settings.mlflow.url
+    return Registry(connect(url), url)
+
+
+def _record(version: ModelVersion) -> ModelRecord:
+    tags: Mapping[str, str] = version.tags
+    if ABOUT not in tags:
+        raise NotFound(f"version {version.version} of model {version.name} was not registered by Nightscope")
+    promoted = tags.get(promotion.PROMOTED_AT)
+    return ModelRecord(
+        line=version.name,
+        version=str(version.version),
+        mlflow_run=str(version.run_id),
+        about=ModelAbout.model_validate(json.loads(tags[ABOUT])),
+        aliases=tuple(sorted(version.aliases)),
+        created_at=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
+        promoted_at=datetime.fromisoformat(promoted) if promoted else None,
+        verdict_id=tags.get(promotion.VERDICT),
+    )

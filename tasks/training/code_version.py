@@ -1,0 +1,62 @@
+"""Which code a model was trained by: part of a training's identity, and of its record."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from tasks.schemas import digest
+
+HERE = Path(__file__).parent
+LIBRARIES = ("ultralytics", "torch", "torchvision", "numpy", "opencv-python-headless", "mlflow", "pandas", "nightscope")
+"""Whose versions are recorded with a training."""
+
+
+@cache
+def code_version() -> str:
+    """The version of what can change a training's result: '0.1.0+4f1c...'.
+
+    It is the digest of the sources in this room (recipes and architectures included) and of the versions of ultralytics
+    and torch. Not the git commit: a commit that touches a report would train every line again in the next night.
+    """
+    sources = {
+        str(path.relative_to(HERE)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(HERE.rglob("*"))
+        if path.suffix in {".py", ".yaml"}
+    }
+    versions = library_versions()
+    deciding = {name: versions.get(name) for name in ("ultralytics", "torch", "torchvision")}
+    return f"{versions.get('nightscope', '0')}+{digest(sources, deciding)[:16]}"
+
+
+@cache
+def library_versions() -> dict[str, str]:
+    """Installed versions of the libraries that a training rests on."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@cache
+def git_commit() -> str | None:
+    """The checkout's commit, with '-dirty' where files differ from it; None outside a checkout.
+
+    For the record only: people look for it, nothing rests on it.
+    """
+    try:
+        commit = _git("rev-parse", "HEAD")
+        return f"{commit}-dirty" if _git("status", "--porcelain", "--untracked-files=no") else commit
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", "-C", str(HERE), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()

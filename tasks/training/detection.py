@@ -1,0 +1,250 @@
+"""Train a detector: the challenger of tonight.
+
+    a key for this training ─▶ finished before? ─▶ that is the answer
+                                    │ no
+            worker (subprocess) ◀── checkpoint, if a killed training left one
+                 │ events: epochs, checkpoints ─▶ lake; MLflow, live
+                 ▼
+            weights, plots ─▶ lake: trained.json ─▶ MLflow: run, model, version ─▶ lake: result.json
+
+Killed anywhere and called again, it goes on where it was and ends with the same result.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tasks.config import Line
+from tasks.errors import StepFailed
+from tasks.lake import Lake
+from tasks.lake.locks import lake_lock
+from tasks.registry.runs import EpochMetrics
+from tasks.training import supervise
+from tasks.training.code_version import code_version, git_commit, library_versions
+from tasks.training.dataset_view import longest_side_px
+from tasks.training.identity import run_key, starting_weights
+from tasks.training.job import Event, Job
+from tasks.training.publish import LiveLog, publish
+from tasks.training.recipes import Recipe, find_architecture, load_recipe
+from tasks.training.records import (
+    Checkpoint,
+    Trained,
+    Training,
+    checkpoint_key,
+    local_copy,
+    read,
+    result_key,
+    trained_key,
+    write,
+)
+
+Progress = Callable[[str], None]
+
+RESTARTS = 3
+"""How often in a row a worker that a signal ended is started again without having saved another epoch."""
+
+
+def train_challenger(
+    lake: Lake, line: Line, dataset_version: str, data_yaml: Path, has_val: bool, *, progress: Progress = print
+) -> Training:
+    """Train the line's recipe on a dataset version, log it in MLflow and register the model as challenger.
+
+    Args:
+        lake: Where checkpoints and results go.
+        line: With the changes of this run.
+        dataset_version: What is trained on; part of the training's identity.
+        data_yaml: The same, materialised in YOLO's layout.
+        has_val: Whether it has a validation split. Without one the last epoch's weights are taken.
+        progress: Hears one line of text every few seconds.
+
+    Raises:
+        ConfigError: The recipe is wrong, or the weights it starts from are not there.
+        StepFailed: The training failed, or was killed again and again.
+        ServiceUnavailable: MLflow did not answer when all was done; call again, nothing is trained twice.
+    """
+    recipe = load_recipe(line.recipe)
+    key = run_key(lake, line, dataset_version)
+    with lake_lock(lake.settings, f"train-{key[:16]}"):
+        finished = read(lake, result_key(key), Training)
+        if finished is not None:
+            progress(f"training {key[:12]} is finished already: model version {finished.model_version}")
+            return finished
+        trained = read(lake, trained_key(key), Trained)
+        if trained is None:
+            trained = _train(lake, line, recipe, key, dataset_version, data_yaml, has_val, progress)
+        progress(f"logging training {key[:12]} in MLflow")
+        record = publish(lake, line, recipe, trained)
+        result = Training(
+            run_key=key,
+            weights_oid=trained.weights_oid,
+            steps=trained.steps,
+            epochs=trained.epochs,
+            resumed_from_epoch=trained.resumed_from_epoch,
+            mlflow_run=record.mlflow_run,
+            model_version=record.version,
+            seconds=trained.seconds,
+        )
+        write(lake, result_key(key), result)
+        progress(f"model version {record.version} of line {line.line} is the challenger")
+        return result
+
+
+def _train(
+    lake: Lake, line: Line, recipe: Recipe, key: str, version: str, data_yaml: Path, has_val: bool, progress: Progress
+) -> Trained:
+    """Run the worker until it is finished, however often it is killed on the way."""
+    began = time.monotonic()
+    folder = (lake.settings.work_dir / "training" / key[:16]).resolve()
+    night = _Night(lake, key, LiveLog(lake, line, recipe, key, progress), progress)
+    kills, reached = 0, 0
+    while night.finished is None:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        job = _job(lake, recipe, key, folder, data_yaml, has_val, night.resume())
+        try:
+            for event in supervise.events(job, folder / "training.log"):
+                night.hear(event)
+        except supervise.WorkerKilled as error:
+            kills, reached = 1 if night.epoch > reached else kills + 1, night.epoch
+            if kills > RESTARTS:
+                night.live.failed()
+                raise
+            progress(f"{error.thing}; going on from epoch {night.epoch}")
+        except StepFailed:
+            night.live.failed()
+            raise
+    trained = _keep(lake, line, recipe, key, version, night, folder, time.monotonic() - began)
+    lake.store.remove(checkpoint_key(key))
+    shutil.rmtree(folder, ignore_errors=True)
+    return trained
+
+
+class _Night:
+    """One training as its step sees it: what it heard, and what it brought to safety."""
+
+    def __init__(self, lake: Lake, key: str, live: LiveLog, progress: Progress) -> None:
+        self.lake, self.key, self.live, self.progress = lake, key, live, progress
+        self.history: list[EpochMetrics] = []
+        self.started: Event = {}
+        self.finished: Event | None = None
+        self.epoch = 0
+        self.steps = 0
+        self.resumed_from: int | None = None
+        self._saved_at, self._cost_s = 0.0, 0.0
+
+    def resume(self) -> Checkpoint | None:
+        """The newest checkpoint in the lake; what was heard after it is forgotten."""
+        checkpoint = read(self.lake, checkpoint_key(self.key), Checkpoint)
+        self.history = list(checkpoint.history) if checkpoint else []
+        self.epoch = checkpoint.epoch if checkpoint else 0
+        self.started = dict(checkpoint.setup) if checkpoint else {}
+        self.resumed_from = self.epoch or None
+        if checkpoint:
+            self.progress(f"going on from the checkpoint of epoch {checkpoint.epoch}")
+        return checkpoint
+
+    def hear(self, event: Event) -> None:
+        """Act on one event of the worker."""
+        match event["event"]:
+            case "waiting":
+                self.progress(f"waiting for {event['for']}")
+            case "started":
+                self.started = event
+                self.progress(
+                    f"training on {event['device']}: {event['train_images']} images, {event['parameters']:,} parameters"
+                    f", {event['epochs']} epochs of {event['steps_per_epoch']} steps"
+                )
+            case "progress":
+                losses = " ".join(f"{name} {value:.3f}" for name, value in event["loss"].items())
+                self.progress(
+                    f"epoch {event['epoch']}/{event['epochs']} step {event['step']}/{event['steps']} {losses} "
+                    f"({event['eta_s'] // 60:.0f}:{event['eta_s'] % 60:02.0f} to go)"
+                )
+            case "epoch":
+                self.steps = event["step"]
+                self.history.append(
+                    EpochMetrics(
+                        epoch=event["epoch"], at_ms=event["at_ms"], metrics={**event["metrics"], "step": event["step"]}
+                    )
+                )
+            case "checkpoint":
+                self._save(Path(event["path"]), event["epoch"], last=event["last"])
+            case "finished":
+                self.finished = event
+
+    def _save(self, path: Path, epoch: int, *, last: bool) -> None:
+        """Bring a checkpoint to the lake, as often as costs under one percent of the time; first and last always."""
+        began = time.monotonic()
+        if last or began - self._saved_at >= 100 * self._cost_s:
+            oid = self.lake.blobs.put_file(path)
+            checkpoint = Checkpoint(oid=oid, epoch=epoch, history=tuple(self.history), setup=self.started)
+            write(self.lake, checkpoint_key(self.key), checkpoint)
+            self.epoch = epoch
+            self._saved_at = time.monotonic()
+            self._cost_s = self._saved_at - began
+            self.live.epochs(self.history)
+        path.unlink()
+
+
+def _job(
+    lake: Lake, recipe: Recipe, key: str, folder: Path, data_yaml: Path, has_val: bool, checkpoint: Checkpoint | None
+) -> Job:
+    start = starting_weights(lake, recipe)
+    weights = None
+    if start:  # under a name that ends in .pt, which a blob's does not
+        weights = folder / "start.pt"
+        weights.symlink_to(start[0].resolve())
+    architecture = find_architecture(recipe.model) if recipe.model else None
+    state = lake.settings.state_dir.resolve()
+    return Job(
+        run_key=key,
+        folder=folder,
+        data_yaml=data_yaml.resolve(),
+        has_val=has_val,
+        model=str(architecture) if architecture else None,
+        weights=weights,
+        arguments=recipe.arguments_for(longest_side_px(data_yaml)),
+        min_steps=recipe.min_steps,
+        predict=recipe.predict,
+        seed=recipe.seed,
+        resume_from=local_copy(lake, checkpoint.oid, folder / "resume.ckpt") if checkpoint else None,
+        config_dir=state / "ultralytics",
+        locks_dir=state / "locks",
+        parent_pid=os.getpid(),
+    )
+
+
+def _keep(
+    lake: Lake, line: Line, recipe: Recipe, key: str, version: str, night: _Night, folder: Path, seconds: float
+) -> Trained:
+    """Bring what the worker left to the lake: blobs first, then the record that names them."""
+    finished = night.finished or {}
+    files = {name: Path(path) for name, path in finished["files"].items()}
+    files["training/training.log"] = folder / "training.log"
+    setup = {name: value for name, value in night.started.items() if name not in {"event", "hardware", "first_epoch"}}
+    trained = Trained(
+        run_key=key,
+        line=line.line,
+        dataset_version=version,
+        recipe=recipe.model_dump(mode="json"),
+        seed=recipe.seed,
+        code_version=code_version(),
+        git_commit=git_commit(),
+        libraries=library_versions(),
+        hardware=night.started.get("hardware", {}),
+        setup=setup,
+        weights_oid=lake.blobs.put_file(Path(finished["weights"])),
+        epochs=len(night.history),
+        steps=int(night.history[-1].metrics["step"]) if night.history else 0,
+        resumed_from_epoch=night.resumed_from,
+        history=tuple(night.history),
+        review=finished["review"],
+        files={name: lake.blobs.put_file(path) for name, path in sorted(files.items()) if path.is_file()},
+        seconds=round(seconds, 3),
+    )
+    write(lake, trained_key(key), trained)
+    return trained

@@ -1,0 +1,66 @@
+"""A training's identity: the same key again is the same training, finished or to be gone on with."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from tasks.config import Line, Settings
+from tasks.errors import ConfigError
+from tasks.lake import Lake
+from tasks.schemas import Oid, digest
+from tasks.training.code_version import code_version
+from tasks.training.recipes import Recipe, find_architecture, load_recipe
+
+WEIGHTS_SOURCE = "https://github.com/ultralytics/assets/releases"
+
+
+def run_key(lake: Lake, line: Line, dataset_version: str) -> str:
+    """Digest of all that decides a training's result: dataset version, recipe, code, seed, and what it starts from.
+
+    Cheap: imports no ultralytics and asks no service, except the lake where the recipe names weights by oid.
+
+    Raises:
+        ConfigError: The recipe is wrong, or its weights are not there.
+    """
+    recipe = load_recipe(line.recipe)
+    start = starting_weights(lake, recipe)
+    parts = [line.line, dataset_version, recipe.fingerprint(), recipe.seed, code_version()]
+    return digest("training", *parts, start and start[1], _architecture_digest(recipe))
+
+
+def starting_weights(lake: Lake, recipe: Recipe) -> tuple[Path, Oid] | None:
+    """The weights that a recipe starts from, and their oid; None: from scratch.
+
+    A blob is verified by its name. A file is trusted because whoever runs this installation put it there (a .pt is
+    code); its oid is part of the run key and of the run's record.
+
+    Raises:
+        ConfigError: They are not where the recipe says.
+    """
+    if recipe.weights is None:
+        return None
+    if re.fullmatch(r"[0-9a-f]{64}", recipe.weights):
+        return lake.blobs.fetch(recipe.weights), recipe.weights
+    path = weights_path(lake.settings, recipe.weights)
+    if not path.is_file():
+        raise ConfigError(
+            f"recipe {recipe.name!r} starts from the weights {recipe.weights!r}, and they are not there",
+            expected=f"a file at {path}",
+            fix=f"put it there (nothing is downloaded; COCO weights: {WEIGHTS_SOURCE}), name a path or a blob's oid "
+            "with `weights`, or train with detection-from-scratch",
+        )
+    return path, hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def weights_path(settings: Settings, name: str) -> Path:
+    """Where weights named in a recipe are looked for: a bare name in `<state_dir>/weights`, else the path itself."""
+    path = Path(name).expanduser()
+    return path if path.is_absolute() else settings.state_dir / "weights" / path
+
+
+def _architecture_digest(recipe: Recipe) -> str | None:
+    """Of an architecture file; one known to ultralytics by name is covered by the code version."""
+    found = find_architecture(recipe.model) if recipe.model else None
+    return hashlib.sha256(found.read_bytes()).hexdigest() if isinstance(found, Path) else None

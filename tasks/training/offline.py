@@ -1,0 +1,72 @@
+"""Ultralytics, quiet and offline: nothing is downloaded, reported or looked up, and the CPU is used whole.
+
+Import this before ultralytics, and call `prepare`, in every process that uses it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+INTEGRATIONS = (
+    "sync",
+    "clearml",
+    "comet",
+    "dvc",
+    "mlflow",
+    "raytune",
+    "tensorboard",
+    "wandb",
+    "vscode_msg",
+    "openvino_msg",
+)
+
+
+def prepare(config_dir: Path | None = None, threads: int | None = None) -> int:
+    """Set ultralytics up in this process.
+
+    Args:
+        config_dir: Where ultralytics keeps its settings and font: one per installation. Default:
+            `YOLO_CONFIG_DIR`, else
+            a folder of this user in the system's temporary folder.
+        threads: CPU threads for torch; default all that this process may run on.
+
+    Returns:
+        The number of threads.
+    """
+    folder = config_dir or Path(
+        os.environ.get("YOLO_CONFIG_DIR") or Path(tempfile.gettempdir()) / f"nightscope-yolo-{os.getuid()}"
+    )
+    threads = threads or len(os.sched_getaffinity(0))
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ["YOLO_OFFLINE"] = "1"
+    os.environ["YOLO_CONFIG_DIR"] = str(folder)
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # ultralytics would set it to 1
+    os.environ.setdefault("MPLBACKEND", "Agg")
+    _provide_font(folder)
+
+    import torch
+    from ultralytics.utils import SETTINGS, torch_utils
+
+    # select_device() sets torch to min(8, CPUs - 1) threads, whatever the environment says: half of a two-core machine.
+    torch_utils.NUM_THREADS = threads
+    torch.set_num_threads(threads)
+    if unwanted := {key: False for key in INTEGRATIONS if SETTINGS.get(key)}:
+        SETTINGS.update(unwanted)
+    return threads
+
+
+def _provide_font(folder: Path) -> None:
+    """Plots ask for Arial, and wait for the network where it is missing; matplotlib brings a font as good."""
+    font = folder / "Arial.ttf"
+    if font.exists():
+        return
+    from importlib.util import find_spec
+
+    spec = find_spec("matplotlib")
+    if spec and spec.origin:
+        partial = folder / f".Arial.{os.getpid()}"
+        shutil.copyfile(Path(spec.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf", partial)
+        partial.replace(font)

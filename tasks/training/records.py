@@ -1,0 +1,104 @@
+"""What trainings leave in the lake, and where.
+
+    checkpoints/<run_key>/latest.json   the newest checkpoint: its blob, epoch, and the history so far
+    runs/<run_key>/trained.json         a finished training: weights, history, what was seen; written after its blobs
+    runs/<run_key>/result.json          the same, logged and registered in MLflow: written last of all
+
+Each is written after everything it names: its existence means that all of it is there.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import Field
+
+from tasks.lake import Lake
+from tasks.registry.runs import EpochMetrics
+from tasks.schemas import Frozen, Oid
+
+R = TypeVar("R", bound=Frozen)
+
+
+class Checkpoint(Frozen):
+    """A point that a training can go on from."""
+
+    oid: Oid
+    epoch: int = Field(ge=1, description="Epochs finished.")
+    history: tuple[EpochMetrics, ...]
+    setup: dict[str, Any] = Field(description="The worker's event `started`.")
+
+
+class Trained(Frozen):
+    """A finished training, complete without MLflow."""
+
+    run_key: str
+    line: str
+    dataset_version: str
+    recipe: dict[str, Any]
+    seed: int
+    code_version: str
+    git_commit: str | None
+    libraries: dict[str, str]
+    hardware: dict[str, Any]
+    setup: dict[str, Any] = Field(description="What the worker made of the recipe: epochs, parameters, imgsz, ...")
+    weights_oid: Oid
+    epochs: int
+    steps: int
+    resumed_from_epoch: int | None = Field(description="The last resumption; None: trained in one go.")
+    history: tuple[EpochMetrics, ...]
+    review: dict[str, float]
+    files: dict[str, Oid] = Field(description="Plots and logs, by the name MLflow shows.")
+    seconds: float
+
+
+class Training(Frozen):
+    """What the step gets to know: ids and counts."""
+
+    run_key: str
+    weights_oid: Oid
+    steps: int
+    epochs: int
+    resumed_from_epoch: int | None
+    mlflow_run: str
+    model_version: str
+    seconds: float
+
+
+def read(lake: Lake, key: str, model: type[R]) -> R | None:
+    """A record, if it exists."""
+    if lake.store.head(key) is None:
+        return None
+    return model.model_validate_json(lake.store.get_bytes(key))
+
+
+def write(lake: Lake, key: str, record: Frozen) -> None:
+    """File a record."""
+    data = json.dumps(record.model_dump(mode="json"), sort_keys=True).encode()
+    lake.store.put_bytes(key, data, "application/json")
+
+
+def checkpoint_key(run_key: str) -> str:
+    """Where the newest checkpoint is named."""
+    return f"checkpoints/{run_key}/latest.json"
+
+
+def trained_key(run_key: str) -> str:
+    """Where the finished training is described."""
+    return f"runs/{run_key}/trained.json"
+
+
+def result_key(run_key: str) -> str:
+    """Where the registered training is described."""
+    return f"runs/{run_key}/result.json"
+
+
+def local_copy(lake: Lake, oid: Oid, target: Path) -> Path:
+    """A verified blob under a name of its own, e.g. one that ends in .pt. A link where possible."""
+    source = lake.blobs.fetch(oid)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    target.symlink_to(source.resolve())
+    return target

@@ -1,0 +1,150 @@
+"""Ultralytics' detection trainer, made to go on exactly where it was killed. Imported by the worker only.
+
+Three things differ from the original, each for a reason:
+
+- **Exact resume.** Its checkpoint holds half-precision averages of the weights, not the weights. Ours adds the weights,
+  the optimizer and the averages in full precision, and every epoch's shuffling and augmentation follow from (seed,
+  epoch) alone. On a CPU, killed and resumed gives the same model as never killed.
+- **No validation split is fine.** The original validates the last epoch, and again at the end, on whatever `val` names.
+- **Channels-last on a CPU**, as it does by itself on a GPU: the same numbers, a quarter faster.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import RandomSampler, Sampler
+from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.utils.torch_utils import unwrap_model
+
+
+class EpochOrder(Sampler[int]):  # type: ignore[misc]
+    """Shuffles `images` anew each time around, by (seed, epoch) alone. It counts epochs itself: loaders read ahead."""
+
+    def __init__(self, images: int, seed: int, epoch: int) -> None:
+        self.images, self.seed, self.epoch = images, seed, epoch
+
+    def __len__(self) -> int:
+        return self.images
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator()
+        generator.manual_seed(_seed_of(self.seed, self.epoch))
+        self.epoch += 1
+        yield from torch.randperm(self.images, generator=generator).tolist()
+
+
+def _seed_of(seed: int, epoch: int) -> int:
+    return (seed + 1) * 1_000_003 + epoch
+
+
+class ResumableDetectionTraining(DetectionTrainer):  # type: ignore[misc]
+    """Trains a detector. (A class named `...Trainer` would be given ultralytics' own MLflow callback and others.)
+
+    Args:
+        overrides: Ultralytics arguments.
+        has_val: Whether the dataset version has a validation split.
+        state: What `checkpoint()` saved, to go on from; `overrides["resume"]` must name its `last.pt`.
+    """
+
+    model: Any
+
+    def __init__(self, overrides: dict[str, Any], *, has_val: bool, state: dict[str, Any] | None = None) -> None:
+        self.has_val = has_val
+        self._state = state
+        self.steps = int(state["steps"]) if state else 0
+        super().__init__(overrides=overrides)
+        self.add_callback("on_train_epoch_start", lambda _: self._seed_epoch())
+
+    def _seed_epoch(self) -> None:
+        """Make this epoch's augmentation a function of (seed, epoch)."""
+        seed = _seed_of(self.args.seed, self.epoch)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.manual_seed(seed)
+
+    def get_dataloader(self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train") -> Any:
+        """The loader, which shuffles each epoch by (seed, epoch)."""
+        loader = super().get_dataloader(dataset_path, batch_size, rank, mode)
+        batches = loader.batch_sampler.sampler
+        if mode == "train" and isinstance(batches.sampler, RandomSampler):
+            first = self._state["epoch"] + 1 if self._state else 0
+            batches.sampler = EpochOrder(len(loader.dataset), self.args.seed, first)
+        return loader
+
+    def setup_model(self) -> Any:
+        """Build or load the model."""
+        checkpoint = super().setup_model()
+        if self.device.type == "cpu":
+            self.model = self.model.to(memory_format=torch.channels_last)
+        return checkpoint
+
+    def optimizer_step(self) -> None:
+        """Step, and count it."""
+        super().optimizer_step()
+        self.steps += 1
+
+    def validate(self) -> tuple[dict[str, Any], float | None]:
+        """Validate, where there is something to validate on."""
+        if self.has_val:
+            return super().validate()  # type: ignore[no-any-return]
+        return dict(self.metrics), None
+
+    def final_eval(self) -> None:
+        """Nothing: the worker reviews the finished weights itself, also when it was killed before it could."""
+
+    def checkpoint(self) -> bytes:
+        """Everything needed to go on after the epoch just ended. Call it when `last.pt` has been written."""
+        buffer = io.BytesIO()
+        torch.save(
+            {
+                "epoch": self.epoch,
+                "steps": self.steps,
+                "finished": bool(self.stop) or self.epoch + 1 >= self.epochs,
+                "last": _as_tensor(self.last),
+                "best": _as_tensor(self.best) if self.has_val and self.best.exists() else None,
+                "results": self.csv.read_text() if self.csv.exists() else "",
+                "model": unwrap_model(self.model).state_dict(),
+                "ema": self.ema.ema.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+            },
+            buffer,
+        )
+        return buffer.getvalue()
+
+    def resume_training(self, ckpt: dict[str, Any] | None) -> None:
+        """Go on from `last.pt`, then put back what its half precision lost."""
+        super().resume_training(ckpt)
+        if self._state is None:
+            return
+        unwrap_model(self.model).load_state_dict(self._state["model"])
+        self.ema.ema.load_state_dict(self._state["ema"])
+        self.optimizer.load_state_dict(self._state["optimizer"])
+        self._state = None
+
+
+def unpack(checkpoint: Path, run: Path) -> dict[str, Any]:
+    """Lay a checkpoint's files out in `run` as ultralytics expects them, and return the rest.
+
+    The file must have been verified: it is code to torch.
+    """
+    state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    weights = run / "weights"
+    weights.mkdir(parents=True, exist_ok=True)
+    for name in ("last", "best"):
+        content = state.pop(name)
+        if content is not None:
+            (weights / f"{name}.pt").write_bytes(content.numpy().tobytes())
+    (run / "results.csv").write_text(state.pop("results"))
+    return state
+
+
+def _as_tensor(path: Path) -> torch.Tensor:
+    """A file's bytes, in the one form that torch stores without inflating or executing anything."""
+    return torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)

@@ -1,0 +1,142 @@
+"""The training subprocess: `python -m tasks.training.worker <job.json>`. See `job.py` for what goes in and comes out.
+
+It dies with the step that started it, and trains only while nobody else trains on the same device.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tasks.training.job import Job
+from tasks.training.recipes import schedule
+
+PR_SET_PDEATHSIG = 1
+
+
+def die_with(parent_pid: int) -> None:
+    """Have the kernel kill this process when its parent dies; leave at once if it has died already."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:  # it died before the call above: nobody would ever tell us
+        sys.exit(f"step {parent_pid} is gone: not training for nobody")
+
+
+class Reporter:
+    """Writes events for the step on the real standard output; all that others print goes to the log (stderr)."""
+
+    def __init__(self) -> None:
+        self._out = os.fdopen(os.dup(1), "w", buffering=1)
+        os.dup2(2, 1)
+
+    def __call__(self, event: str, **content: Any) -> None:
+        self._out.write(json.dumps({"event": event, **content}, default=str) + "\n")
+
+
+@contextmanager
+def device_lock(locks_dir: Path, device: str, report: Reporter) -> Iterator[None]:
+    """Hold the device: one training at a time on each GPU, one on the CPU."""
+    from filelock import FileLock, Timeout
+
+    locks_dir.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(locks_dir / f"training-{device.replace(':', '')}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        report("waiting", **{"for": f"another training on {device}"})
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def main(job_file: Path) -> None:
+    """Run one job."""
+    job = Job.model_validate_json(job_file.read_text())
+    die_with(job.parent_pid)
+    report = Reporter()
+    from tasks.training import offline
+
+    offline.prepare(job.config_dir, job.threads)
+    import torch
+
+    device = "cuda:0" if torch.cuda.is_available() else "cpu"
+    with device_lock(job.locks_dir, device, report):
+        train(job, device, report)
+
+
+def train(job: Job, device: str, report: Reporter) -> None:
+    """Train (or go on), then review what came out and hand it over."""
+    from tasks.training.dataset_view import local_data
+    from tasks.training.review import finished_weights, review
+    from tasks.training.trainer import unpack
+
+    began = time.monotonic()
+    run = job.folder / "run"
+    state = unpack(job.resume_from, run) if job.resume_from else None
+    data = local_data(job)
+    if state is None or not state["finished"]:  # else: killed between the last epoch and the review
+        run_epochs(job, device, data, run, state, report)
+    weights = finished_weights(run, job.folder / "weights.pt", prefer_best=job.has_val)
+    findings, files = review(job, weights, data, run, device)
+    report("finished", weights=weights, review=findings, files=files, seconds=round(time.monotonic() - began, 3))
+
+
+def run_epochs(job: Job, device: str, data: Path, run: Path, state: dict[str, Any] | None, report: Reporter) -> None:
+    """The training proper."""
+    from tasks.training.listener import Listener
+    from tasks.training.trainer import ResumableDetectionTraining
+
+    arguments = ultralytics_arguments(job, device, data, run, resuming=state is not None)
+    trainer = ResumableDetectionTraining(arguments, has_val=job.has_val, state=state)
+    listener = Listener(job, trainer, report)
+    trainer.add_callback("on_train_start", lambda _: listener.start())
+    trainer.add_callback("on_train_batch_end", lambda _: listener.batch())
+    trainer.add_callback("on_fit_epoch_end", lambda _: listener.epoch())
+    trainer.train()
+
+
+def ultralytics_arguments(job: Job, device: str, data: Path, run: Path, *, resuming: bool) -> dict[str, Any]:
+    """The job in ultralytics' words."""
+    from tasks.training.dataset_view import of_one_shape, training_images
+
+    arguments = dict(job.arguments)
+    if arguments.get("amp", "auto") == "auto":
+        arguments["amp"] = "bf16" if device.startswith("cuda") else False  # True would download a model to compare with
+    if device == "cpu":
+        arguments["amp"] = False
+    images = training_images(data)
+    plan = schedule(arguments, job.min_steps, len(images))
+    arguments |= {"epochs": plan.epochs, "patience": plan.patience}
+    if arguments.get("rect") and not of_one_shape(images):
+        arguments["rect"] = False  # batches would have to be sorted by shape, and never shuffled
+    own: dict[str, Any] = {
+        "task": "detect",
+        "mode": "train",
+        "data": str(data),
+        "model": str(job.weights or job.model),
+        "device": device.removeprefix("cuda:"),
+        "seed": job.seed,
+        "save": True,
+        "save_dir": str(run),
+        "val": job.has_val and arguments.get("val", True),
+        "iou": job.predict.iou,
+        "max_det": job.predict.max_det,
+    }
+    if job.weights and job.model:
+        own |= {"model": str(job.model), "pretrained": str(job.weights)}
+    if resuming:
+        own |= {"resume": str(run / "weights" / "last.pt"), "model": str(run / "weights" / "last.pt")}
+    return arguments | own
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
