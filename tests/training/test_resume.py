@@ -93,8 +93,9 @@ def test_a_worker_that_dies_again_and_again_fails_the_step(
         yield
 
     monkeypatch.setattr(supervise, "events", dead)
+    data = write_dataset(tmp_path / "data", val=False)
     with pytest.raises(StepFailed, match="SIGKILL"):
-        train_challenger(night_lake, named(quick_line, "doomed"), VERSION, tmp_path, False, progress=lambda _: None)
+        train_challenger(night_lake, named(quick_line, "doomed"), VERSION, data, False, progress=lambda _: None)
 
 
 STEP = """
