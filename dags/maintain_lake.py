@@ -1,6 +1,6 @@
 """# Maintain the lake
 
-Once a week: collects blobs that no table and no manifest names (what a killed step left behind), older than two days.
+Once a week: collects blobs that no table and no manifest names (what a killed step left behind), older than a week.
 Recordings, frames, labels and dataset versions are never touched.
 
 **On failure**: nothing is lost and nothing waits for it; run it again when the lake answers.

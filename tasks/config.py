@@ -38,7 +38,7 @@ class S3Settings(BaseModel):
 
 
 class LabelStudioSettings(BaseModel):
-    """Where Label Studio is. `s3_endpoint` is the lake's URL as Label Studio and browsers see it."""
+    """Where Label Studio is, and as whom we speak to it (`token`: legacy or personal)."""
 
     url: str = ""
     username: str = "admin@nightscope.local"

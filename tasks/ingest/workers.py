@@ -19,6 +19,8 @@ from tasks.errors import StorageUnavailable
 from tasks.ingest.reading import Job, Outcome
 
 _ATTEMPTS = 2
+_PRIVATE = ("NIGHTSCOPE_", "AIRFLOW", "_AIRFLOW", "AWS_", "MLFLOW_", "LABEL_STUDIO")
+"""Environment that a decoder has no use for; some of it is secret, and the files it reads come from anywhere."""
 
 
 class Workers:
@@ -81,7 +83,9 @@ class Workers:
         process: subprocess.Popen[str] | None = getattr(self._mine, "process", None)
         if process is None or process.poll() is not None:
             process = subprocess.Popen(
-                [sys.executable, "-m", "tasks.ingest.worker", str(os.getpid())],
+                # -P: a folder `tasks`, or a `numpy.py`, where the command happens to be run must not take their place.
+                [sys.executable, "-P", "-m", "tasks.ingest.worker", str(os.getpid())],
+                env={name: value for name, value in os.environ.items() if not name.startswith(_PRIVATE)},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
