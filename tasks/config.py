@@ -252,7 +252,7 @@ class Line(Frozen):
     recipe: RecipeChoice
     evaluation: EvaluationPlan = EvaluationPlan()
     gates: tuple[Gate, ...] = Field(min_length=1)
-    approval: Literal["none", "required"] = "none"
+    approval: Literal["none"] = Field(default="none", description="A person's approval is not asked for yet.")
 
     @field_validator("classes", mode="before")
     @classmethod

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from tasks.errors import ConfigError, NightscopeError
 
-screen = Console(stderr=True, highlight=False)
+screen = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 160)
 paper = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout, for scripts.")]

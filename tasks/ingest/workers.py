@@ -21,6 +21,8 @@ from tasks.ingest.reading import Job, Outcome
 _ATTEMPTS = 2
 _PRIVATE = ("NIGHTSCOPE_", "AIRFLOW", "_AIRFLOW", "AWS_", "MLFLOW_", "LABEL_STUDIO")
 """Environment that a decoder has no use for; some of it is secret, and the files it reads come from anywhere."""
+_MARKS = {"NIGHTSCOPE_STACK", "NIGHTSCOPE_SERVICE"}
+"""By these `nightscope down` finds what belongs to a stack (`tasks.stack.processes`)."""
 
 
 class Workers:
@@ -85,7 +87,7 @@ class Workers:
             process = subprocess.Popen(
                 # -P: a folder `tasks`, or a `numpy.py`, where the command happens to be run must not take their place.
                 [sys.executable, "-P", "-m", "tasks.ingest.worker", str(os.getpid())],
-                env={name: value for name, value in os.environ.items() if not name.startswith(_PRIVATE)},
+                env={key: value for key, value in os.environ.items() if key in _MARKS or not key.startswith(_PRIVATE)},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

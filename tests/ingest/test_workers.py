@@ -79,6 +79,30 @@ def test_workers_die_with_a_killed_parent(tmp_path: Path) -> None:
     assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
 
 
+def test_what_lies_in_the_current_folder_does_not_take_our_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder `tasks` is a common thing to have, and every recording would go to quarantine as crashing."""
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "__init__.py").touch()
+    (tmp_path / "numpy.py").write_text("raise SystemExit('not me')")
+    monkeypatch.chdir(tmp_path)
+    with Workers() as workers:
+        outcome = workers.read(job(write_clip(tmp_path / "a.mp4", 10), tmp_path / "1"))
+    assert outcome.reason is None
+
+
+def test_workers_hold_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NIGHTSCOPE_S3__SECRET_KEY", "secret")
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "secret")
+    monkeypatch.setenv("NIGHTSCOPE_STACK", "mark")
+    with Workers() as workers:
+        workers.read(job(write_clip(tmp_path / "a.mp4", 10), tmp_path / "1"))
+        (worker,) = workers._started
+        environment = psutil.Process(worker.pid).environ()
+    assert "secret" not in environment.values() and environment["NIGHTSCOPE_STACK"] == "mark"
+
+
 def test_side_by_side(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "a.mp4", 10)
     results = []
