@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from tasks.cli import app
 from tasks.cli.output import show_error
 from tasks.errors import NightscopeError
+from tasks.stack.loopback import past_proxies
 
 
 def main() -> None:
     """Run the command line; an error of ours is shown as a sentence, not as a traceback."""
+    os.environ.update(past_proxies(os.environ))  # or our passwords would travel to the proxy, and not arrive
     try:
         app()
     except NightscopeError as error:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from graphlib import TopologicalSorter
-from typing import Any, TypeVar
+from typing import Any
+from uuid import uuid4
 
 import httpx
 
 from tasks.config import AirflowSettings
 from tasks.errors import ConfigError, NotFound, ServiceUnavailable
-
-R = TypeVar("R")
+from tasks.schemas import now
 
 PATIENCE_S = 180.0
 """How long a follower waits for an API server that is being restarted."""
@@ -86,12 +86,16 @@ class AirflowApi:
                 time.sleep(1)
 
     def trigger(self, dag_id: str, conf: dict[str, Any]) -> str:
-        """Start a run and return its id.
+        """Start a run and return its id, which we choose: a request whose answer was lost starts no second night.
 
         Raises:
             ConfigError: Airflow refused the conf; the message is the form's own.
         """
-        answer = self._call("POST", f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf})
+        run_id = f"manual__{now().isoformat()}_{uuid4().hex[:6]}"
+        body = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
+        answer = self._call("POST", f"/dags/{dag_id}/dagRuns", json=body)
+        if answer.status_code == 409:  # an earlier try of ours arrived
+            return run_id
         if answer.status_code in (400, 422):
             raise ConfigError(f"{dag_id}: refused: {answer.json().get('detail')}", fix="see the trigger form's limits")
         answer.raise_for_status()

@@ -89,6 +89,7 @@ def _report(airflow: AirflowApi, dag_id: str, run_id: str, line: str, order: lis
     verdict = left.get("decide_verdict") or {}
     state, reason = _outcome(airflow, dag_id, run_id, ended, verdict, left.get("promote_model"))
     validation = left.get("validate_labels") or {}
+    quarantined = [*steps.quarantined_recordings(line), *validation.get("quarantined", [])]
     return {
         "line": line,
         "state": state,
@@ -97,7 +98,8 @@ def _report(airflow: AirflowApi, dag_id: str, run_id: str, line: str, order: lis
         "mlflow_run": training.get("mlflow_run"),
         "model_version": training.get("model_version"),
         "steps": ended,
-        "quarantined": steps.quarantined_recordings() + validation.get("quarantined", []),
+        # What validation has set aside tonight stands in the lake's quarantine by now, too.
+        "quarantined": list({(item["what"], item["reason"]): item for item in quarantined}.values()),
         "verdict": verdict or None,
         "run_id": run_id,
     }

@@ -156,12 +156,25 @@ def _difference(line: Line, gate: Gate, metric: Metric, evaluation: Evaluation) 
         gate,
         decision,
         f"{name} is {change}; {_number(metric, gate.threshold)} worse is allowed, "
-        f"and at {gate.confidence * 100:g}% confidence {over} {finding}.",
+        f"and at {gate.confidence * 100:g}% confidence {over} {finding}.{_caution(gate, difference, evaluation)}",
         value=value,
         champion_value=champion,
         # Two one-sided bounds at c are the two-sided interval at 2c - 1.
         difference=Interval(low=low, high=high, confidence=round(2 * gate.confidence - 1, 9)),
     )
+
+
+def _caution(gate: Gate, difference: Difference, evaluation: Evaluation) -> str:
+    """A sentence where there are too few clusters for the confidence that the gate asks for.
+
+    No bound reaches below the worst cluster, and all of C clusters may lie on one side of the truth by chance, as C
+    coins may fall alike: that leaves 1 - 0.5^C at most, whatever the bootstrap is asked for.
+    """
+    most = 1 - 0.5**difference.clusters
+    if most >= gate.confidence:
+        return ""
+    noun = _noun(evaluation, difference.clusters)
+    return f" Take it as rough: {difference.clusters} {noun} can carry {most * 100:.3g}% at most."
 
 
 def _missing_clusters(line: Line, gate: Gate, difference: Difference | None, evaluation: Evaluation) -> str | None:

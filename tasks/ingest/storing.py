@@ -65,7 +65,7 @@ def store_frames(
     oids: dict[int, Oid] = {}
     for media_type in sorted({frame.media_type for frame in pictures.values()}):
         of_type = [frame for frame in pictures.values() if frame.media_type == media_type]
-        # Read one after the other as they are uploaded: all frames of a recording need not fit into memory.
+        # Read as they are uploaded: all frames of a recording need not fit into memory.
         stored = lake.blobs.put_many((Path(frame.file).read_bytes() for frame in of_type), media_type)
         oids.update(zip((frame.frame_index for frame in of_type), stored, strict=True))
     at = now()

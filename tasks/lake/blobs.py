@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +22,7 @@ from tasks.schemas import Oid
 _OID = re.compile(r"[0-9a-f]{64}")
 _PREFIX = "blobs/sha256/"
 _CHUNK_BYTES = 2**20
+_BATCH = 16
 # Cached files carry this modification time. Whoever writes to one (through a hard link, say) changes it, so that a
 # stat tells an untouched copy from a touched one without reading it.
 _SEALED_NS = 946_684_800 * 10**9
@@ -85,7 +87,7 @@ class Blobs:
         return oid
 
     def put_many(self, items: Iterable[bytes], content_type: str = OCTETS) -> list[Oid]:
-        """Store many side by side; oids in the order of `items`."""
+        """Store many side by side; oids in the order of `items`, which are drawn a bounded number at a time."""
         return self._side_by_side(lambda data: self.put_bytes(data, content_type), items)
 
     def get_bytes(self, oid: Oid) -> bytes:
@@ -171,8 +173,13 @@ class Blobs:
             )
 
     def _side_by_side(self, work: Callable[[A], B], items: Iterable[A]) -> list[B]:
+        done: list[B] = []
+        coming = iter(items)
         with ThreadPoolExecutor(self._threads) as threads:
-            return list(threads.map(work, items))
+            # In batches: `map` would draw, and hold, all items before the first one is done.
+            while batch := list(islice(coming, _BATCH * self._threads)):
+                done += threads.map(work, batch)
+        return done
 
 
 def hash_file(path: Path) -> Oid:

@@ -14,6 +14,7 @@ from tasks.config import HOME, Settings
 from tasks.errors import StackError
 from tasks.stack.airflow import airflow_services
 from tasks.stack.layout import Layout
+from tasks.stack.loopback import past_proxies
 from tasks.stack.ports import HOST
 from tasks.stack.processes import SERVICE_MARK, STACK_MARK
 from tasks.stack.secrets import Secrets
@@ -72,8 +73,7 @@ def table(
         **{key: value for key, value in environ.items() if key.upper().startswith("NIGHTSCOPE_")},
         "NIGHTSCOPE_STATE_DIR": str(layout.state_dir),
         STACK_MARK: layout.marker,
-        "NO_PROXY": "127.0.0.1,localhost",
-        "no_proxy": "127.0.0.1,localhost",
+        **past_proxies(environ),
         "PYTHONUNBUFFERED": "1",
         # setproctitle overwrites the environment that /proc shows, our marks included, unless told not to.
         "SPT_NOENV": "1",

@@ -8,7 +8,7 @@ from typing import Any
 from tasks.config import load_settings
 from tasks.errors import NothingToDo
 from tasks.lake import open_lake
-from tasks.steps.news import finished_night, resolve_line
+from tasks.steps.news import finished_night, judged_key, resolve_line
 
 
 def validate_labels(name: str, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def freeze_dataset(name: str, changes: Mapping[str, Any] | None, validation_oid:
         The dataset version. The same accepted labels give the same one.
 
     Raises:
-        NothingToDo: A night has finished with this dataset version, recipe, code and seed.
+        NothingToDo: A night has finished with this dataset version, recipe, code, seed and gates.
         InsufficientData: Too few groups to train and to test.
         LeakageError: A group or a frame stands in two splits.
     """
@@ -57,10 +57,11 @@ def freeze_dataset(name: str, changes: Mapping[str, Any] | None, validation_oid:
     found = load_validation(lake, name, validation_oid)
     about = {"result_oid": found.result_oid, "report_oid": found.report_oid, "snapshots": found.snapshots}
     version = freeze(lake, line, found.accepted, validation=about, check=check_dataset)
-    finished = finished_night(lake, name, run_key(lake, line, version))
+    key = judged_key(run_key(lake, line, version), ((gate.id, gate.threshold) for gate in line.gates))
+    finished = finished_night(lake, name, key)
     if finished and not force:
         raise NothingToDo(
-            f"line {name}: the labels have changed, but what may be learned from is still dataset {version[:12]}, "
-            f"judged on {finished['at'][:16]} UTC (verdict: {finished['verdict']})"
+            f"line {name}: something has changed, but what may be learned from is still dataset {version[:12]}, "
+            f"judged by these gates on {finished['at'][:16]} UTC (verdict: {finished['verdict']})"
         )
     return version

@@ -5,14 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from tasks.config import load_line, load_lines, load_settings
-from tasks.errors import NothingToDo
+from tasks.config import Line, Settings, load_line, load_lines, load_settings
+from tasks.errors import ConfigError, NothingToDo
 from tasks.lake import open_lake
 
 
 def list_lines() -> list[str]:
-    """Names of all lines."""
-    return [line.line for line in load_lines(load_settings().lines_dir)]
+    """Names of all lines whose files are right."""
+    return [line.line for line in _right_lines(load_settings())]
+
+
+def _right_lines(settings: Settings) -> tuple[Line, ...]:
+    """A line whose file is wrong keeps no other line's recordings and labels waiting: its own DAG says what is wrong.
+
+    Once it is mended it gets its frames like a new line.
+    """
+    lines = []
+    for path in sorted(settings.lines_dir.glob("*.yaml")):
+        try:
+            lines.append(load_line(path.stem, settings.lines_dir))
+        except ConfigError as error:
+            print(f"left out: {error}")
+    return tuple(lines)
 
 
 def ingest_recordings(*, must_be_new: bool = False) -> dict[str, Any]:
@@ -27,7 +41,7 @@ def ingest_recordings(*, must_be_new: bool = False) -> dict[str, Any]:
     from tasks.ingest.recordings import ingest_new
 
     settings = load_settings()
-    report = ingest_new(open_lake(settings), load_lines(settings.lines_dir))
+    report = ingest_new(open_lake(settings), _right_lines(settings))
     if must_be_new and not (report.new or report.quarantined or report.frames):
         raise NothingToDo("landing bucket: nothing new")
     return {
@@ -38,11 +52,11 @@ def ingest_recordings(*, must_be_new: bool = False) -> dict[str, Any]:
     }
 
 
-def quarantined_recordings() -> list[dict[str, str]]:
-    """Every recording that stands in quarantine: [{what, reason}]."""
+def quarantined_recordings(line: str | None = None) -> list[dict[str, str]]:
+    """Every recording that stands in quarantine, of all lines or as far as it concerns one: [{what, reason}]."""
     from tasks.lake.quarantine import listed
 
-    items = listed(open_lake(load_settings()))
+    items = listed(open_lake(load_settings()), line)
     return [{"what": item.subject, "reason": item.reason} for item in items if item.what == "recording"]
 
 
@@ -84,8 +98,14 @@ def import_labels(
 
 
 def collect_garbage() -> dict[str, Any]:
-    """Remove blobs that nothing names and that are older than the grace period."""
+    """Remove blobs that nothing names and that are older than the grace period.
+
+    Raises:
+        ConfigError: A line's file is wrong, and may name weights: then nothing is removed.
+    """
     from tasks.lake.gc import collect
 
-    report = collect(open_lake(load_settings()), dry_run=False)
+    settings = load_settings()
+    weights = [str(line.recipe.changes.get("weights")) for line in load_lines(settings.lines_dir)]
+    report = collect(open_lake(settings), dry_run=False, protected=weights)
     return {"removed": report.removed, "size_bytes": report.size_bytes, "kept_young": report.kept_young}

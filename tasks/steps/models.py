@@ -10,7 +10,7 @@ from tasks.config import Line, load_settings
 from tasks.errors import DataError, NotFound, NothingToDo
 from tasks.lake import Lake, open_lake
 from tasks.schemas import Decision, Verdict, digest, now
-from tasks.steps.news import finish_night, resolve_line
+from tasks.steps.news import finish_night, judged_key, resolve_line
 
 
 def train_challenger(name: str, changes: Mapping[str, Any] | None, dataset_version: str) -> dict[str, Any]:
@@ -219,7 +219,8 @@ def verdict_named(lake: Lake, verdict_id: str) -> Verdict:
 
 
 def _file(lake: Lake, name: str, verdict: Verdict, news: str | None, record: Mapping[str, Any]) -> None:
-    finish_night(lake, name, verdict.run_key, record)
+    thresholds = ((result.gate, result.threshold) for result in verdict.gates)
+    finish_night(lake, name, judged_key(verdict.run_key, thresholds), record)
     if news:
         finish_night(lake, name, news, record)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tasks.config import Line, Settings, load_line, load_settings
@@ -67,6 +67,14 @@ def inputs_fingerprint(lake: Lake, line: Line) -> str:
     revisions = lake.tables.scan("annotations", where={"line": line.line}, columns=columns).to_pylist()
     suites = {path.name: path.read_text() for path in sorted(lake.settings.expectations_dir.glob("*.json"))}
     return digest(line.fingerprint(), sorted(row["revision_id"] for row in revisions), suites, code_version())
+
+
+def judged_key(run_key: str, thresholds: Iterable[tuple[str, float | None]]) -> str:
+    """Where a night is filed by what it judged: a training, and the gates (id, threshold) it was put through.
+
+    The same training under other gates is another night: a held model may pass a gate that was loosened.
+    """
+    return digest(run_key, sorted(thresholds))
 
 
 def finished_night(lake: Lake, line: str, key: str) -> dict[str, Any] | None:

@@ -1,6 +1,6 @@
 """Run a line's night in this process through `dag.test()`, and print how it ended as the last line, as JSON.
 
-    python -m tests.e2e.night LINE CONF_JSON
+python -m tests.e2e.night LINE CONF_JSON
 """
 
 from __future__ import annotations

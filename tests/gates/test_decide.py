@@ -206,3 +206,14 @@ def test_a_stricter_gate_never_decides_better(value: float, least: float, more: 
     lax = decide(line_with({**AT_LEAST, "at_least": least}), evaluation).decision
     strict = decide(line_with({**AT_LEAST, "at_least": least + more}), evaluation).decision
     assert SEVERITY.index(strict) >= SEVERITY.index(lax)
+
+
+@pytest.mark.parametrize(("clusters", "caution"), [(2, "75%"), (3, "87.5%"), (4, "93.8%"), (5, None)])
+def test_few_recordings_are_not_passed_off_as_much_confidence(clusters: int, caution: str | None) -> None:
+    evaluation = evaluation_of(
+        {("AP50_95",): 0.6}, {("AP50_95",): 0.5}, {("AP50_95",): [0.1] * 100},
+        clusters=[f"recording:{number}" for number in range(clusters)],
+    )  # fmt: skip
+    reason = decide(line_with(NOT_WORSE), evaluation).gates[0].reason
+    assert (f"{clusters} recordings can carry {caution} at most" in reason) is (caution is not None)
+    assert ("rough" in reason) is (caution is not None)

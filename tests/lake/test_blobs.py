@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tasks.errors import DataError, IntegrityError, NotFound
 from tasks.lake import Lake, open_lake
+from tasks.lake.blobs import Blobs
 from tests.s3_servers import S3Server
 
 
@@ -124,3 +126,24 @@ def test_what_is_no_oid_is_refused(lake: Lake, oid: str) -> None:
     for act in (lake.blobs.fetch, lake.blobs.get_bytes, lake.blobs.exists, lake.blobs.key):
         with pytest.raises(DataError, match="64 lower-case hex"):
             act(oid)
+
+
+def test_many_items_are_drawn_as_they_are_stored(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn, most = 0, 0
+    real = Blobs.put_bytes
+
+    def put(self: Blobs, data: bytes, content_type: str = "") -> str:
+        nonlocal most
+        most = max(most, drawn - int(data))
+        return real(self, data)
+
+    def items() -> Iterator[bytes]:
+        nonlocal drawn
+        for number in range(400):
+            drawn += 1
+            yield str(number).encode()
+
+    monkeypatch.setattr(Blobs, "put_bytes", put)
+    oids = Blobs(lake.store, lake.settings.cache_dir, threads=2).put_many(items())
+    assert oids == [hashlib.sha256(str(number).encode()).hexdigest() for number in range(400)]
+    assert most <= 40, "all of a recording's frames were in memory at once"
