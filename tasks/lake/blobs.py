@@ -11,13 +11,14 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 from tasks.errors import DataError, IntegrityError
 from tasks.lake.object_store import OCTETS, ObjectStore
-from tasks.schemas import Oid
+from tasks.schemas import Oid, now
 
 _OID = re.compile(r"[0-9a-f]{64}")
 _PREFIX = "blobs/sha256/"
@@ -26,6 +27,8 @@ _BATCH = 16
 # Cached files carry this modification time. Whoever writes to one (through a hard link, say) changes it, so that a
 # stat tells an untouched copy from a touched one without reading it.
 _SEALED_NS = 946_684_800 * 10**9
+RENEWED_AFTER = timedelta(days=3)
+"""A blob that is put again is uploaded again from this age on; well below the grace period of `tasks.lake.gc`."""
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -159,9 +162,13 @@ class Blobs:
         return path
 
     def _stored(self, oid: Oid, size_bytes: int) -> bool:
-        """Whether the lake holds it whole. A wrong size (a damaged disk) is healed by uploading again."""
+        """Whether the lake holds it, whole and young.
+
+        A wrong size (a damaged disk) is healed by uploading again. So is age: an old blob that nothing refers to may be
+        collected at any moment, just when somebody is about to refer to it.
+        """
         info = self._store.head(self.key(oid))
-        return info is not None and info.size_bytes == size_bytes
+        return info is not None and info.size_bytes == size_bytes and now() - info.modified_at < RENEWED_AFTER
 
     def _verify(self, oid: Oid, found: Oid) -> None:
         if found != oid:

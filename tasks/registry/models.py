@@ -196,6 +196,17 @@ class Registry:
             promotion.promote(self.client, line, version, verdict_id)
         return self.version(line, version)
 
+    def settle(self, line: str) -> None:
+        """Complete a promotion of this line that was broken off: to be called before the champion is compared with.
+
+        Only one process may do so at a time, as with `promote`. Nothing happens where the line has no model yet.
+        """
+        try:
+            with speaking(self.url, f"promotions of line {line}"):
+                promotion.settle(self.client, line)
+        except NotFound:
+            return
+
 
 def open_registry(settings: Settings) -> Registry:
     """The registry of this installation.

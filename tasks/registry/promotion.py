@@ -30,10 +30,8 @@ class Intent(Frozen):
 
 def promote(client: MlflowClient, line: str, version: str, verdict_id: str) -> None:
     """Make `version` the champion, by `verdict_id`. Repeating it changes nothing."""
+    settle(client, line)
     model = client.get_registered_model(line)
-    if unfinished := model.tags.get(INTENT):
-        carry_out(client, line, Intent.model_validate_json(unfinished))
-        model = client.get_registered_model(line)
     champion = model.aliases.get("champion")
     champion = None if champion is None else str(champion)
     if champion == version and client.get_model_version(line, version).tags.get(VERDICT) == verdict_id:
@@ -42,6 +40,12 @@ def promote(client: MlflowClient, line: str, version: str, verdict_id: str) -> N
     intent = Intent(version=version, follows=follows, verdict_id=verdict_id, at=now().isoformat())
     client.set_registered_model_tag(line, INTENT, intent.model_dump_json())
     carry_out(client, line, intent)
+
+
+def settle(client: MlflowClient, line: str) -> None:
+    """Complete a promotion that was broken off, if there is one."""
+    if unfinished := client.get_registered_model(line).tags.get(INTENT):
+        carry_out(client, line, Intent.model_validate_json(unfinished))
 
 
 def carry_out(client: MlflowClient, line: str, intent: Intent) -> None:

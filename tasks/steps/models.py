@@ -42,6 +42,7 @@ def evaluate_models(name: str, changes: Mapping[str, Any] | None, dataset_versio
         The evaluation's oid.
     """
     from tasks.evaluation.evaluate import evaluate
+    from tasks.lake.locks import lake_lock
     from tasks.registry.models import open_registry
     from tasks.steps.predictors import loader, reference
 
@@ -49,9 +50,13 @@ def evaluate_models(name: str, changes: Mapping[str, Any] | None, dataset_versio
     lake = open_lake(settings)
     line = resolve_line(settings, name, changes or {})
     registry = open_registry(settings)
+    with lake_lock(settings, f"promote-{name}"):
+        registry.settle(name)
     challenger, champion = registry.version(name, model_version), registry.champion(name)
     if champion is not None and champion.version == challenger.version:
-        return verdict_named(lake, str(champion.verdict_id)).evaluation_oid
+        if champion.verdict_id is None:
+            raise NothingToDo(f"model version {model_version} is called champion in MLflow already, by hand")
+        return verdict_named(lake, champion.verdict_id).evaluation_oid
     key = _evaluation_key(line, dataset_version, challenger.version, champion.version if champion else None)
     if lake.store.head(key):  # of a night that was killed after it
         return str(json.loads(lake.store.get_bytes(key))["evaluation_oid"])
@@ -150,6 +155,7 @@ def promote_model(name: str, verdict_id: str, *, news: str | None = None, dry_ru
         raise NothingToDo(f"the verdict is {verdict.verdict}; the champion stays")
     registry = open_registry(settings)
     with lake_lock(settings, f"promote-{name}"):
+        registry.settle(name)
         champion = registry.champion(name)
         if champion and champion.version not in (verdict.model_version, verdict.champion_version):
             raise DataError(
@@ -184,7 +190,12 @@ def describe_champion(name: str) -> dict[str, Any]:
     record = open_registry(settings).champion(name)
     if record is None:
         raise NotFound(f"line {name} has no champion yet", fix=f"nightscope run {name}")
-    verdict = verdict_named(open_lake(settings), str(record.verdict_id))
+    if record.verdict_id is None:
+        raise NotFound(
+            f"line {name}: model version {record.version} is called champion in MLflow, but no verdict put it there",
+            fix="take the alias away in MLflow, and let a night decide",
+        )
+    verdict = verdict_named(open_lake(settings), record.verdict_id)
     return {
         "line": name,
         "model_version": record.version,

@@ -16,6 +16,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from tasks.config import Line
@@ -106,8 +107,9 @@ def _train(
         folder.mkdir(parents=True)
         job = _job(lake, recipe, key, folder, data_yaml, has_val, night.resume())
         try:
-            for event in supervise.events(job, folder / "training.log"):
-                night.hear(event)
+            with closing(supervise.events(job, folder / "training.log")) as events:
+                for event in events:
+                    night.hear(event)
         except supervise.WorkerKilled as error:
             kills, reached = 1 if night.epoch > reached else kills + 1, night.epoch
             if kills > RESTARTS:

@@ -7,10 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
-from tasks.errors import StepFailed
+from tasks.errors import StepFailed, StepKilled
 from tasks.training.job import Event, Job
 
 PRIVATE = ("NIGHTSCOPE_", "AIRFLOW", "_AIRFLOW", "AWS_", "MLFLOW_", "LABEL_STUDIO")
@@ -19,11 +19,11 @@ PRIVATE = ("NIGHTSCOPE_", "AIRFLOW", "_AIRFLOW", "AWS_", "MLFLOW_", "LABEL_STUDI
 TAIL_LINES = 15
 
 
-class WorkerKilled(StepFailed):
+class WorkerKilled(StepKilled):
     """The worker was ended by a signal (kill -9, out of memory). It can go on from its last checkpoint."""
 
 
-def events(job: Job, log: Path) -> Iterator[Event]:
+def events(job: Job, log: Path) -> Generator[Event]:
     """Run the worker, and yield what it reports until it ends.
 
     Must be consumed in the thread that started it: the kernel ends the worker when that thread ends.

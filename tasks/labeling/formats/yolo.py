@@ -49,7 +49,7 @@ def class_names(folder: Path) -> dict[int, str]:
     for place in (folder, folder.resolve().parent):
         for pattern in _LISTS:
             for path in sorted(place.glob(pattern)):
-                lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+                lines = [line.strip() for line in _text(path).splitlines()]
                 return {number: name for number, name in enumerate(lines) if name}
         for pattern in _YAMLS:
             for path in sorted(place.glob(pattern)):
@@ -58,6 +58,13 @@ def class_names(folder: Path) -> dict[int, str]:
         f"{folder}: nothing says which class has which number",
         expected="classes.txt, obj.names or data.yaml in that folder or the one above",
     )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}", expected="a text file in UTF-8") from error
 
 
 def _from_yaml(path: Path) -> dict[int, str]:
