@@ -21,7 +21,7 @@ from tasks.ingest.names import safe_name, split_suffix
 from tasks.ingest.sidecar import Sidecar
 from tasks.lake import Lake
 from tasks.lake.blobs import hash_file
-from tasks.schemas import Frozen, Oid, Split
+from tasks.schemas import Frozen, Oid, Recording, Split
 
 _TIFF_SUFFIXES = (".tif", ".tiff")
 
@@ -101,9 +101,15 @@ def add(
                 continue
             try:
                 accepted.append(Accepted(path=_shown(found.path), key=_land(lake, found, said)))
+            except _Contradiction as error:
+                refused.append(Refused(path=_shown(found.path), reason=str(error)))
             except OSError as error:
                 refused.append(Refused(path=_shown(found.path), reason=f"cannot be read: {error.strerror or error}"))
     return AddReport(accepted=tuple(accepted), refused=tuple(refused))
+
+
+class _Contradiction(Exception):
+    """The lake holds the recording already, and knows it otherwise."""
 
 
 def _land(lake: Lake, found: _Found, said: Sidecar) -> str:
@@ -117,8 +123,9 @@ def _land(lake: Lake, found: _Found, said: Sidecar) -> str:
 
 
 def _put(lake: Lake, path: Path, name: str, said: Sidecar) -> str:
-    name = safe_name(name)
-    key = landing_key(said.study, hash_file(path), name)
+    name, oid = safe_name(name), hash_file(path)
+    _must_not_contradict(lake, oid, said)
+    key = landing_key(said.study, oid, name)
     beside = said.model_copy(update={"name": name}).as_bytes()
     there = lake.landing.head(key)
     if there is not None and there.size_bytes == path.stat().st_size and _same_sidecar(lake, key, beside):
@@ -127,6 +134,24 @@ def _put(lake: Lake, path: Path, name: str, said: Sidecar) -> str:
     lake.landing.put_bytes(sidecar.key_of(key), beside, "application/json")
     lake.landing.put_file(key, path)
     return key
+
+
+def _must_not_contradict(lake: Lake, oid: Oid, said: Sidecar) -> None:
+    """An ingested recording keeps its metadata: splits and dataset versions rest on it. A silent 'no' would mislead."""
+    for known in lake.tables.rows("recordings", Recording, {"recording_id": oid}):
+        held = {
+            "study": known.study, "donor": known.donor, "um_per_px": known.um_per_px, "split": known.pinned_split
+        }  # fmt: skip
+        differing = [
+            f"{field} {held[field]!r}, not {value!r}"
+            for field, value in said.model_dump(include=set(held)).items()
+            if value is not None and value != held[field]
+        ]
+        if differing:
+            raise _Contradiction(
+                f"is in the lake already, as {known.name}, with {', '.join(differing)}; what was said of a recording "
+                "when it was ingested stays"
+            )
 
 
 def _same_sidecar(lake: Lake, key: str, data: bytes) -> bool:

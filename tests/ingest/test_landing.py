@@ -14,7 +14,7 @@ from tasks.ingest.recordings import ingest_new
 from tasks.ingest.sidecar import key_of
 from tasks.lake import Lake
 from tasks.schemas import Recording
-from tests.ingest.clips import numbered
+from tests.ingest.clips import numbered, write_clip
 
 
 def listing(lake: Lake) -> dict[str, tuple[str, object]]:
@@ -83,3 +83,13 @@ def test_folders_are_walked_and_folders_of_images_packed(lake: Lake, tmp_path: P
         "scan.v1.frames.zip": ("scan.v1", 11, 10),
         "stack.tif": ("stack", 5, 10),
     }
+
+
+def test_metadata_that_contradicts_an_ingested_recording_is_refused(lake: Lake, tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "a.mp4", frames=10)
+    add(lake, [clip], donor="D1", um_per_px=0.5)
+    ingest_new(lake, [])
+    assert len(add(lake, [clip]).accepted) == 1, "saying nothing contradicts nothing"
+    assert len(add(lake, [clip], donor="D1").accepted) == 1
+    refused = add(lake, [clip], donor="D2", split="test").refused
+    assert "donor 'D1', not 'D2'" in refused[0].reason and "split None, not 'test'" in refused[0].reason

@@ -167,11 +167,12 @@ def test_files_dropped_by_hand_and_their_sidecars(lake: Lake, tmp_path: Path) ->
     assert len(ingest_new(lake, [LINE]).new) == 1
 
 
-def test_adding_again_with_other_metadata_is_a_duplicate_that_says_so(lake: Lake, tmp_path: Path) -> None:
+def test_dropped_again_with_other_metadata_it_is_a_duplicate_that_says_so(lake: Lake, tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "a.mp4", 10)
     add(lake, [clip], donor="D1")
     ingest_new(lake, [LINE])
-    add(lake, [clip], donor="D2", study="other")
+    lake.landing.put_bytes(key_of("other/a.mp4"), b'{"donor": "D2"}')
+    lake.landing.put_bytes("other/a.mp4", clip.read_bytes())
     report = ingest_new(lake, [LINE])
     assert (len(report.new), len(report.duplicates)) == (0, 1)
     assert [recording.donor for recording in recordings(lake)] == ["D1"]
