@@ -21,6 +21,9 @@ from tasks.schemas import Frozen, Recording, digest
 HOME = Path(os.environ.get("NIGHTSCOPE_HOME", Path(__file__).resolve().parent.parent))
 """The folder that holds `dags/` and `expectations/`: the checkout, or `NIGHTSCOPE_HOME` where installed elsewhere."""
 
+LARGEST = 2**53
+"""Whole numbers up to here survive JSON everywhere."""
+
 Kind = Literal["detection", "classification", "segmentation"]
 MIN_GROUPS = 3
 """Groups a line needs before it can split: two to train on, one to test on."""
@@ -180,7 +183,7 @@ class RecipeChoice(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow")
 
     name: str
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
 
     @property
     def changes(self) -> dict[str, Any]:
@@ -303,7 +306,9 @@ class Line(Frozen):
         data = self.model_dump(mode="json", by_alias=True, exclude_none=True)
         faults = []
         for key, value in changes.items():
-            if key == "recipe":
+            if isinstance(value, int) and abs(value) > LARGEST:
+                faults.append(f"{key}: {value} is too large, at most {LARGEST}")
+            elif key == "recipe":
                 data["recipe"]["name"] = value
             elif key.startswith("gate."):
                 faults += _change_gate(data["gates"], self.gates, key.removeprefix("gate."), value)

@@ -25,7 +25,7 @@ def form(line: Line, recipes: list[str]) -> dict[str, Param]:
         "imgsz": _optional("integer", 32, 4096, "Frames are scaled to this many pixels; a multiple of 32."),
         "batch": _optional("integer", 1, 1024, "Frames per weight update. Less memory: a smaller number."),
         "seed": Param(
-            line.recipe.seed, type="integer", minimum=0, section=TRAINING,
+            line.recipe.seed, type="integer", minimum=0, maximum=2**31 - 1, section=TRAINING,
             description="The same data, recipe and seed give the same model. Another seed trains anew.",
         ),
         "recipe_values": Param(

@@ -97,7 +97,8 @@ class AirflowApi:
         if answer.status_code == 409:  # an earlier try of ours arrived
             return run_id
         if answer.status_code in (400, 422):
-            raise ConfigError(f"{dag_id}: refused: {answer.json().get('detail')}", fix="see the trigger form's limits")
+            complaint = str(answer.json().get("detail")).partition("\n\nFailed validating")[0].strip()
+            raise ConfigError(f"{dag_id}: refused: {complaint}")
         answer.raise_for_status()
         return str(answer.json()["dag_run_id"])
 
@@ -150,10 +151,12 @@ class AirflowApi:
             state = str(self.run(dag_id, run_id).get("state"))
             instances = self.task_instances(dag_id, run_id)
             running = [instance for instance in instances.values() if instance["state"] == "running"]
-            if running and time.monotonic() - asked_at > 3:
+            if running and time.monotonic() - asked_at > 5:
                 words = self.last_words(dag_id, run_id, running[0]["task_id"], running[0]["try_number"])
                 asked_at = time.monotonic()
-            watch(instances, words if running else "")
+            if state == "queued":
+                words = "waiting for another night of this line to end"
+            watch(instances, words if running or state == "queued" else "")
             if state in ("success", "failed"):
                 return state
             time.sleep(0.7)

@@ -40,7 +40,12 @@ def synthesize(
     label_every: Annotated[int, typer.Option(min=1, help="Write labels of every so many-th frame.")] = 1,
 ) -> None:
     """Simulate microscope recordings of swimming sperm, with exact labels, frames numbered from 0."""
-    made = make_samples(folder, count=count, frames=frames, seed=seed, first=first, label_every=label_every)
+    try:
+        made = make_samples(folder, count=count, frames=frames, seed=seed, first=first, label_every=label_every)
+    except OSError as error:
+        raise ConfigError(
+            f"{folder}: cannot be written: {error.strerror or error}", fix="name another folder"
+        ) from error
     paper.print(f"{len(made)} recordings in {folder / 'recordings'}, labels in {folder / 'labels'}")
 
 
@@ -52,7 +57,10 @@ def make_samples(
     from tasks.synthetic.labels import write_voc
 
     done = folder / f"samples-{first}-{count}-{frames}-{seed}-{label_every}.json"
-    if not done.exists():
+    made_before = _samples_in(done)
+    if made_before is None:
+        for other in folder.glob("samples-*.json"):  # what they say of these recordings is no longer true
+            other.unlink()
         samples = []
         with screen.status(f"  0 of {count} recordings") as status:
             made = make_recordings(
@@ -60,10 +68,23 @@ def make_samples(
                 on_done=lambda recording: status.update(f"  {recording.number - first + 1} of {count} recordings"),
             )  # fmt: skip
         for recording in made:
+            for stale in (folder / "labels").glob(f"{recording.stem}_*.xml"):
+                stale.unlink()
             write_voc(recording, folder / "labels", every=label_every)
             samples.append(Sample(path=recording.path, donor=recording.donor, um_per_px=recording.um_per_px))
         done.write_text(json.dumps([sample.model_dump(mode="json") for sample in samples]))
-    return tuple(Sample.model_validate(sample) for sample in json.loads(done.read_text()))
+        made_before = tuple(samples)
+    return made_before
+
+
+def _samples_in(done: Path) -> tuple[Sample, ...] | None:
+    """What was made before, if all of it is still there."""
+    if not done.exists():
+        return None
+    samples = tuple(Sample.model_validate(sample) for sample in json.loads(done.read_text()))
+    labels = done.parent / "labels"
+    whole = all(s.path.is_file() and any(labels.glob(f"{s.path.stem}_*.xml")) for s in samples)
+    return samples if whole else None
 
 
 def demo(

@@ -1,10 +1,15 @@
-"""`nightscope champion` and `nightscope verdicts`: what is in charge and why; history."""
+"""What is in charge and why, history, reports, quarantine: `champion`, `verdicts`, `report`, `quarantine`."""
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
 
 from tasks.cli.output import AsJson, Line, paper, print_json, table
+from tasks.errors import ConfigError
 
 
 def champion(line: Line, json_: AsJson = False) -> None:
@@ -37,6 +42,39 @@ def verdicts(line: Line, json_: AsJson = False) -> None:
             item["at"][:16], item["verdict"], item["model_version"], *numbers, item["dataset_version"][:12],
             item["reasons"][0] if item["reasons"] else "",
         )  # fmt: skip
+    paper.print(rows)
+
+
+def report(
+    line: Line,
+    verdict_id: Annotated[str | None, typer.Option("--verdict", help="Which verdict; default the newest.")] = None,
+    validation: Annotated[bool, typer.Option("--validation", help="The report on the labels instead.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Where to write it; default ./LINE-report.html.")] = None,
+) -> None:
+    """Save the report of a verdict (or of its labels) as an HTML file to open in a browser."""
+    from tasks import steps
+
+    page = steps.read_report(line, verdict_id, of_validation=validation)
+    path = out or Path(f"{line}-{'labels' if validation else 'report'}.html")
+    try:
+        path.write_bytes(page)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror or error}", fix="say --out") from error
+    paper.print(str(path.resolve()))
+
+
+def quarantine(line: Annotated[str | None, typer.Argument(metavar="[LINE]")] = None, json_: AsJson = False) -> None:
+    """List what was set aside because it is bad, with its reason, newest first; with LINE, what concerns it."""
+    from tasks import steps
+
+    items = steps.list_quarantine(line)
+    if json_:
+        print_json(items)
+        return
+    rows = table("quarantine", "at", "what", "which", "reason", "annotator")
+    for item in items:
+        which, reason = escape(item["subject"]), escape(item["reason"])
+        rows.add_row(item["at"][:16], item["what"], which, reason, item["annotator"] or "")
     paper.print(rows)
 
 

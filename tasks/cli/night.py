@@ -61,8 +61,12 @@ def run_night(line: str, changes: dict[str, Any]) -> dict[str, Any]:
     run_id = airflow.trigger(own.dag_id, _conf(changes, set(dag["params"])))
     order = airflow.order(own.dag_id)
     screen.print(f"night of [bold]{line}[/]: {settings.airflow.url}/dags/{own.dag_id}/runs/{run_id}")
-    with _Watch(order) as watch:
-        airflow.follow(own.dag_id, run_id, watch.update)
+    try:
+        with _Watch(order) as watch:
+            airflow.follow(own.dag_id, run_id, watch.update)
+    except KeyboardInterrupt:
+        screen.print("\nno longer following; the night goes on in Airflow. To end it, mark its run as failed there.")
+        raise typer.Exit(130) from None
     return _report(airflow, own.dag_id, run_id, line, order)
 
 

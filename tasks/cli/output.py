@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tasks.errors import ConfigError, NightscopeError
+from tasks.errors import ConfigError, NightscopeError, TransportError
 
 screen = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 160)
 paper = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
@@ -47,7 +47,10 @@ def _plain(value: Any) -> Any:
 def show_error(error: NightscopeError) -> None:
     """Print an error as a person wants it: what, expected, found, to fix."""
     screen.print(f"[bold red]error:[/] {escape(error.thing)}")
-    for name, text in (("expected", error.expected), ("found", error.found), ("to fix", error.fix)):
+    fix = error.fix
+    if isinstance(error, TransportError):
+        fix = "`nightscope status` tells what is up, `nightscope up` starts the embedded stack"
+    for name, text in (("expected", error.expected), ("found", error.found), ("to fix", fix)):
         if text is not None:
             screen.print(f"  [dim]{name}:[/] {escape(text)}")
 
@@ -70,7 +73,7 @@ def parse_changes(pairs: list[str] | None) -> dict[str, Any]:
 
     bad = [pair for pair in pairs or [] if "=" not in pair or pair.startswith("=")]
     if bad:
-        raise ConfigError(f"--set {' '.join(bad)}", expected="key=value, e.g. --set epochs=30")
+        raise typer.BadParameter(f"--set {' '.join(bad)}: expected KEY=VALUE, e.g. --set epochs=30")
     made = {}
     for pair in pairs or []:
         key, _, text = pair.partition("=")

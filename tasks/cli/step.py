@@ -5,6 +5,9 @@ What a step returns is printed as JSON, so that one step's output can be the nex
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+from contextlib import redirect_stdout
 from typing import Annotated, Any
 
 import typer
@@ -23,7 +26,7 @@ def ingest_recordings() -> None:
     """Take everything new in the landing bucket into the lake, once."""
     from tasks import steps
 
-    print_json(steps.ingest_recordings())
+    _print(lambda: steps.ingest_recordings())
 
 
 @app.command("sync-annotations")
@@ -31,7 +34,7 @@ def sync_annotations(line: Line) -> None:
     """Put LINE's new frames before the annotators and fetch what they have changed."""
     from tasks import steps
 
-    print_json(steps.sync_annotations(line))
+    _print(lambda: steps.sync_annotations(line))
 
 
 @app.command("check-news")
@@ -39,7 +42,7 @@ def check_news(line: Line, set_: Changes = None, force: Force = False) -> None:
     """Say whether LINE has anything new to learn from; prints the fingerprint of its inputs."""
     from tasks import steps
 
-    _print_or_skip(lambda: {"news": steps.check_news(line, parse_changes(set_), force=force)})
+    _print(lambda: {"news": steps.check_news(line, parse_changes(set_), force=force)})
 
 
 @app.command("validate-labels")
@@ -47,7 +50,7 @@ def validate_labels(line: Line, set_: Changes = None) -> None:
     """Check LINE's labels; bad ones go to quarantine, the rest goes on."""
     from tasks import steps
 
-    print_json(steps.validate_labels(line, parse_changes(set_)))
+    _print(lambda: steps.validate_labels(line, parse_changes(set_)))
 
 
 @app.command("freeze-dataset")
@@ -60,9 +63,7 @@ def freeze_dataset(
     """Assign splits and freeze LINE's validated labels to a dataset version."""
     from tasks import steps
 
-    _print_or_skip(
-        lambda: {"dataset_version": steps.freeze_dataset(line, parse_changes(set_), validation_oid, force=force)}
-    )
+    _print(lambda: {"dataset_version": steps.freeze_dataset(line, parse_changes(set_), validation_oid, force=force)})
 
 
 @app.command("train-challenger")
@@ -70,7 +71,7 @@ def train_challenger(line: Line, dataset_version: DatasetVersion, set_: Changes 
     """Train on a dataset version and register the challenger; resumes what was killed, reuses what is finished."""
     from tasks import steps
 
-    print_json(steps.train_challenger(line, parse_changes(set_), dataset_version))
+    _print(lambda: steps.train_challenger(line, parse_changes(set_), dataset_version))
 
 
 @app.command("evaluate-models")
@@ -83,8 +84,8 @@ def evaluate_models(
     """Evaluate challenger and champion on the same frozen test split."""
     from tasks import steps
 
-    oid = steps.evaluate_models(line, parse_changes(set_), dataset_version, model_version)
-    print_json({"evaluation_oid": oid})
+    changes = parse_changes(set_)
+    _print(lambda: {"evaluation_oid": steps.evaluate_models(line, changes, dataset_version, model_version)})
 
 
 @app.command("decide-verdict")
@@ -98,7 +99,7 @@ def decide_verdict(
     from tasks import steps
 
     training = steps.training_of(line, model_version)
-    print_json(steps.decide_verdict(line, parse_changes(set_), evaluation_oid, training))
+    _print(lambda: steps.decide_verdict(line, parse_changes(set_), evaluation_oid, training))
 
 
 @app.command("promote-model")
@@ -110,7 +111,7 @@ def promote_model(
     """Put a model that has the verdict 'promote' in charge. Safe to repeat."""
     from tasks import steps
 
-    _print_or_skip(lambda: steps.promote_model(line, verdict_id, dry_run=dry_run))
+    _print(lambda: steps.promote_model(line, verdict_id, dry_run=dry_run))
 
 
 @app.command("collect-garbage")
@@ -118,13 +119,15 @@ def collect_garbage() -> None:
     """Remove blobs that nothing names (what killed steps left behind)."""
     from tasks import steps
 
-    print_json(steps.collect_garbage())
+    _print(lambda: steps.collect_garbage())
 
 
-def _print_or_skip(step: Any) -> None:
-    """A step with nothing to do is a success that says so."""
+def _print(step: Callable[[], Any]) -> None:
+    """Run a step and print what it returns; what it says on the way goes to stderr. Nothing to do is a success."""
     try:
-        print_json(step())
+        with redirect_stdout(sys.stderr):
+            returned = step()
+        print_json(returned)
     except NothingToDo as nothing:
         screen.print(f"skipped: {nothing}", markup=False)
         print_json({"skipped": str(nothing)})

@@ -44,6 +44,8 @@ def _faults(gate: Gate, metrics: dict[str, Metric], line: Line) -> list[str]:
         faults.append(f"{metric.name} is not measured for a single class")
     if gate.condition == "at_least" and metric.better == "lower":
         faults.append(f"less of {metric.name} is better: use at_most")
+    if gate.condition == "at_least" and metric.better == "higher" and gate.threshold > 1:
+        faults.append(f"{metric.name} is at most 1, so that {gate.threshold:g} can never be reached")
     if gate.condition == "at_most" and metric.better == "higher":
         faults.append(f"more of {metric.name} is better: use at_least")
     if gate.condition == "not_worse_by" and not metric.paired:

@@ -161,7 +161,8 @@ def _same_sidecar(lake: Lake, key: str, data: bytes) -> bool:
 
 def _found_in(path: Path) -> Iterator[_Found | Refused]:
     if path.is_dir():
-        yield from _walk(path)
+        recordings = list(_walk(path))
+        yield from recordings or [Refused(path=_shown(path), reason="holds no recording")]
     elif not path.exists():
         yield Refused(path=_shown(path), reason="there is no such file or folder")
     elif not path.is_file():

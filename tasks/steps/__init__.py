@@ -14,6 +14,7 @@ from tasks.steps.intake import (
     import_labels,
     ingest_recordings,
     list_lines,
+    list_quarantine,
     quarantined_recordings,
     sync_annotations,
 )
@@ -23,6 +24,7 @@ from tasks.steps.models import (
     evaluate_models,
     list_verdicts,
     promote_model,
+    read_report,
     train_challenger,
     training_of,
 )
@@ -39,9 +41,11 @@ __all__ = [
     "import_labels",
     "ingest_recordings",
     "list_lines",
+    "list_quarantine",
     "list_verdicts",
     "promote_model",
     "quarantined_recordings",
+    "read_report",
     "sync_annotations",
     "train_challenger",
     "training_of",

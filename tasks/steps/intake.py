@@ -60,6 +60,21 @@ def quarantined_recordings(line: str | None = None) -> list[dict[str, str]]:
     return [{"what": item.subject, "reason": item.reason} for item in items if item.what == "recording"]
 
 
+def list_quarantine(line: str | None = None) -> list[dict[str, Any]]:
+    """Everything in quarantine, newest first; with a line, what concerns it.
+
+    Raises:
+        ConfigError: No such line.
+    """
+    from tasks.lake.quarantine import listed
+
+    settings = load_settings()
+    if line is not None:
+        load_line(line, settings.lines_dir)
+    items = listed(open_lake(settings), line)
+    return [item.model_dump(mode="json") for item in reversed(items)]
+
+
 def sync_annotations(line: str, *, must_be_new: bool = False) -> dict[str, Any]:
     """Put the line's new frames before the annotators, and fetch what they have changed.
 

@@ -217,6 +217,30 @@ def list_verdicts(name: str) -> list[dict[str, Any]]:
     return [verdict.model_dump(mode="json") for verdict in sorted(found, key=lambda verdict: verdict.at, reverse=True)]
 
 
+def read_report(name: str, verdict_id: str | None = None, *, of_validation: bool = False) -> bytes:
+    """The HTML report of a verdict, or of the validation of the dataset it was judged on.
+
+    Args:
+        name: The line.
+        verdict_id: Which verdict; default the newest.
+        of_validation: The validation's instead.
+
+    Raises:
+        NotFound: The line has no (such) verdict.
+    """
+    settings = load_settings()
+    resolve_line(settings, name, {})
+    lake = open_lake(settings)
+    found = lake.tables.rows("verdicts", Verdict, {"line": name} | ({"verdict_id": verdict_id} if verdict_id else {}))
+    if not found:
+        raise NotFound(f"line {name}: no verdict {verdict_id or 'yet'}", fix=f"nightscope verdicts {name}")
+    verdict = max(found, key=lambda each: each.at)
+    oid = str(verdict.report_oid)
+    if of_validation:
+        oid = lake.datasets.load(name, verdict.dataset_version).about["validation"]["report_oid"]
+    return lake.blobs.get_bytes(oid)
+
+
 def verdict_named(lake: Lake, verdict_id: str) -> Verdict:
     """One verdict.
 

@@ -149,7 +149,8 @@ def load_recipe(choice: RecipeChoice) -> Recipe:
     faults += _contradictions(checked)
     if faults:
         raise ConfigError(
-            f"recipe {choice.name!r}: {'; '.join(faults)}", fix="see tasks/training/recipes.py for the keys"
+            f"recipe {choice.name!r}: {'; '.join(faults)}",
+            fix="a key is an argument of ultralytics, or min_steps, enlarge, model, weights, conf, iou, max_det",
         )
     return Recipe(
         name=choice.name,

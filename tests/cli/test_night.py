@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import typer
 
 from tasks.cli import night
 from tasks.cli.output import parse_changes
-from tasks.errors import ConfigError
 
 
 class Airflow:
@@ -70,5 +70,5 @@ def test_values_without_a_field_become_recipe_values() -> None:
 
 def test_changes_are_yaml_scalars() -> None:
     assert parse_changes(["a=1", "b=true", "c=x=y", "d=0.5"]) == {"a": 1, "b": True, "c": "x=y", "d": 0.5}
-    with pytest.raises(ConfigError, match="nonsense"):
+    with pytest.raises(typer.BadParameter, match="nonsense"):
         parse_changes(["nonsense"])

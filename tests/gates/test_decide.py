@@ -200,7 +200,12 @@ def test_more_confidence_never_turns_a_doubt_into_a_finding(draws: list[float], 
     assert strict in (modest, Decision.HOLD)
 
 
-@given(value=st.floats(0, 1), least=st.floats(0, 1), more=st.floats(0, 0.5))
+def test_a_score_that_nothing_can_reach_is_a_fault() -> None:
+    with pytest.raises(ConfigError, match="can never be reached"):
+        decide(line_with({**AT_LEAST, "at_least": 2}), evaluation_of({SPERM: 1.0}))
+
+
+@given(value=st.floats(0, 1), least=st.floats(0, 0.5), more=st.floats(0, 0.5))
 def test_a_stricter_gate_never_decides_better(value: float, least: float, more: float) -> None:
     evaluation = evaluation_of({SPERM: value})
     lax = decide(line_with({**AT_LEAST, "at_least": least}), evaluation).decision

@@ -93,3 +93,8 @@ def test_metadata_that_contradicts_an_ingested_recording_is_refused(lake: Lake, 
     assert len(add(lake, [clip], donor="D1").accepted) == 1
     refused = add(lake, [clip], donor="D2", split="test").refused
     assert "donor 'D1', not 'D2'" in refused[0].reason and "split None, not 'test'" in refused[0].reason
+
+
+def test_a_folder_without_recordings_is_named(lake: Lake, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert [entry.reason for entry in add(lake, [tmp_path / "empty"]).refused] == ["holds no recording"]
