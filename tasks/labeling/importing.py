@@ -21,13 +21,13 @@ from tasks.labeling.answers import Project, TaskWork
 from tasks.labeling.client import LabelStudio
 from tasks.labeling.convert import Object, objects_digest, to_objects, to_regions
 from tasks.labeling.formats import READERS, BadFile, Format, LabelFile
-from tasks.labeling.matching import Match, Unmatched, match
+from tasks.labeling.matching import Match, Unmatched, match, other_names
 from tasks.labeling.placing import frame_row, place, refresh, remove_doubles, settle
 from tasks.labeling.projects import ensure_project
 from tasks.labeling.state import FrameKey, SyncState
 from tasks.lake import Lake
 from tasks.lake.locks import lake_lock
-from tasks.schemas import Box, Frame, Frozen, Recording
+from tasks.schemas import Box, Frame, Frozen, Landing, Recording
 
 TakeFrames = Callable[[Lake, Recording, str, Sequence[int]], list[Frame]]
 """`tasks.ingest.frames.take_frames`: rows for frames of a recording, extracting those that are missing."""
@@ -97,11 +97,12 @@ def import_labels(
         ServiceUnavailable: Label Studio does not answer.
     """
     _check(line, folder, label_format)
-    files, unmatched = _read(folder, label_format)
+    files = _read(folder, label_format)
     recordings = lake.tables.rows("recordings", Recording)
-    matches, lost = match(files, recordings, line, frame_base)
+    again = lake.tables.rows("landings", Landing, {"outcome": "duplicate"})
+    matches, unmatched = match(files, recordings, line, frame_base, other_names(again, recordings))
     labelled, refused = _frames(lake, line, matches, take_frames)
-    unmatched += [*lost, *refused]
+    unmatched += refused
     annotations = 0
     if labelled:
         with lake_lock(lake.settings, f"labels-{line.line}"), LabelStudio(lake.settings.label_studio) as client:
@@ -125,16 +126,11 @@ def _check(line: Line, folder: Path, label_format: str) -> None:
         raise ConfigError(f"{folder}: is no folder", fix="name the folder that holds the label files")
 
 
-def _read(folder: Path, label_format: Format) -> tuple[list[LabelFile], list[Unmatched]]:
-    files, bad = [], []
-    for each in READERS[label_format](folder):
-        if isinstance(each, BadFile):
-            bad.append(Unmatched(each.file, each.reason))
-        else:
-            files.append(each)
-    if not files and not bad:
+def _read(folder: Path, label_format: Format) -> list[LabelFile | BadFile]:
+    files = list(READERS[label_format](folder))
+    if not files:
         raise ConfigError(f"{folder}: holds no {label_format} label files")
-    return files, bad
+    return files
 
 
 def _frames(

@@ -13,7 +13,7 @@ from tasks.labeling.client import LabelStudio
 from tasks.labeling.importing import ImportReport, import_labels
 from tasks.labeling.sync import sync
 from tasks.lake import Lake
-from tasks.schemas import Annotation, Frame, Recording
+from tasks.schemas import Annotation, Frame, Landing, Recording, now
 from tests.labeling.annotators import Annotator, box, film, labeling_tasks, project_of, take_frames
 
 
@@ -174,6 +174,25 @@ def test_what_cannot_be_placed_is_listed(lake: Lake, line: Line, folder: Path) -
         "twin_0001.xml": "several recordings are named 'twin': twin.mp4",
     }
     assert (report.matched, report.annotations) == (7, 7)
+
+
+def test_content_that_landed_again_under_another_name(lake: Lake, line: Line, tmp_path: Path) -> None:
+    strange = film(lake, line, "strange.mp4", frames=0, of=10)
+    again = Landing(
+        key="unsorted/0123/swim-01.mp4",
+        etag="e",
+        size_bytes=strange.size_bytes,
+        modified_at=now(),
+        recording_id=strange.recording_id,
+        outcome="duplicate",
+        seen_at=now(),
+    )
+    lake.tables.append("landings", [again])
+    voc(tmp_path / "voc", "swim-01_0003", box(1, 1))
+    (tmp_path / "voc" / "swim-01_0000.xml").write_text("<annotation>")
+    report = bring(lake, line, tmp_path / "voc")
+    assert (report.matched, [each["file"] for each in report.unmatched]) == (1, ["swim-01_0000.xml"])
+    assert active(lake, line) == {3: [box(1, 1)]}
 
 
 def test_a_frame_that_cannot_be_taken(lake: Lake, line: Line, folder: Path) -> None:

@@ -44,7 +44,14 @@ class LabelFile:
 
 @dataclass(frozen=True)
 class BadFile:
-    """A label file that cannot be read, and why."""
+    """A label file, or a part of one, that cannot be read, and why.
+
+    Attributes:
+        file: As `LabelFile.file`.
+        reason: What is wrong with it.
+        image: As `LabelFile.image`; None where it is not known. The name counts even where the content does not.
+    """
 
     file: str
     reason: str
+    image: str | None = None

@@ -22,7 +22,7 @@ def read(folder: Path) -> Iterator[LabelFile | BadFile]:
         try:
             yield _parse(name, path)
         except (OSError, ValueError, ET.ParseError, expat.ExpatError) as error:
-            yield BadFile(name, f"is not a Pascal VOC file: {error}")
+            yield BadFile(name, f"is not a Pascal VOC file: {error}", path.stem)
 
 
 def _parse(name: str, path: Path) -> LabelFile:
