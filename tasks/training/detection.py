@@ -64,7 +64,8 @@ def train_challenger(
 
     Raises:
         ConfigError: The recipe is wrong, or the weights it starts from are not there.
-        StepFailed: The training failed, or was killed again and again.
+        StepFailed: The training failed.
+        StepKilled: It was killed again and again; worth another try.
         ServiceUnavailable: MLflow did not answer when all was done; call again, nothing is trained twice.
     """
     recipe = load_recipe(line.recipe)

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tasks.config import Line
-from tasks.errors import StepFailed
+from tasks.errors import StepKilled
 from tasks.lake import Lake
 from tasks.registry import open_registry
 from tasks.training import supervise
@@ -94,7 +94,7 @@ def test_a_worker_that_dies_again_and_again_fails_the_step(
 
     monkeypatch.setattr(supervise, "events", dead)
     data = write_dataset(tmp_path / "data", val=False)
-    with pytest.raises(StepFailed, match="SIGKILL"):
+    with pytest.raises(StepKilled, match="SIGKILL"):
         train_challenger(night_lake, named(quick_line, "doomed"), VERSION, data, False, progress=lambda _: None)
 
 
