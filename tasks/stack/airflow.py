@@ -53,8 +53,8 @@ def airflow_environment(layout: Layout, secrets: Secrets, port: int, home: Path)
         ("core", "load_examples"): False,
         ("core", "dags_are_paused_at_creation"): False,
         ("core", "fernet_key"): secrets.airflow_fernet_key,
-        # A low number makes finished tasks hold their slot for seconds; pools limit what must be limited.
-        ("core", "parallelism"): 16,
+        # Fewer make finished tasks hold their slot for seconds (pools limit what must be limited); each costs memory.
+        ("core", "parallelism"): 8,
         ("core", "simple_auth_manager_users"): f"{AIRFLOW_USERNAME}:admin",
         ("core", "simple_auth_manager_passwords_file"): layout.airflow_passwords,
         ("core", "execution_api_server_url"): f"http://{HOST}:{port}/execution/",

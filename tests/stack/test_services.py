@@ -111,7 +111,7 @@ def test_the_scheduler_is_tuned(table: dict[str, Service]) -> None:
     environment = table["airflow-scheduler"].environment
 
     assert environment["AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME"] == "0.1"
-    assert environment["AIRFLOW__CORE__PARALLELISM"] == "16"
+    assert environment["AIRFLOW__CORE__PARALLELISM"] == "8"
     assert environment["AIRFLOW__CORE__LOAD_EXAMPLES"] == "False"
     assert environment["AIRFLOW__CORE__DAGS_FOLDER"] == "/opt/nightscope/dags"
     assert table["airflow-scheduler"].waits_for == 8080
