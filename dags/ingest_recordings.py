@@ -6,7 +6,7 @@ and takes the frames that each line wants labelled. Nothing in the landing bucke
 Runs every half hour and on demand. New frames wake *Sync annotations*.
 
 **On failure**: a damaged recording does not fail this run; it goes to quarantine with its reason (see the task's log,
-or `nightscope status`). A red run means that the lake did not answer: check the S3 server, then clear the task.
+or `nightscope quarantine`). A red run means that the lake did not answer: check the S3 server, then clear the task.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ FRAMES = Asset(name="frames", uri="nightscope://lake/frames", group="nightscope"
 """New frames wait to be labelled: `ingest_recordings` makes them, `sync_annotations` puts them before annotators."""
 
 ANNOTATIONS = Asset(name="annotations", uri="nightscope://lake/annotations", group="nightscope")
-"""Annotators' work has changed: `sync_annotations` fetched it; a line may retrain on it."""
+"""Annotators' work has changed: `sync_annotations` fetched it. Nothing waits for it yet: nights start by the clock."""
 
 
 def champions(line: str) -> Asset:

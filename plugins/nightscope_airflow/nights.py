@@ -133,9 +133,8 @@ def retrain_dag(line: Line, recipes: list[str]) -> DAG:
         dataset_version = freeze_dataset(validation)
         training = train_challenger(dataset_version)
         verdict = decide_verdict(evaluate_models(dataset_version, training), training)
-        promotion = promote_model(news, verdict)
+        promote_model(news, verdict)
         ingest_recordings() >> sync_annotations() >> news >> validation
-        verdict >> promotion
 
     return night()
 

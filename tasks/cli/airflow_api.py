@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from graphlib import TopologicalSorter
@@ -164,8 +165,6 @@ class AirflowApi:
 
 def _plain(value: Any) -> Any:
     """XCom values come as JSON text or as JSON, by their type."""
-    import json
-
     if isinstance(value, str):
         try:
             return json.loads(value)

@@ -29,11 +29,7 @@ Changes = Annotated[
 
 def print_json(value: Any) -> None:
     """Print one JSON document; dates as ISO 8601."""
-    print(
-        json.dumps(
-            _plain(value) if hasattr(value, "model_dump") else value, indent=2, ensure_ascii=False, default=_plain
-        )
-    )
+    print(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
 
 
 def _plain(value: Any) -> Any:
