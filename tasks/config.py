@@ -194,39 +194,57 @@ class RecipeChoice(BaseModel):
 class EvaluationPlan(Frozen):
     """How models are compared."""
 
-    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="Of the bootstrap's intervals.")
+    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="Of the intervals that a report shows.")
     resamples: int = Field(default=1000, ge=100)
     seed: int = Field(default=0, ge=0)
     small_px: float = Field(default=32.0, gt=0, description="Objects below this side (sqrt of area) are 'small'.")
     large_px: float = Field(default=96.0, gt=0, description="Objects from this side on are 'large'.")
-    min_clusters: int = Field(default=2, ge=1, description="Test recordings needed before a difference counts.")
+    min_clusters: int = Field(
+        default=5, ge=2, description="Test donors (else recordings) needed before a difference counts."
+    )
+    max_interval_width: float | None = Field(
+        default=None, gt=0, description="A difference whose interval is wider is insufficient data."
+    )
+    score_threshold: float | None = Field(
+        default=None, ge=0, le=1, description="For precision, recall, F1, counts; default: the one of highest F1."
+    )
+
+
+Condition = Literal["at_least", "at_most", "not_worse_by", "better_by"]
+CONDITIONS: tuple[Condition, ...] = ("at_least", "at_most", "not_worse_by", "better_by")
 
 
 class Gate(Frozen):
-    """One condition a challenger must meet. Exactly one of `at_least`, `at_most`, `not_worse_by`."""
+    """One condition a challenger must meet: exactly one of `CONDITIONS`, on a metric overall or in slices.
+
+    `class: sperm` is short for `slice: class.sperm`; `for_each: [class, size]` asks for every slice of these families.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     metric: str
     class_: str | None = Field(default=None, alias="class")
+    slice_: str | None = Field(default=None, alias="slice", description="'<family>.<name>', e.g. 'size.small'.")
+    for_each: tuple[str, ...] = Field(default=(), description="Families ('class') or single slices ('size.small').")
     at_least: float | None = None
     at_most: float | None = None
     not_worse_by: float | None = Field(default=None, ge=0)
+    better_by: float | None = Field(default=None, ge=0, description="Superiority: better by more than this.")
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
-    device: str | None = Field(default=None, description="For latency: the device it must hold on.")
+    device: str | None = Field(default=None, description="For latency and size: the device it must hold on.")
 
     @model_validator(mode="after")
     def _one_condition(self) -> Self:
-        if sum(getattr(self, name) is not None for name in ("at_least", "at_most", "not_worse_by")) != 1:
-            raise ValueError(f"gate on {self.metric}: needs exactly one of at_least, at_most, not_worse_by")
+        if sum(getattr(self, name) is not None for name in CONDITIONS) != 1:
+            raise ValueError(f"gate on {self.metric}: needs exactly one of {', '.join(CONDITIONS)}")
+        if sum(map(bool, (self.class_, self.slice_, self.for_each))) > 1:
+            raise ValueError(f"gate on {self.metric}: only one of class, slice, for_each")
         return self
 
     @property
-    def condition(self) -> Literal["at_least", "at_most", "not_worse_by"]:
+    def condition(self) -> Condition:
         """The condition's name."""
-        if self.at_least is not None:
-            return "at_least"
-        return "at_most" if self.at_most is not None else "not_worse_by"
+        return next(name for name in CONDITIONS if getattr(self, name) is not None)
 
     @property
     def threshold(self) -> float:
@@ -234,9 +252,28 @@ class Gate(Frozen):
         return float(getattr(self, self.condition))
 
     @property
+    def compares(self) -> bool:
+        """Whether it compares with the champion, and so says nothing while there is none."""
+        return self.condition in ("not_worse_by", "better_by")
+
+    @property
+    def where(self) -> str | None:
+        """Its one slice, e.g. 'class.sperm'; None: overall, or `for_each`."""
+        return f"class.{self.class_}" if self.class_ else self.slice_
+
+    @property
     def id(self) -> str:
-        """A name for reports and overrides, e.g. 'AP50.sperm.at_least'."""
-        return ".".join(part for part in (self.metric, self.class_, self.condition) if part)
+        """A name for reports and changes, e.g. 'AP50.sperm.at_least', 'AP50_95.each-class-size.not_worse_by'."""
+        each = f"each-{'-'.join(self.for_each)}" if self.for_each else None
+        return ".".join(part for part in (self.metric, self.class_ or self.slice_ or each, self.condition) if part)
+
+
+class ApprovalPlan(Frozen):
+    """Whether a person must agree before a challenger that passed its gates takes charge."""
+
+    required: bool = False
+    timeout_h: float = Field(default=72.0, gt=0, le=24 * 90, description="No answer by then: hold.")
+    assigned_to: tuple[str, ...] = Field(default=(), description="Airflow users who may answer; empty: any who may.")
 
 
 class Line(Frozen):
@@ -255,7 +292,8 @@ class Line(Frozen):
     recipe: RecipeChoice
     evaluation: EvaluationPlan = EvaluationPlan()
     gates: tuple[Gate, ...] = Field(min_length=1)
-    approval: Literal["none"] = Field(default="none", description="A person's approval is not asked for yet.")
+    approval: ApprovalPlan = Field(default=ApprovalPlan(), description="'none', 'required', or a plan's keys.")
+    intended_use: str = Field(default="", description="For the model card: what the model is for, and what not.")
 
     @field_validator("classes", mode="before")
     @classmethod
@@ -265,6 +303,15 @@ class Line(Frozen):
             return {name: {} for name in value}
         return {name: spec or {} for name, spec in value.items()} if isinstance(value, dict) else value
 
+    @field_validator("approval", mode="before")
+    @classmethod
+    def _approval_in_a_word(cls, value: Any) -> Any:
+        """`approval: none` and `approval: required`."""
+        words = {"none": False, "required": True}
+        if isinstance(value, str) and value not in words:
+            raise ValueError(f"expected none, required, or required/timeout_h/assigned_to; found {value!r}")
+        return {"required": words[value]} if isinstance(value, str) else value
+
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
         named = [("minimums", n) for n in (*self.minimums.labels, *self.minimums.labels_per_split)]
@@ -272,14 +319,21 @@ class Line(Frozen):
         unknown = [f"{where} names the class {name!r}" for where, name in named if name not in self.classes]
         ids = [gate.id for gate in self.gates]
         unknown += [f"gate {i} is there twice" for i in sorted(set(ids)) if ids.count(i) > 1]
+        superior = [gate.id for gate in self.gates if gate.condition == "better_by"]
+        if len(superior) > 1:
+            unknown.append(f"{' and '.join(superior)}: superiority is asked of one metric only, chosen beforehand")
         if unknown:
             raise ValueError(f"{'; '.join(unknown)} (classes: {', '.join(self.classes)})")
         return self
 
+    def dag_id_of(self, what: str) -> str:
+        """One of the line's DAGs, e.g. 'retrain_sperm_detector'."""
+        return dag_id_of(what, self.line)
+
     @property
     def dag_id(self) -> str:
-        """The line's DAG: 'retrain_sperm_detector'."""
-        return f"retrain_{self.line.replace('-', '_')}"
+        """The line's night."""
+        return self.dag_id_of("retrain")
 
     def class_named(self, name: str) -> str | None:
         """The class that a foreign label name means: by name or alias, ignoring case; None if there is none."""
@@ -297,8 +351,8 @@ class Line(Frozen):
         """This line as one run wants it.
 
         Args:
-            changes: `recipe` (name), `seed`, `gate.<gate id>` (a threshold), any other key is a recipe value
-                (`epochs`, `imgsz`, ...), checked by `tasks.training.recipes`.
+            changes: `recipe` (name), `seed`, `gate.<gate id>` (a threshold), `evaluation.<key>`, any other key is a
+                recipe value (`epochs`, `imgsz`, ...), checked by `tasks.training.recipes`.
 
         Raises:
             ConfigError: A gate that the line does not have, or a value that is none.
@@ -312,11 +366,18 @@ class Line(Frozen):
                 data["recipe"]["name"] = value
             elif key.startswith("gate."):
                 faults += _change_gate(data["gates"], self.gates, key.removeprefix("gate."), value)
+            elif key.startswith("evaluation."):
+                data["evaluation"][key.removeprefix("evaluation.")] = value
             else:
                 data["recipe"][key] = value
         if faults:
             raise ConfigError(f"line {self.line}: {'; '.join(faults)}", expected=", ".join(g.id for g in self.gates))
         return parse_line(data, f"line {self.line} with changes")
+
+
+def dag_id_of(what: str, line: str) -> str:
+    """The id of a line's DAG, also where the line's file is too broken to make a `Line`."""
+    return f"{what}_{line.replace('-', '_')}"
 
 
 def _change_gate(data: list[dict[str, Any]], gates: Iterable[Gate], gate_id: str, value: Any) -> list[str]:

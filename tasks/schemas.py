@@ -177,14 +177,24 @@ class Decision(StrEnum):
 
 
 class NightState(StrEnum):
-    """How a night ended for a line."""
+    """How a night, or a person's promotion or rollback, ended for a line."""
 
     PROMOTED = "promoted"
     HELD = "held"
     REJECTED = "rejected"
     INSUFFICIENT_DATA = "insufficient_data"
+    ROLLED_BACK = "rolled_back"
     SKIPPED = "skipped"
     FAILED = "failed"
+
+
+ENDINGS: dict[Decision, NightState] = {
+    Decision.PROMOTE: NightState.PROMOTED,
+    Decision.HOLD: NightState.HELD,
+    Decision.REJECT: NightState.REJECTED,
+    Decision.INSUFFICIENT_DATA: NightState.INSUFFICIENT_DATA,
+}
+"""What a night becomes when its verdict is carried out."""
 
 
 class Interval(Frozen):
@@ -193,6 +203,18 @@ class Interval(Frozen):
     low: float | None
     high: float | None
     confidence: float
+
+
+class SliceFinding(Frozen):
+    """What a gate that asks for many slices found in one of them."""
+
+    slice: str = Field(description="E.g. 'class.sperm'.")
+    decision: Decision | None = Field(description="None: the test split holds nothing of it, so it is left out.")
+    reason: str
+    value: float | None = None
+    champion_value: float | None = None
+    difference: Interval | None = None
+    clusters: int | None = Field(default=None, description="Test clusters that carry it, where it was compared.")
 
 
 class GateResult(Frozen):
@@ -205,6 +227,7 @@ class GateResult(Frozen):
     threshold: float | None = None
     champion_value: float | None = None
     difference: Interval | None = None
+    slices: tuple[SliceFinding, ...] = Field(default=(), description="Of a gate that asks for each of many.")
 
 
 class Verdict(Frozen):
@@ -225,6 +248,41 @@ class Verdict(Frozen):
     mlflow_run: str
     evaluation_oid: Oid
     report_oid: Oid | None = None
+    line_oid: Oid | None = Field(default=None, description="Blob: the line as it was judged, with the run's changes.")
+    at: datetime
+
+
+class Answer(Frozen):
+    """What a person said when asked to approve a promotion; by nobody: none came in time."""
+
+    approved: bool
+    by: str | None = None
+    note: str = ""
+    at: datetime
+
+
+class Aliases(Frozen):
+    """Which model versions the registry's aliases mean; None: none."""
+
+    champion: str | None = None
+    previous: str | None = None
+    challenger: str | None = None
+
+
+class EvidenceEntry(Frozen):
+    """One link of a line's evidence chain: where its bundle is, and what it says in short."""
+
+    evidence_id: str = Field(description="Digest of line, action and what it carried out: recording twice is once.")
+    line: str
+    number: int = Field(ge=1, description="1, 2, ... without a gap.")
+    bundle_oid: Oid
+    previous_oid: Oid | None = Field(description="The bundle before it; None for the first.")
+    action: Literal["night", "promotion", "rollback"]
+    outcome: NightState
+    verdict_id: str | None = None
+    model_version: str | None = Field(default=None, description="Whose evidence it is.")
+    by: str | None = Field(default=None, description="The person; None: a night on its own.")
+    note: str = ""
     at: datetime
 
 

@@ -36,6 +36,10 @@ def test_every_fault_is_reported_at_once() -> None:
         ({"gates": [{"metric": "AP50", "at_least": 0.5, "at_most": 0.9}]}, "exactly one"),
         ({"gates": [{"metric": "AP50", "at_least": 0.5}, {"metric": "AP50", "at_least": 0.6}]}, "twice"),
         ({"gates": []}, "gates"),
+        ({"gates": [{"metric": "AP50", "class": "sperm", "for_each": ["size"], "at_least": 0.5}]}, "only one of class"),
+        ({"gates": [{"metric": m, "better_by": 0.0} for m in ("AP50", "AR")]}, "superiority is asked of one metric"),
+        ({"approval": "perhaps"}, "expected none, required"),
+        ({"approval": {"required": True, "timeout_h": 0}}, "timeout_h"),
         ({"line": "Bad Name"}, "line"),
     ],
 )
@@ -95,3 +99,34 @@ def test_a_wrong_setting_is_named(tmp_path: Path, monkeypatch) -> None:
 
 def test_gate_ids_name_metric_class_and_condition() -> None:
     assert Gate.model_validate({"metric": "AR", "class": "sperm", "at_most": 1}).id == "AR.sperm.at_most"
+
+
+def test_approval_in_a_word_or_as_a_plan() -> None:
+    plans = [
+        parse_line(SHIPPED | {"approval": approval}, "x").approval
+        for approval in ("none", "required", {"required": True, "timeout_h": 1, "assigned_to": ["eva"]})
+    ]
+    assert [(plan.required, plan.timeout_h, plan.assigned_to) for plan in plans] == [
+        (False, 72, ()), (True, 72, ()), (True, 1, ("eva",)),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("gate", "gate_id", "where", "compares"),
+    [
+        ({"class": "sperm", "at_least": 0.6}, "AP50.sperm.at_least", "class.sperm", False),
+        ({"slice": "size.small", "not_worse_by": 0.1}, "AP50.size.small.not_worse_by", "size.small", True),
+        ({"for_each": ["class", "size"], "not_worse_by": 0.1}, "AP50.each-class-size.not_worse_by", None, True),
+        ({"better_by": 0.0}, "AP50.better_by", None, True),
+    ],
+)
+def test_a_gate_is_named_by_what_it_asks_and_where(gate, gate_id, where, compares) -> None:
+    found = Gate.model_validate({"metric": "AP50", **gate})
+    assert (found.id, found.where, found.compares) == (gate_id, where, compares)
+
+
+def test_one_run_can_be_judged_otherwise() -> None:
+    line = load_line("sperm-detector", LINES).with_changes({"evaluation.min_clusters": 9})
+    assert line.evaluation.min_clusters == 9
+    with pytest.raises(ConfigError, match=r"evaluation\.min_cluster"):
+        load_line("sperm-detector", LINES).with_changes({"evaluation.min_cluster": 9})

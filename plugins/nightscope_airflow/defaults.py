@@ -23,6 +23,9 @@ LAKE_POOL = "lake"
 GPU_POOL = "gpu"
 """One slot a GPU."""
 
+PROMOTION_POOL = "promotion"
+"""One slot: whatever changes who is in charge takes turns, on all machines; each takes a second."""
+
 GPU_QUEUE = "gpu"
 """The Celery queue of machines with a GPU; the LocalExecutor ignores it."""
 

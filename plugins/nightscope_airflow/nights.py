@@ -6,17 +6,20 @@ from typing import Any
 
 from airflow.sdk import DAG, dag, get_current_context, task
 
+from nightscope_airflow.approval import TASK_ID, ApprovePromotion
 from nightscope_airflow.assets import champions
-from nightscope_airflow.defaults import GPU_POOL, GPU_QUEUE, LAKE_POOL, cron, dag_defaults
+from nightscope_airflow.defaults import GPU_POOL, GPU_QUEUE, LAKE_POOL, PROMOTION_POOL, cron, dag_defaults
 from nightscope_airflow.failures import translated
+from nightscope_airflow.links import report_url
 from nightscope_airflow.params import changes, form, refuse_unknown_conf
-from tasks.config import Line
+from tasks.config import Line, dag_id_of
 from tasks.errors import ConfigError
 
 _DOC = """# {title}
 
 The night of the line **{line}**: takes in new recordings and labels, checks them, freezes a dataset version, trains a
-challenger, compares it with the champion on the same test recordings, and puts it in charge if every gate agrees.
+challenger, compares it with the champion on the same test recordings, and puts it in charge if every gate
+agrees{approval}.
 
 Runs {schedule}, and by hand with *Trigger*: every field of the form is optional. Nothing new = no training: the night
 ends in seconds as *skipped*, and the task `check_news` says why. The report of each verdict is linked in the log of
@@ -24,10 +27,16 @@ ends in seconds as *skipped*, and the task `check_news` says why. The report of 
 
 Classes: {classes}. Gates: {gates}.
 
+To overrule what a night decided: *Promote a model* and *Roll back a model*, or `nightscope promote` and `rollback`.
+
 **On failure**: open the red task's log; the last line names the thing, what was expected, what was found and what to
 do. Bad recordings and labels never fail a night: they are set aside in quarantine. After mending, clear the red task:
 finished work (ingested recordings, a finished or half-finished training, a verdict) is picked up, not repeated.
 """
+
+_APPROVAL = """ and a
+person approves: `approve_promotion` waits up to {hours:g} hours under *Required actions* (and the line's next nights
+behind it), and holds if nobody answers"""
 
 
 def retrain_dag(line: Line, recipes: list[str]) -> DAG:
@@ -43,6 +52,7 @@ def retrain_dag(line: Line, recipes: list[str]) -> DAG:
         line=line.line,
         schedule=f"at `{line.schedule}` (UTC)" if line.schedule else "on demand",
         classes=", ".join(line.classes),
+        approval=_APPROVAL.format(hours=line.approval.timeout_h) if line.approval.required else "",
         gates="; ".join(f"`{gate.id}` {gate.threshold:g}" for gate in line.gates),
     )
 
@@ -59,9 +69,6 @@ def retrain_dag(line: Line, recipes: list[str]) -> DAG:
 
         def wanted() -> dict[str, Any]:
             return changes(get_current_context()["params"], line)
-
-        def asked(option: str) -> bool:
-            return bool(get_current_context()["params"][option])
 
         @task(pool=LAKE_POOL)
         @translated
@@ -84,7 +91,7 @@ def retrain_dag(line: Line, recipes: list[str]) -> DAG:
         def check_news() -> str:
             from tasks import steps
 
-            return steps.check_news(name, wanted(), force=asked("force"))
+            return steps.check_news(name, wanted(), force=_asked("force"))
 
         @task
         @translated
@@ -98,7 +105,7 @@ def retrain_dag(line: Line, recipes: list[str]) -> DAG:
         def freeze_dataset(validation: dict[str, Any]) -> str:
             from tasks import steps
 
-            return steps.freeze_dataset(name, wanted(), validation["validation_oid"], force=asked("force"))
+            return steps.freeze_dataset(name, wanted(), validation["validation_oid"], force=_asked("force"))
 
         @task(pool=GPU_POOL, queue=GPU_QUEUE)
         @translated
@@ -119,31 +126,57 @@ def retrain_dag(line: Line, recipes: list[str]) -> DAG:
         def decide_verdict(evaluation_oid: str, training: dict[str, Any]) -> dict[str, Any]:
             from tasks import steps
 
-            return steps.decide_verdict(name, wanted(), evaluation_oid, training)
-
-        @task(outlets=[champions(name)])
-        @translated
-        def promote_model(news: str, verdict: dict[str, Any]) -> dict[str, Any]:
-            from tasks import steps
-
-            return steps.promote_model(name, verdict["verdict_id"], news=news, dry_run=asked("dry_run"))
+            told = steps.decide_verdict(name, wanted(), evaluation_oid, training)
+            print(f"read the report: {report_url(told['verdict_id'])}")
+            return told
 
         news = check_news()
         validation = validate_labels()
         dataset_version = freeze_dataset(validation)
         training = train_challenger(dataset_version)
         verdict = decide_verdict(evaluate_models(dataset_version, training), training)
-        promote_model(news, verdict)
+        carry_out(line, verdict)
         ingest_recordings() >> sync_annotations() >> news >> validation
 
     return night()
+
+
+def carry_out(line: Line, verdict: Any) -> None:
+    """Wire the end of a night: a person's approval where the line asks for one, then the promotion.
+
+    Args:
+        line: The line.
+        verdict: The task that returns what `tasks.steps.decide_verdict` does.
+    """
+    approval = ApprovePromotion(task_id=TASK_ID, line=line, verdict=verdict) if line.approval.required else None
+
+    # Skipped with the night, but not with a question that was not asked: its verdict is recorded all the same.
+    @task(
+        outlets=[champions(line.line)],
+        pool=PROMOTION_POOL,
+        trigger_rule="none_failed_min_one_success" if approval else "all_success",
+    )
+    @translated
+    def promote_model(verdict: dict[str, Any], answer: dict[str, Any] | None) -> dict[str, Any]:
+        from tasks import steps
+
+        context = get_current_context()
+        wanted, news = changes(context["params"], line), context["ti"].xcom_pull(task_ids="check_news")
+        dry_run = _asked("dry_run")
+        return steps.promote_model(line.line, wanted, verdict["verdict_id"], news=news, dry_run=dry_run, answer=answer)
+
+    promote_model(verdict, approval.output if approval else None)
+
+
+def _asked(option: str) -> bool:
+    return bool(get_current_context()["params"][option])
 
 
 def broken_line(name: str, error: ConfigError) -> DAG:
     """A DAG that stands in for a line whose file is wrong, so that its fault is seen where its night would be."""
     text = f"# {name}: this line's file is wrong\n\n{error}\n\n**On failure**: mend `dags/lines/{name}.yaml`."
 
-    @dag(dag_id=f"retrain_{name.replace('-', '_')}", schedule=None, doc_md=text, **dag_defaults("retrain", "broken"))
+    @dag(dag_id=dag_id_of("retrain", name), schedule=None, doc_md=text, **dag_defaults("retrain", "broken"))
     def night() -> None:
         @task
         @translated

@@ -52,15 +52,29 @@ _MEANING = {
     "at_least": "must be at least this",
     "at_most": "must be at most this",
     "not_worse_by": "may be worse than the champion's by at most this",
+    "better_by": "must be better than the champion's by more than this",
 }
 
 
 def _gate_field(gate: Gate) -> Param:
-    what = f"{gate.metric} of class '{gate.class_}'" if gate.class_ else gate.metric
+    sure = f", with {gate.confidence * 100:g}% confidence" if gate.compares else ""
+    device = f" on {gate.device}" if gate.device else ""
     return Param(
         gate.threshold, type="number", minimum=0, section=GATES,
-        description=f"{what} {_MEANING[gate.condition]}. The line's file says {gate.threshold:g}.",
+        description=f"{_subject(gate)}{device} {_MEANING[gate.condition]}{sure}. "
+        f"The line's file says {gate.threshold:g}.",
     )  # fmt: skip
+
+
+def _subject(gate: Gate) -> str:
+    """What a gate is about: 'AP50 of class 'sperm'', 'AP50_95 in each class and each size'."""
+    if gate.for_each:
+        each = (asked if "." in asked else f"each {asked}" for asked in gate.for_each)
+        return f"{gate.metric} in {' and '.join(each)}"
+    if gate.where:
+        family, _, name = gate.where.partition(".")
+        return f"{gate.metric} of {family} '{name}'"
+    return gate.metric
 
 
 def changes(params: Mapping[str, Any], line: Line) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typer
 
-from tasks.cli import demo, intake, models, night, stack, step
+from tasks.cli import audit, demo, evidence, experiments, export, intake, models, night, promotion, stack, step
 
 app = typer.Typer(
     name="nightscope",
@@ -31,6 +31,14 @@ app.command()(models.champion)
 app.command()(models.verdicts)
 app.command()(models.report)
 app.command()(models.quarantine)
+app.command()(promotion.promote)
+app.command()(promotion.rollback)
+app.command()(evidence.evidence)
+app.command()(evidence.verify)
+app.command()(audit.audit)
+app.command()(experiments.cross_validate)
+app.command()(experiments.reproduce)
+app.command()(export.export)
 app.command()(demo.demo)
 app.command()(demo.synthesize)
 app.add_typer(step.app, name="step")

@@ -23,24 +23,28 @@ def champion(line: Line, json_: AsJson = False) -> None:
     paper.print(f"[bold]{line}[/]: model version [bold]{report['model_version']}[/], promoted {report['promoted_at']}")
     paper.print(f"  [dim]dataset version:[/] {report['dataset_version']}")
     _print_metrics(report["metrics"])
-    for reason in report["verdict"]["reasons"]:
+    if report["order"] and report["order"]["by"]:
+        note = f": {report['order']['note']}" if report["order"]["note"] else ""
+        paper.print(f"  put in charge by {report['order']['by']} ({report['order']['action']}){note}", markup=False)
+    for reason in report["verdict"]["reasons"] if report["verdict"] else ["no verdict was ever given on it"]:
         paper.print(f"  {reason}", markup=False)
 
 
 def verdicts(line: Line, json_: AsJson = False) -> None:
-    """List every verdict of LINE, newest first."""
+    """List every verdict of LINE, newest first, and what became of it."""
     from tasks import steps
 
-    history = steps.list_verdicts(line)
+    outcomes = steps.list_outcomes(line)
+    history = [{**item, "outcome": outcomes.get(item["verdict_id"])} for item in steps.list_verdicts(line)]
     if json_:
         print_json(history)
         return
-    rows = table(f"verdicts of {line}", "at", "verdict", "model", "AP50", "AP50-95", "dataset", "why")
+    rows = table(f"verdicts of {line}", "at", "verdict", "outcome", "model", "AP50", "AP50-95", "dataset", "why")
     for item in history:
         numbers = (_number(item["metrics"].get(name)) for name in ("AP50", "AP50_95"))
         rows.add_row(
-            item["at"][:16], item["verdict"], item["model_version"], *numbers, item["dataset_version"][:12],
-            item["reasons"][0] if item["reasons"] else "",
+            item["at"][:16], item["verdict"], _outcome(item["outcome"]), item["model_version"], *numbers,
+            item["dataset_version"][:12], escape(item["reasons"][0] if item["reasons"] else ""),
         )  # fmt: skip
     paper.print(rows)
 
@@ -76,6 +80,14 @@ def quarantine(line: Annotated[str | None, typer.Argument(metavar="[LINE]")] = N
         which, reason = escape(item["subject"]), escape(item["reason"])
         rows.add_row(item["at"][:16], item["what"], which, reason, item["annotator"] or "")
     paper.print(rows)
+
+
+def _outcome(outcome: dict[str, Any] | None) -> str:
+    """'promoted', 'held by ana', 'rolled back by bob'; a dash for a verdict that nobody has carried out."""
+    if outcome is None:
+        return "–"
+    by = f" by {outcome['by']}" if outcome["by"] else ""
+    return escape(f"{outcome['state'].replace('_', ' ')}{by}")
 
 
 def _print_metrics(metrics: dict[str, Any]) -> None:

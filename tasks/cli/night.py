@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -15,15 +16,15 @@ from rich.table import Table
 from tasks.cli.airflow_api import AirflowApi
 from tasks.cli.output import AsJson, Changes, Line, paper, parse_changes, print_json, screen
 from tasks.config import load_line, load_settings
-from tasks.schemas import Decision, NightState, now
+from tasks.schemas import ENDINGS, Decision, NightState, now
 
-ENDED = {
-    Decision.PROMOTE: NightState.PROMOTED,
-    Decision.HOLD: NightState.HELD,
-    Decision.REJECT: NightState.REJECTED,
-    Decision.INSUFFICIENT_DATA: NightState.INSUFFICIENT_DATA,
+MARKS = {
+    "success": "[green]✓[/]",
+    "skipped": "[dim]–[/]",
+    "failed": "[red]✗[/]",
+    "upstream_failed": "[dim]·[/]",
+    "awaiting_input": "[yellow]?[/]",
 }
-MARKS = {"success": "[green]✓[/]", "skipped": "[dim]–[/]", "failed": "[red]✗[/]", "upstream_failed": "[dim]·[/]"}
 
 
 def run(line: Line, set_: Changes = None, json_: AsJson = False) -> None:
@@ -62,12 +63,22 @@ def run_night(line: str, changes: dict[str, Any]) -> dict[str, Any]:
     order = airflow.order(own.dag_id)
     screen.print(f"night of [bold]{line}[/]: {settings.airflow.url}/dags/{own.dag_id}/runs/{run_id}")
     try:
-        with _Watch(order) as watch:
+        with _Watch(order, lambda task: _question(airflow, settings.airflow.url, own.dag_id, run_id, task)) as watch:
             airflow.follow(own.dag_id, run_id, watch.update)
     except KeyboardInterrupt:
         screen.print("\nno longer following; the night goes on in Airflow. To end it, mark its run as failed there.")
         raise typer.Exit(130) from None
     return _report(airflow, own.dag_id, run_id, line, order)
+
+
+def _question(airflow: AirflowApi, url: str, dag_id: str, run_id: str, task_id: str) -> str:
+    """What to tell the operator when a night begins to wait for a person."""
+    verdict = airflow.xcom(dag_id, run_id, "decide_verdict") or {}
+    report = f"{url}/nightscope/verdicts/{verdict.get('verdict_id')}/report"
+    return (
+        f"waiting for a person's approval: {url}/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/required_actions\n"
+        f"  the report: {report}\n  the night goes on by itself once it is answered; Ctrl-C only ends following it"
+    )
 
 
 def _conf(changes: dict[str, Any], fields: set[str]) -> dict[str, Any]:
@@ -105,6 +116,7 @@ def _report(airflow: AirflowApi, dag_id: str, run_id: str, line: str, order: lis
         # What validation has set aside tonight stands in the lake's quarantine by now, too.
         "quarantined": list({(item["what"], item["reason"]): item for item in quarantined}.values()),
         "verdict": verdict or None,
+        "approval": left.get("approve_promotion"),
         "run_id": run_id,
     }
 
@@ -120,10 +132,11 @@ def _outcome(
             return outcome.get("state", state), outcome.get("reason", f"step {step['name']} {state} without a word")
     if not verdict:
         return NightState.FAILED, "the run ended without a verdict"
-    state = ENDED[Decision(verdict["verdict"])]
+    state = ENDINGS[Decision(verdict["verdict"])]
     reason = " ".join(verdict["reasons"])
-    if state == NightState.PROMOTED and not promotion:
-        return NightState.HELD, f"dry run: {reason}"
+    if state == NightState.PROMOTED and not promotion:  # a dry run, a person's word, or carried out before
+        outcome = airflow.xcom(dag_id, run_id, "promote_model", "outcome") or {}
+        return NightState.HELD, outcome.get("reason") or reason
     return state, reason
 
 
@@ -137,8 +150,10 @@ class _Watch:
 
     HEARTBEAT_S = 15.0
 
-    def __init__(self, order: list[str]) -> None:
+    def __init__(self, order: list[str], question: Callable[[str], str]) -> None:
         self._order = order
+        self._question = question
+        self._asked: set[str] = set()
         self._last: dict[str, str] = {}
         self._spoke_at = time.monotonic()
         self._live = Live(console=screen, refresh_per_second=8, transient=True) if screen.is_terminal else None
@@ -164,6 +179,9 @@ class _Watch:
                 took = _took(instances[name]) if state == "success" else ""
                 self._say(f"  {name}: {state} {took}")
             self._last[name] = state
+            if state == "awaiting_input" and name not in self._asked:
+                self._asked.add(name)
+                self._say(f"[bold yellow]?[/] {escape(self._question(name))}")
         if self._live is None and words and time.monotonic() - self._spoke_at > self.HEARTBEAT_S:
             self._say(f"    [dim]{escape(words[:140])}[/]")
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from tasks.cli.output import Changes, Line, parse_changes, print_json, screen
+from tasks.cli.promotion import operator
 from tasks.errors import NothingToDo
 
 app = typer.Typer(help="Run one step of a DAG, without Airflow. Prints JSON.", no_args_is_help=True)
@@ -106,12 +107,56 @@ def decide_verdict(
 def promote_model(
     line: Line,
     verdict_id: Annotated[str, typer.Argument(help="`verdict_id` of decide-verdict.")],
+    set_: Changes = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen; change nothing.")] = False,
+    approve: Annotated[
+        bool | None, typer.Option("--approve/--hold", help="Your word, where LINE asks for a person's approval.")
+    ] = None,
+    note: Annotated[str, typer.Option("--note", help="Why you approve or hold; kept in the evidence.")] = "",
 ) -> None:
-    """Put a model that has the verdict 'promote' in charge. Safe to repeat."""
+    """Carry out a verdict, once: put the model in charge if it says so, and record the evidence. Safe to repeat."""
+    from tasks import steps
+    from tasks.schemas import now
+
+    answer = None if approve is None else {"approved": approve, "by": operator(), "note": note, "at": now().isoformat()}
+    _print(lambda: steps.promote_model(line, parse_changes(set_), verdict_id, dry_run=dry_run, answer=answer))
+
+
+@app.command("plan-folds")
+def plan_folds(
+    line: Line,
+    folds: Annotated[int, typer.Option("--folds", metavar="K", min=2, help="How many.")] = 5,
+    set_: Changes = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the folds.")] = 0,
+) -> None:
+    """Split LINE's newest dataset version in K folds by donor; prints their versions."""
     from tasks import steps
 
-    _print(lambda: steps.promote_model(line, verdict_id, dry_run=dry_run))
+    _print(lambda: {"folds": steps.plan_folds(line, parse_changes(set_), folds=folds, seed=seed)})
+
+
+@app.command("run-fold")
+def run_fold(
+    line: Line,
+    fold: Annotated[str, typer.Argument(metavar="FOLD", help="One of what plan-folds printed.")],
+    set_: Changes = None,
+) -> None:
+    """Train and test one fold; resumes what was killed, reuses what is finished."""
+    from tasks import steps
+
+    _print(lambda: steps.run_fold(line, parse_changes(set_), fold))
+
+
+@app.command("summarise-folds")
+def summarise_folds(
+    line: Line,
+    folds: Annotated[list[str], typer.Argument(metavar="FOLD...", help="All that plan-folds printed, in order.")],
+    set_: Changes = None,
+) -> None:
+    """Sum up the folds that are finished, and log them in MLflow."""
+    from tasks import steps
+
+    _print(lambda: steps.summarise_folds(line, parse_changes(set_), folds))
 
 
 @app.command("collect-garbage")

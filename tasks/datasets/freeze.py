@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tasks.config import Line
-from tasks.datasets import leakage, splits
+from tasks.datasets import splits
+from tasks.datasets.audit import audited, require_passed
+from tasks.datasets.audit.seeing import Viewer
 from tasks.lake import Lake
 from tasks.lake.datasets import COLUMNS
 from tasks.lake.locks import lake_lock
@@ -25,7 +27,15 @@ DatasetCheck = Callable[[Lake, Line, "pa.Table"], Oid]
 """Judges split manifest rows: the oid of its result, or InsufficientData. `tasks.validation.dataset.check_dataset`."""
 
 
-def freeze(lake: Lake, line: Line, accepted: pa.Table, *, validation: Mapping[str, Any], check: DatasetCheck) -> str:
+def freeze(
+    lake: Lake,
+    line: Line,
+    accepted: pa.Table,
+    *,
+    validation: Mapping[str, Any],
+    check: DatasetCheck,
+    viewer: Viewer | None = None,
+) -> str:
     """Make a dataset version. The same annotations give the same version, and nothing is written again.
 
     Args:
@@ -34,6 +44,8 @@ def freeze(lake: Lake, line: Line, accepted: pa.Table, *, validation: Mapping[st
         accepted: What validation accepted: one row per frame, columns `tasks.validation.validate.ACCEPTED`.
         validation: What to keep of the validation: `result_oid`, `report_oid`, `snapshots`.
         check: Judges the dataset once it is split.
+        viewer: Shows recordings to the leak audit, `tasks.ingest.viewing.Viewer`; None: only frames are compared, and
+            the guard before a training audits once more.
 
     Returns:
         The version. Its record (`lake.datasets.load(...).about`) has `has_val`, `counts`, `splits`, `warnings`,
@@ -46,9 +58,10 @@ def freeze(lake: Lake, line: Line, accepted: pa.Table, *, validation: Mapping[st
     """
     with lake_lock(lake.settings, f"splits-{line.line}"):
         planned = splits.plan(line, splits.pins_of(accepted), splits.recorded(lake, line))
-        placed = _placed(accepted, planned.splits)
-        leak_check = leakage.check_leakage(lake, placed)
-        rows = manifest_rows(line, placed)
+        rows_placed = placed(accepted, planned.splits)
+        audit = audited(lake, line.line, rows_placed, viewer)
+        require_passed(lake, line.line, audit)
+        rows = manifest_rows(line, rows_placed)
         check_oid = check(lake, line, rows)
         splits.record(lake, line, planned)
         about = {
@@ -58,7 +71,7 @@ def freeze(lake: Lake, line: Line, accepted: pa.Table, *, validation: Mapping[st
             "counts": counts(rows),
             "splits": planned.splits,
             "warnings": list(planned.warnings),
-            "leak_check": leak_check.as_json(),
+            "leak_check": audit.as_json(),
             "validation": {**validation, "dataset_oid": check_oid},
             "line_fingerprint": line.fingerprint(),
             "created_at": now().isoformat(),
@@ -66,10 +79,10 @@ def freeze(lake: Lake, line: Line, accepted: pa.Table, *, validation: Mapping[st
         return lake.datasets.save(line.line, rows, about)
 
 
-def manifest_rows(line: Line, placed: pa.Table) -> pa.Table:
+def manifest_rows(line: Line, rows: pa.Table) -> pa.Table:
     """The rows of a manifest: the columns that every manifest has; the schema says what the objects are."""
     metadata = {"line": line.line, "kind": line.kind, "classes": canonical_json(list(line.classes))}
-    return placed.select(list(COLUMNS)).replace_schema_metadata(metadata)
+    return rows.select(list(COLUMNS)).replace_schema_metadata(metadata)
 
 
 def counts(rows: pa.Table) -> dict[str, Any]:
@@ -90,7 +103,8 @@ def counts(rows: pa.Table) -> dict[str, Any]:
     return found
 
 
-def _placed(accepted: pa.Table, places: Mapping[str, Split]) -> pa.Table:
+def placed(accepted: pa.Table, places: Mapping[str, Split]) -> pa.Table:
+    """Accepted rows with each group's split beside them."""
     import pyarrow as pa
 
     column = [places[group] for group in accepted.column("group").to_pylist()]

@@ -12,8 +12,9 @@ from tasks.config import Line
 from tasks.errors import DataError
 from tasks.evaluation.evaluation import FrameView, Shape
 from tasks.metrics.boxes import Boxes
-from tasks.metrics.detection import METRICS, find_mistakes, judge
+from tasks.metrics.detection import METRICS, judge, size_ranges
 from tasks.metrics.judgement import Judgement
+from tasks.metrics.mistakes import find_mistakes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,6 +27,12 @@ class DetectionKind:
 
     name = "detection"
     metrics = METRICS
+
+    def slices(self, line: Line) -> dict[str, tuple[str, ...]]:
+        """Classes, and object sizes by the line's limits in pixels."""
+        plan = line.evaluation
+        sizes = [name for name in size_ranges(plan.small_px, plan.large_px) if name != "all"]
+        return {"class": tuple(line.classes), "size": tuple(sizes)}
 
     def tabulate(self, outputs: Sequence[Any], frames: Rows, model_classes: Sequence[str], line: Line) -> pa.Table:
         """Rows of predictions: one for each box, with the frame it is on.
@@ -69,6 +76,7 @@ class DetectionKind:
             images=len(frames),
             small_px=plan.small_px,
             large_px=plan.large_px,
+            score_threshold=plan.score_threshold,
         )
 
     def views(

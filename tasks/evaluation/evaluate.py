@@ -1,46 +1,32 @@
 """Judge challenger and champion on the same frozen test split, in the same run.
 
 A stored old score is no evidence: the champion predicts again, on the images that the challenger predicts. Predictions
-are stored first (one Parquet blob for each model), then the metrics are computed from what was stored, then the
-evaluation is stored as one JSON blob: it exists when that does.
+are stored first (one Parquet blob for each model), then everything is measured from what was stored, then the
+evaluation is stored as one JSON blob: it exists when that does. `recompute` measures again, for whoever doubts it.
 """
 
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tasks.config import Line
-from tasks.errors import ConfigError, InsufficientData
-from tasks.evaluation.evaluation import Difference, Evaluation, Latency, ModelRef, ModelResult, Plot, Table
-from tasks.evaluation.kinds import Kind, kind_of
+from tasks.errors import ConfigError, InsufficientData, IntegrityError
+from tasks.evaluation.code_version import measuring_version
+from tasks.evaluation.evaluation import Evaluation, Latency, ModelRef
+from tasks.evaluation.kinds import kind_of
+from tasks.evaluation.measure import Rows, Run, measure
 from tasks.evaluation.predict import LoadPredictor, predict
 from tasks.lake import Lake
-from tasks.metrics.bootstrap import Resamples, interval, paired_bootstrap, supporting_clusters
-from tasks.metrics.judgement import (
-    FloatArray,
-    IntArray,
-    Judgement,
-    MetricPath,
-    find,
-    measured,
-    measured_by,
-    tree,
-)
 from tasks.schemas import Oid, canonical_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-WORST_FRAMES = 6
 CPU_LATENCY_IMAGES = 50
-
-Rows = list[dict[str, Any]]
+_MB = 1_000_000
 
 
 def evaluate(
@@ -73,42 +59,51 @@ def evaluate(
     paths_by_oid = lake.blobs.fetch_many({row["frame_oid"] for row in frames})
     paths = [paths_by_oid[row["frame_oid"]] for row in frames]
     models = {"challenger": challenger} | ({"champion": champion} if champion else {})
-    kind = kind_of(line.kind)
-    tables: dict[str, tuple[pa.Table, Oid, tuple[Latency, ...]]] = {}
-    for role, model in models.items():
-        outputs, latencies = _run(line, model, role, paths, load)
-        tables[role] = *_store(lake, kind.tabulate(outputs, frames, model.classes, line)), latencies
-    judged = {role: kind.judge(table, frames, line) for role, (table, _, _) in tables.items()}
-    clusters, cluster = _clusters([row["group"] for row in frames])
-    plan = line.evaluation
-    drawn = paired_bootstrap(
-        {role: judgement.statistic for role, judgement in judged.items()},
-        cluster,
-        resamples=plan.resamples,
-        seed=plan.seed,
-    )
-    results = {
-        role: _result(line, kind, models[role], judged[role], frames, tables[role], (drawn, role, cluster))
-        for role in models
-    }
-    evaluation = Evaluation(
-        line=line.line,
-        kind=line.kind,
-        classes=tuple(line.classes),
-        dataset_version=dataset_version,
-        images=len(frames),
-        recordings=tuple(dict.fromkeys(_recording_names(frames))),
-        clusters=tuple(clusters),
-        device=results["challenger"].latencies[0].device,
-        confidence=plan.confidence,
-        resamples=plan.resamples,
-        seed=plan.seed,
-        challenger=results["challenger"],
-        champion=results.get("champion"),
-        differences=_differences(results, judged, drawn, cluster),
-    )
+    runs = {role: _run(lake, line, role, model, frames, paths, load) for role, model in models.items()}
+    evaluation = measure(line, dataset_version, frames, runs, measured_by=measuring_version())
     data = canonical_json(evaluation.model_dump(mode="json")).encode()
     return lake.blobs.put_bytes(data, "application/json"), evaluation
+
+
+def recompute(lake: Lake, line: Line, evaluation: Evaluation) -> Evaluation:
+    """Measure again, from the stored predictions and the manifest: every metric, interval, difference and draw.
+
+    What cannot be measured again without the models is taken as it is stored: latencies, sizes, and by which code it
+    was measured.
+
+    Args:
+        lake: Where the predictions and the manifest are.
+        line: As it was judged, the run's changes included.
+        evaluation: The stored one.
+
+    Returns:
+        What must equal `evaluation`, if nothing was tampered with and `measuring_version()` is still its `measured_by`.
+
+    Raises:
+        ConfigError: The line is not the one that was evaluated.
+        NotFound: The lake lacks the manifest or the predictions.
+        IntegrityError: Their bytes are not what their names say.
+    """
+    if (line.line, tuple(line.classes)) != (evaluation.line, evaluation.classes):
+        raise ConfigError(
+            f"line {line.line}: is not the one that was evaluated",
+            expected=f"{evaluation.line} with the classes {', '.join(evaluation.classes)}",
+            found=f"{line.line} with the classes {', '.join(line.classes)}",
+            fix="recompute with the line as it was judged: the verdict's line_oid",
+        )
+    frames = frames_of_test_split(lake, line, evaluation.dataset_version)
+    results = {"challenger": evaluation.challenger} | ({"champion": evaluation.champion} if evaluation.champion else {})
+    runs = {
+        role: Run(
+            model=result.model,
+            predictions=stored_predictions(lake, result.predictions_oid),
+            predictions_oid=result.predictions_oid,
+            latencies=result.latencies,
+            size_mb=float(result.metrics.get("model_size_mb") or 0.0),
+        )
+        for role, result in results.items()
+    }
+    return measure(line, evaluation.dataset_version, frames, runs, measured_by=evaluation.measured_by)
 
 
 def frames_of_test_split(lake: Lake, line: Line, dataset_version: str) -> Rows:
@@ -129,6 +124,22 @@ def frames_of_test_split(lake: Lake, line: Line, dataset_version: str) -> Rows:
 
 
 def _run(
+    lake: Lake,
+    line: Line,
+    role: str,
+    model: ModelRef,
+    frames: Rows,
+    paths: Sequence[Path],
+    load: LoadPredictor,
+) -> Run:
+    """Predict everything and store it; read back what was stored, as whoever recomputes will."""
+    outputs, latencies = _predict(line, model, role, paths, load)
+    oid = _store(lake, kind_of(line.kind).tabulate(outputs, frames, model.classes, line))
+    size_mb = lake.blobs.fetch(model.weights_oid).stat().st_size / _MB
+    return Run(model, stored_predictions(lake, oid), oid, latencies, size_mb)
+
+
+def _predict(
     line: Line, model: ModelRef, role: str, paths: Sequence[Path], load: LoadPredictor
 ) -> tuple[list[Any], tuple[Latency, ...]]:
     """Predict everything; time on the CPU too where a gate asks for it and the model runs elsewhere."""
@@ -143,134 +154,25 @@ def _run(
     return outputs, (latency, on_cpu)
 
 
-def _store(lake: Lake, table: pa.Table) -> tuple[pa.Table, Oid]:
+def _store(lake: Lake, table: pa.Table) -> Oid:
     import pyarrow.parquet as pq
 
     sink = io.BytesIO()
     pq.write_table(table, sink, compression="zstd", version="2.6")
-    return table, lake.blobs.put_bytes(sink.getvalue(), "application/vnd.apache.parquet")
+    return lake.blobs.put_bytes(sink.getvalue(), "application/vnd.apache.parquet")
 
 
-def stored_predictions(lake: Lake, result: ModelResult) -> pa.Table:
-    """A model's predictions as they were stored."""
-    import pyarrow.parquet as pq
-
-    return pq.read_table(lake.blobs.fetch(result.predictions_oid))
-
-
-def rejudge(lake: Lake, line: Line, evaluation: Evaluation, result: ModelResult) -> Judgement:
-    """Judge stored predictions again: the same numbers, for whoever doubts them.
+def stored_predictions(lake: Lake, predictions_oid: Oid) -> pa.Table:
+    """A model's predictions as they were stored.
 
     Raises:
-        ConfigError: The line is not the one that was evaluated.
+        NotFound: The lake does not hold them.
+        IntegrityError: They are no table, or their bytes are not what the oid says.
     """
-    if (line.line, tuple(line.classes)) != (evaluation.line, evaluation.classes):
-        raise ConfigError(f"evaluation of line {evaluation.line} with other classes than {line.line}'s")
-    frames = frames_of_test_split(lake, line, evaluation.dataset_version)
-    return kind_of(line.kind).judge(stored_predictions(lake, result), frames, line)
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
-
-def _clusters(groups: Sequence[str]) -> tuple[list[str], IntArray]:
-    names = sorted(set(groups))
-    place = {name: i for i, name in enumerate(names)}
-    return names, np.array([place[group] for group in groups], dtype=np.int64)
-
-
-def _recording_names(frames: Rows) -> list[str]:
-    """Each frame's recording by name, told apart by its id where two recordings share a name."""
-    ids: dict[str, set[str]] = {}
-    for row in frames:
-        ids.setdefault(row["recording_name"], set()).add(row["recording_id"])
-    return [
-        row["recording_name"] if len(ids[row["recording_name"]]) == 1
-        else f"{row['recording_name']} ({row['recording_id'][:8]})"
-        for row in frames
-    ]  # fmt: skip
-
-
-def _result(
-    line: Line,
-    kind: Kind,
-    model: ModelRef,
-    judgement: Judgement,
-    frames: Rows,
-    stored: tuple[pa.Table, Oid, tuple[Latency, ...]],
-    drawn: tuple[Resamples | None, str, IntArray],
-) -> ModelResult:
-    table, oid, latencies = stored
-    names = _recording_names(frames)
-    parts = list(dict.fromkeys(names))
-    index = np.array([parts.index(name) for name in names], dtype=np.int64)
-    metrics = {
-        **measured(judgement, len(frames)),
-        "per_recording": measured_by(judgement, parts, index),
-        "latency_ms_p50": latencies[0].latency_ms_p50,
-        "latency_ms_p95": latencies[0].latency_ms_p95,
-        "device": latencies[0].device,
-    }
-    worst = _worst(judgement.errors, index)
-    confusion = judgement.confusion
-    return ModelResult(
-        model=model,
-        metrics=metrics,
-        intervals=_intervals(judgement, line.evaluation.confidence, *drawn),
-        predictions_oid=oid,
-        latencies=latencies,
-        plots=tuple(
-            Plot(
-                title=curve.title,
-                x_title=curve.x_title,
-                y_title=curve.y_title,
-                series={name: (tuple(x), tuple(y)) for name, (x, y) in curve.series.items()},
-            )
-            for curve in judgement.curves
-        ),
-        confusion=Table(rows=confusion.rows, columns=confusion.columns, counts=confusion.counts) if confusion else None,
-        worst=tuple(kind.views(table, frames, line, judgement, worst)),
-    )
-
-
-def _worst(errors: FloatArray, recording: IntArray) -> list[int]:
-    """The frames with most mistakes; no recording takes more than its share while another has mistakes to show."""
-    order = [int(i) for i in np.argsort(-errors, kind="stable") if errors[i] > 0]
-    share = math.ceil(WORST_FRAMES / max(1, len({int(recording[i]) for i in order})))
-    taken: dict[int, int] = {}
-    first: list[int] = []
-    rest: list[int] = []
-    for i in order:
-        taken[int(recording[i])] = taken.get(int(recording[i]), 0) + 1
-        (first if taken[int(recording[i])] <= share else rest).append(i)
-    chosen = (first + rest)[:WORST_FRAMES]
-    return sorted(chosen, key=lambda i: (-errors[i], i))
-
-
-def _intervals(
-    judgement: Judgement, confidence: float, drawn: Resamples | None, role: str, cluster: IntArray
-) -> dict[str, Any]:
-    """Two-sided intervals of a model's own metrics; empty bounds where no interval exists."""
-    flat: dict[MetricPath, Any] = {}
-    for path, support in judgement.support.items():
-        values = drawn.values[role][path] if drawn else np.zeros(0)
-        clusters = supporting_clusters(support, cluster) if drawn else 1
-        flat[path] = interval(values, confidence, clusters).model_dump()
-    return tree(flat)
-
-
-def _differences(
-    results: dict[str, ModelResult], judged: dict[str, Judgement], drawn: Resamples | None, cluster: IntArray
-) -> tuple[Difference, ...]:
-    if "champion" not in results:
-        return ()
-    draws = drawn.differences("challenger", "champion") if drawn else {}
-    out = []
-    for path, support in judged["challenger"].support.items():
-        mine, theirs = (find(results[role].metrics, path) for role in ("challenger", "champion"))
-        out.append(
-            Difference(
-                path=path,
-                value=None if mine is None or theirs is None else mine - theirs,
-                clusters=supporting_clusters(support, cluster),
-                draws=tuple(None if np.isnan(d) else round(float(d), 9) for d in draws.get(path, [])),
-            )
-        )
-    return tuple(out)
+    try:
+        return pq.read_table(lake.blobs.fetch(predictions_oid))
+    except pa.ArrowInvalid as error:
+        raise IntegrityError(f"blob {predictions_oid}: holds no predictions: {error}") from error

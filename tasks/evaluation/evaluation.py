@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from tasks.errors import IntegrityError
 from tasks.lake import Lake
 from tasks.metrics.bootstrap import bounds
-from tasks.metrics.judgement import MetricPath, address, find
+from tasks.metrics.judgement import ErrorKind, MetricPath, address, find
 from tasks.schemas import Frozen, Interval, Oid
 
 
@@ -65,6 +65,7 @@ class Plot(Frozen):
     x_title: str
     y_title: str
     series: dict[str, tuple[tuple[float, ...], tuple[float, ...]]]
+    diagonal: bool = False
 
 
 class Table(Frozen):
@@ -78,8 +79,9 @@ class Table(Frozen):
 class ModelResult(Frozen):
     """What one model did on the test split.
 
-    `metrics` is a tree: AP50, AP50_95, precision, recall ... of the kind, latency_ms_p50, latency_ms_p95, labels,
-    per_class, per_size, per_recording. None = nothing there to measure it on. `intervals` has the same shape.
+    `metrics` is a tree: AP50, AP50_95, precision, recall ... of the kind, latency_ms_p50, latency_ms_p95,
+    model_size_mb, labels, count_per_frame, per_class, per_size, per_recording. None = nothing there to measure it on.
+    `intervals` has the same shape.
     """
 
     model: ModelRef
@@ -89,6 +91,7 @@ class ModelResult(Frozen):
     latencies: tuple[Latency, ...]
     plots: tuple[Plot, ...] = ()
     confusion: Table | None = None
+    breakdown: tuple[ErrorKind, ...] = Field(default=(), description="Errors by kind, and what each kind costs.")
     worst: tuple[FrameView, ...] = ()
 
 
@@ -128,6 +131,7 @@ class Evaluation(Frozen):
     challenger: ModelResult
     champion: ModelResult | None = None
     differences: tuple[Difference, ...] = Field(default=(), description="Empty without a champion.")
+    measured_by: str = Field(default="", description="`measuring_version()` of the code that measured.")
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -154,19 +158,19 @@ class Evaluation(Frozen):
             }
         return {**out, "differences": differences}
 
-    def difference(self, metric: str, class_: str | None = None) -> Difference | None:
-        """Challenger minus champion, overall or of one class."""
-        path = address(metric, class_)
+    def difference(self, metric: str, where: str | None = None) -> Difference | None:
+        """Challenger minus champion, overall or in a slice such as 'class.sperm'."""
+        path = address(metric, where)
         return next((found for found in self.differences if found.path == path), None)
 
-    def value(self, metric: str, class_: str | None = None) -> float | None:
+    def value(self, metric: str, where: str | None = None) -> float | None:
         """The challenger's metric."""
-        found = find(self.metrics, address(metric, class_))
+        found = find(self.metrics, address(metric, where))
         return None if found is None else float(found)
 
-    def champion_value(self, metric: str, class_: str | None = None) -> float | None:
+    def champion_value(self, metric: str, where: str | None = None) -> float | None:
         """The champion's metric."""
-        found = find(self.champion_metrics, address(metric, class_))
+        found = find(self.champion_metrics, address(metric, where))
         return None if found is None else float(found)
 
 

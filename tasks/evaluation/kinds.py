@@ -21,6 +21,10 @@ class Kind(Protocol):
     name: str
     metrics: tuple[Metric, ...]
 
+    def slices(self, line: Line) -> dict[str, tuple[str, ...]]:
+        """Families of slices that metrics are also measured in, and their names, e.g. {'size': ('small', ...)}."""
+        ...
+
     def tabulate(
         self, outputs: Sequence[Any], frames: Sequence[dict[str, Any]], model_classes: Sequence[str], line: Line
     ) -> pa.Table:

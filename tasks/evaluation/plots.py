@@ -14,8 +14,12 @@ from tasks.evaluation.evaluation import Plot, Shape
 
 _WIDTH, _HEIGHT = 460, 330
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 12, 42
+_KEY = 24
+"""Height of the key below a plot that stands alone."""
 SERIES = 6
 """How many line colours the page defines (`--series-0` and on)."""
+_COLOURS = ("#22577a", "#c2571a", "#3d8b5f", "#8a4f9e", "#a88a16", "#5d646d")
+"""The page's, on white."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,8 @@ def line_plot(plot: Plot, before: Plot | None) -> Markup:
             y(0.5), plot.y_title
         )
     )
+    if plot.diagonal:
+        parts.append(Markup('<line class="diagonal" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(x(0), y(0), x(1), y(1)))
     for source, extra in ((before, " before"), (plot, "")):
         for number, (xs, ys) in enumerate(source.series.values() if source else ()):
             points = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in zip(xs, ys, strict=True))
@@ -84,7 +90,35 @@ def line_plot(plot: Plot, before: Plot | None) -> Markup:
                     extra, number % SERIES, points
                 )
             )
+            # Where a curve is made of few measured points, each is shown.
+            parts += [
+                Markup('<circle class="point" style="fill:var(--series-{})" cx="{:.1f}" cy="{:.1f}" r="3"/>').format(
+                    number % SERIES, x(a), y(b)
+                )
+                for a, b in zip(xs, ys, strict=True)
+                if plot.diagonal and not extra
+            ]
     return Markup("").join([*parts, Markup("</svg>")])
+
+
+def standalone(plot: Plot, before: Plot | None) -> str:
+    """The same as an SVG file of its own, with its colours and a key of its lines; for wherever the page is not."""
+    height = _HEIGHT + _KEY
+    size = f'viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}" xmlns="http://www.w3.org/2000/svg"'
+    opening, drawn = str(line_plot(plot, before)).split(">", 1)
+    opening = opening.replace(f'viewBox="0 0 {_WIDTH} {_HEIGHT}"', size)
+    style = (
+        f"<style>:root{{{';'.join(f'--series-{i}:{colour}' for i, colour in enumerate(_COLOURS))}}}"
+        "text{font:12px sans-serif;fill:#444}.grid{stroke:#ddd}.diagonal{stroke:#999;stroke-dasharray:2 4}"
+        ".curve{fill:none;stroke-width:2.2}.before{stroke-dasharray:4 4;stroke-width:1.4;opacity:.75}</style>"
+        f'<rect width="{_WIDTH}" height="{height}" fill="#fff"/>'
+    )
+    names = [(name, _COLOURS[i % SERIES]) for i, (name, (x, _)) in enumerate(plot.series.items()) if x]
+    names += [("dashed: champion", "#444")] if before and any(x for x, _ in before.series.values()) else []
+    key = Markup("").join(
+        Markup('<tspan dx="14" style="fill:{}">{}</tspan>').format(tone, name) for name, tone in names
+    )
+    return f'{opening}>{style}{drawn.removesuffix("</svg>")}<text x="{_LEFT - 14}" y="{height - 8}">{key}</text></svg>'
 
 
 def forest(rows: Sequence[ForestRow]) -> Markup:

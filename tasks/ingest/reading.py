@@ -15,6 +15,7 @@ from tasks.errors import UnreadableRecording
 from tasks.ingest.formats import Format, check_content
 from tasks.ingest.media import Media
 from tasks.ingest.sampling import Extractor, Rate, Sampler
+from tasks.ingest.watching import FILE, Region, Watcher
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Job:
         folder: Where pictures and timestamps go; exists and is empty.
         rates: Line → how it samples. No line: only timestamps.
         indices: Frames to extract instead of sampling.
+        watch: See the whole recording in small instead, this part of its picture; goes to `watching.FILE`.
         frames_known: `frames_decoded` of an earlier reading.
         fps_hz: What the user states, for stacks.
     """
@@ -36,6 +38,7 @@ class Job:
     folder: str
     rates: dict[str, Rate] = field(default_factory=dict)
     indices: list[int] | None = None
+    watch: Region | None = None
     frames_known: int | None = None
     fps_hz: float | None = None
 
@@ -86,7 +89,7 @@ class Outcome:
 
 def read(job: Job) -> Outcome:
     """Do a job. A bad recording is an outcome, not an exception."""
-    sink = Sampler(job.rates) if job.indices is None else Extractor(job.indices)
+    sink = _sink(job)
     path, folder = Path(job.path), Path(job.folder)
     try:
         check_content(path, job.format)
@@ -102,6 +105,8 @@ def read(job: Job) -> Outcome:
         return Outcome(reason=str(error))
     except MemoryError:
         return Outcome(reason="the recording does not fit into memory; export it in smaller parts")
+    if isinstance(sink, Watcher):
+        sink.save(folder / FILE)
     frames = []
     for picture in sink.pictures:
         file = folder / f"{picture.frame_index:08d}.{picture.media_type.removeprefix('image/')}"
@@ -121,3 +126,9 @@ def read(job: Job) -> Outcome:
     pts_file = folder / "pts.npy"
     np.save(pts_file, pts.astype("<f8"), allow_pickle=False)
     return Outcome(None, media, str(pts_file), tuple(frames), sink.kept if isinstance(sink, Sampler) else {})
+
+
+def _sink(job: Job) -> Sampler | Extractor | Watcher:
+    if job.watch is not None:
+        return Watcher(job.watch)
+    return Sampler(job.rates) if job.indices is None else Extractor(job.indices)

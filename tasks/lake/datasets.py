@@ -3,6 +3,7 @@
 Where they are in the lake's bucket:
 
     datasets/<line>/<version>/manifest.parquet      every frame with its labels and split
+    datasets/<line>/<version>/experiment.json       only where it was made for an experiment: which one
     datasets/<line>/<version>/about.json            what it was made from
 
 `about.json` is written last: the version exists when it does.
@@ -13,12 +14,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from tasks.errors import DataError, IntegrityError, NotFound
-from tasks.lake.object_store import ObjectStore
+from tasks.lake.object_store import ObjectInfo, ObjectStore
 from tasks.schemas import canonical_json
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ COLUMNS: dict[str, str] = {
     "objects": "string",
 }
 """The columns every manifest has, in order. `objects` is a JSON string: what it holds is the line's kind's affair."""
+EXPERIMENT = b"experiment"
+"""Key of a manifest's schema metadata: this version is not for nights (see `tasks.datasets.experiments`)."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,8 @@ class Datasets:
         if self.exists(line, version):
             return version
         self._store.put_bytes(_key(line, version, "manifest.parquet"), parquet, "application/vnd.apache.parquet")
+        if mark := (rows.schema.metadata or {}).get(EXPERIMENT):
+            self._store.put_bytes(_key(line, version, "experiment.json"), mark, "application/json")
         self._store.put_bytes(
             _key(line, version, "about.json"), canonical_json({**about, "line": line}).encode(), "application/json"
         )
@@ -118,9 +124,13 @@ class Datasets:
         return self._store.head(_key(line, version, "about.json")) is not None
 
     def versions(self, line: str) -> list[str]:
-        """All versions of a line, oldest first."""
-        found = [info for info in self._store.list(f"datasets/{line}/") if info.key.endswith("/about.json")]
-        return [info.key.split("/")[-2] for info in sorted(found, key=lambda info: (info.modified_at, info.key))]
+        """All versions of a line that nights made, oldest first; those of experiments are not among them."""
+        found: dict[str, dict[str, ObjectInfo]] = {}
+        for info in self._store.list(f"datasets/{line}/"):
+            version, name = info.key.split("/")[-2:]
+            found.setdefault(version, {})[name] = info
+        made = [(own["about.json"].modified_at, version) for version, own in found.items() if _of_a_night(own)]
+        return [version for _, version in sorted(made)]
 
 
 def encode(rows: pa.Table) -> bytes:
@@ -166,6 +176,10 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
     if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         kind = pa.string()
     return column.cast(kind)
+
+
+def _of_a_night(names: Collection[str]) -> bool:
+    return "about.json" in names and "experiment.json" not in names
 
 
 def _key(line: str, version: str, name: str) -> str:

@@ -146,7 +146,7 @@ def _oids_in_object(store: ObjectStore, info: ObjectInfo) -> set[Oid]:
         found |= _oids_in_table(rows)
         for value in (rows.schema.metadata or {}).values():
             found.update(_OID.findall(value.decode(errors="replace")))
-    elif info.size_bytes <= _TEXT_MAX_BYTES:
+    elif info.size_bytes <= _TEXT_MAX_BYTES and not info.key.endswith(".npz"):  # arrays: recordings' signatures
         found.update(_OID.findall(store.get_bytes(info.key).decode(errors="replace")))
     return found
 
@@ -155,8 +155,9 @@ def _oids_in_blob(lake: Lake, oid: Oid, size_bytes: int) -> set[Oid]:
     """What a JSON blob names; nothing for any other blob."""
     if size_bytes > _TEXT_MAX_BYTES:
         return set()
-    data = lake.blobs.get_bytes(oid)
-    return set(_OID.findall(data.decode(errors="replace"))) if data[:1] in (b"{", b"[") else set()
+    if lake.store.peek(lake.blobs.key(oid))[:1] not in (b"{", b"["):  # weights and checkpoints are large, and many
+        return set()
+    return set(_OID.findall(lake.blobs.get_bytes(oid).decode(errors="replace")))
 
 
 def _oids_in_table(rows: pa.Table) -> set[Oid]:

@@ -6,9 +6,10 @@ SeaweedFS or the embedded `rclone serve s3`. User metadata, tags, versions and c
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -139,6 +140,30 @@ class ObjectStore:
         """
         return b"".join(self._stream(key))
 
+    def peek(self, key: str) -> bytes:
+        """The first bytes of an object, at most a MiB, without fetching the rest.
+
+        Raises:
+            NotFound: No such key.
+        """
+        stream = self._stream(key)
+        try:
+            return next(stream, b"")
+        finally:
+            stream.close()
+
+    def rehash(self, key: str) -> tuple[str, int]:
+        """Hex sha256 of the bytes that the server holds now, and how many they are; nothing is kept.
+
+        Raises:
+            NotFound: No such key.
+        """
+        digest, size_bytes = hashlib.sha256(), 0
+        for chunk in self._stream(key):
+            digest.update(chunk)
+            size_bytes += len(chunk)
+        return digest.hexdigest(), size_bytes
+
     def get_file(self, key: str, path: Path) -> None:
         """Download to `path`: written beside it, then renamed, so that `path` is never half a file.
 
@@ -156,7 +181,7 @@ class ObjectStore:
         finally:
             part.unlink(missing_ok=True)
 
-    def _stream(self, key: str) -> Iterator[bytes]:
+    def _stream(self, key: str) -> Generator[bytes]:
         _check(key)
         with self._speaking(key):
             response: Any = self._client.get_object(self.bucket, key)

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ValidationError
 from tasks.errors import ConfigError, DataError
 from tasks.schemas import (
     Annotation,
+    EvidenceEntry,
     Frame,
     Landing,
     Prediction,
@@ -42,6 +43,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "quarantine": QuarantineItem,
     "splits": SplitAssignment,
     "verdicts": Verdict,
+    "evidence": EvidenceEntry,
     "landings": Landing,
 }
 

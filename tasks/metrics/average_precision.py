@@ -8,6 +8,8 @@ the one at its end, so the weighted curve has the same envelope as the curve of 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,13 +42,16 @@ def average_precision(matches: Matches, weights: Weights) -> FloatArray:
     result[positives > 0] = 0.0
     rows = max(1, _CHUNK // max(1, len(matches.score)))
     same = bool((matches.ignored == matches.ignored[:, :1]).all())
+    # Half as wide where nothing can overflow: such sums are as fast as memory is.
+    most = len(matches.score) * int(weights.max(initial=0))
+    counter: type[np.signedinteger[Any]] = np.int32 if most < np.iinfo(np.int32).max else np.int64
     for start in range(0, len(weights), rows):
         part = slice(start, start + rows)
         live = np.flatnonzero(positives[part] > 0) + start
         if not len(live):
             continue
         counted: Weights | None = None
-        drawn, needed = weights[live], _needed_counts(positives[live])
+        drawn, needed = weights[live].astype(counter), _needed_counts(positives[live])
         for t in range(thresholds):
             keep = ~matches.ignored[:, t]
             image = matches.image[keep]
@@ -54,8 +59,8 @@ def average_precision(matches: Matches, weights: Weights) -> FloatArray:
             if not len(hits):
                 continue
             if counted is None or not same:
-                counted = np.cumsum(drawn.take(image, axis=1), axis=1)
-            found = np.cumsum(drawn.take(image[hits], axis=1), axis=1)
+                counted = np.cumsum(drawn.take(image, axis=1), axis=1, dtype=counter)
+            found = np.cumsum(drawn.take(image[hits], axis=1), axis=1, dtype=counter)
             result[live, t] = _interpolated(found, counted.take(hits, axis=1), needed)
     return result
 
@@ -128,6 +133,4 @@ def ratio(part: NDArray[np.number], whole: NDArray[np.number]) -> FloatArray:
 
 def _per_image(image: IntArray, flags: NDArray[np.bool_], images: int) -> NDArray[np.int64]:
     """Sum of flags [D, T] by image: int64 [I, T]."""
-    out = np.zeros((images, flags.shape[1]), dtype=np.int64)
-    np.add.at(out, image, flags)
-    return out
+    return np.stack([np.bincount(image[flag], minlength=images) for flag in flags.T], axis=1)

@@ -1,23 +1,24 @@
 """Metrics of detection lines: boxes in, a `Judgement` out. The one module of the statistics that knows boxes.
 
 AP is COCO's (equal to faster-coco-eval to 1e-6). Precision, recall, F1 and counts hold at IoU 0.5 for predictions at or
-above one score threshold, the one of highest F1 over all classes together. It is chosen on the very images it is then
-reported on, which flatters it a little; `fixed_threshold` reports the same at a score of 0.25 that nobody chose.
+above one score threshold: the line's, or else the one of highest F1 over all classes together. The latter is chosen on
+the very images it is then reported on, which flatters it a little; `fixed_threshold` reports the same at a score of
+0.25 that nobody chose. What ECE is here, `calibration` says; what the kinds of errors are, `error_kinds`.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tasks.metrics.average_precision import average_precision, counts_at, ratio, recall
 from tasks.metrics.boxes import Boxes, overlapping
+from tasks.metrics.calibration import Binned, binned, expected_calibration_errors
+from tasks.metrics.curves import reliability_curve, score_curves
+from tasks.metrics.error_kinds import NEAR, Named, error_kinds
 from tasks.metrics.judgement import (
-    LATENCY,
-    Confusion,
-    Curve,
+    COST,
+    ErrorKind,
     FloatArray,
     IntArray,
     Judgement,
@@ -26,34 +27,24 @@ from tasks.metrics.judgement import (
     Statistic,
 )
 from tasks.metrics.matching import IOU_THRESHOLDS, Matches, Pairs, match
+from tasks.metrics.mistakes import confusion, errors_per_image, find_mistakes
 
 FIXED_SCORE = 0.25
 DEFAULT_MAX_DETECTIONS = 500
 """Per class and image; COCO's 100 would silently cut a dense clip short."""
 
+_EVERYWHERE = ("class", "size")
 METRICS: tuple[Metric, ...] = (
-    Metric("AP50", "AP50"),
-    Metric("AP50_95", "AP50-95"),
-    Metric("AR", "average recall"),
-    Metric("precision", "precision"),
-    Metric("recall", "recall"),
-    Metric("F1", "F1"),
-    Metric("count_mae", "mean absolute error of the count per frame", "lower", digits=2),
-    *LATENCY,
+    Metric("AP50", "AP50", families=_EVERYWHERE),
+    Metric("AP50_95", "AP50-95", families=_EVERYWHERE),
+    Metric("AR", "average recall", families=_EVERYWHERE, short="AR"),
+    Metric("precision", "precision", families=_EVERYWHERE),
+    Metric("recall", "recall", families=_EVERYWHERE),
+    Metric("F1", "F1", families=_EVERYWHERE),
+    Metric("count_mae", "mean absolute error of the count per frame", "lower", digits=2, short="count error"),
+    Metric("ECE", "calibration error (ECE)", "lower", short="ECE", calibration=True),
+    *COST,
 )
-
-
-@dataclass(frozen=True)
-class Mistakes:
-    """Who found what at the score threshold, at IoU 0.5, one to one, whatever the class.
-
-    Attributes:
-        partner: int64 [D], the truth each prediction found, -1 = none, -2 = below the threshold or on a crowd.
-        found_by: int64 [G], the prediction that found each truth, -1 = missed.
-    """
-
-    partner: IntArray
-    found_by: IntArray
 
 
 def size_ranges(small_px: float, large_px: float) -> dict[str, tuple[float, float]]:
@@ -98,6 +89,7 @@ def judge(
     small_px: float = 32.0,
     large_px: float = 96.0,
     max_detections: int = DEFAULT_MAX_DETECTIONS,
+    score_threshold: float | None = None,
 ) -> Judgement:
     """Judge a detector on a split.
 
@@ -108,28 +100,40 @@ def judge(
         images: How many images there are, those without a box included.
         small_px, large_px: Sides that part small, medium and large objects.
         max_detections: Predictions kept per class and image.
+        score_threshold: For precision, recall, F1, counts and mistakes; None = the one of highest F1.
     """
     ranges = size_ranges(small_px, large_px)
     matches = match_classes(
         predictions, truth, classes=len(classes), images=images, ranges=ranges, max_detections=max_detections
     )
     whole = [of["all"] for of in matches]
-    threshold = best_score(whole)
+    threshold = best_score(whole) if score_threshold is None else score_threshold
     marks = find_mistakes(predictions, truth, threshold)
     labels = {name: own.positives for name, own in zip(classes, whole, strict=True)}
     every = np.sum([own.positives for own in whole], axis=0)
     slices: dict[MetricPath, dict[str, object]] = {
-        ("per_size", size): {"labels": int(sum(of[size].positives.sum() for of in matches))}
-        for size in list(ranges)[1:]
+        ("per_size", size): {"labels": int(sum(of[size].positives.sum() for of in matches)), "about": about}
+        for size, about in (
+            ("small", f"sides to {small_px:g} px"),
+            ("medium", f"{small_px:g} to {large_px:g} px"),
+            ("large", f"from {large_px:g} px"),
+        )
     }
+    bins = [binned(own, images) for own in whole]
     return Judgement(
-        statistic=_statistic(classes, matches, threshold, images),
+        statistic=_statistic(classes, matches, bins, threshold, images),
         labels=labels,
         support=_support(classes, matches, every),
-        errors=_errors(predictions, truth, marks, images),
-        curves=_curves(classes, whole),
-        confusion=_confusion(classes, predictions, truth, marks),
-        facts={"score_threshold": threshold, **_counting(classes, whole, threshold, images)},
+        errors=errors_per_image(predictions, truth, marks, images),
+        curves=(*score_curves(classes, whole), reliability_curve(classes, bins)),
+        confusion=confusion(classes, predictions, truth, marks),
+        breakdown=_breakdown(predictions, truth, whole, threshold),
+        counts={name: np.add(*counts_at(own, threshold, images)) for name, own in zip(classes, whole, strict=True)},
+        facts={
+            "score_threshold": threshold,
+            "score_threshold_from": "the line" if score_threshold is not None else "the highest F1",
+            "fixed_threshold": _at_fixed_score(whole, images),
+        },
         slices=slices,
     )
 
@@ -148,41 +152,38 @@ def best_score(matches: list[Matches]) -> float:
     return float(score[order][np.where(ends, f1, -1).argmax()])
 
 
-def find_mistakes(predictions: Boxes, truth: Boxes, score: float) -> Mistakes:
-    """Pair predictions and truths one to one by falling IoU, same class before other class."""
-    partner = np.where(predictions.score >= score, -1, -2)
-    found_by = np.full(len(truth.image), -1, dtype=np.int64)
-    d, g, iou = overlapping(predictions.xywh, predictions.image, truth.xywh, truth.image, truth.crowd, 0.5)
-    live = partner[d] == -1
-    d, g, iou = d[live], g[live], iou[live]
-    other = predictions.label[d] != truth.label[g]
-    for i in np.lexsort((g, d, -iou, other)):
-        if truth.crowd[g[i]] or partner[d[i]] != -1 or found_by[g[i]] != -1:
-            continue
-        partner[d[i]], found_by[g[i]] = g[i], d[i]
-    on_crowd = d[truth.crowd[g]]
-    partner[on_crowd[partner[on_crowd] == -1]] = -2
-    return Mistakes(partner=partner.astype(np.int64), found_by=found_by)
-
-
-def _statistic(classes: tuple[str, ...], matches: list[dict[str, Matches]], threshold: float, images: int) -> Statistic:
-    counts = [counts_at(of["all"], threshold, images) for of in matches]
+def _statistic(
+    classes: tuple[str, ...], matches: list[dict[str, Matches]], bins: list[Binned], threshold: float, images: int
+) -> Statistic:
+    # Per size: true and false positives and truths of each class in each image, int [C, I] each.
+    counts = {
+        size: tuple(
+            np.stack(part)
+            for part in zip(
+                *((*counts_at(of[size], threshold, images), of[size].positives) for of in matches), strict=True
+            )
+        )
+        for size in matches[0]
+    }
 
     def statistic(weights: NDArray[np.int64]) -> dict[MetricPath, FloatArray]:
         out: dict[MetricPath, FloatArray] = {}
-        for size in matches[0]:
+        for size, (tp, fp, positives) in counts.items():
             ap = np.stack([average_precision(of[size], weights) for of in matches])  # [classes, R, 10]
             ar = np.stack([recall(of[size], weights) for of in matches])
             prefix = () if size == "all" else ("per_size", size)
             out |= _named(prefix, *(_over_classes(v) for v in (ap[:, :, 0], ap.mean(axis=2), ar.mean(axis=2))))
-            if size == "all":
-                for name, own_ap, own_ar in zip(classes, ap, ar, strict=True):
-                    out |= _named(("per_class", name), own_ap[:, 0], own_ap.mean(axis=1), own_ar.mean(axis=1))
-        positives = np.stack([of["all"].positives for of in matches])
-        tp, fp = (np.stack(part) for part in zip(*counts, strict=True))
-        out |= _operating((), tp.sum(axis=0), fp.sum(axis=0), positives.sum(axis=0), weights)
-        for i, name in enumerate(classes):
-            out |= _operating(("per_class", name), tp[i], fp[i], positives[i], weights)
+            out |= _operating(prefix, tp.sum(axis=0), fp.sum(axis=0), positives.sum(axis=0), weights)
+            if size != "all":
+                continue
+            for i, name in enumerate(classes):
+                out |= _named(("per_class", name), ap[i, :, 0], ap[i].mean(axis=1), ar[i].mean(axis=1))
+                out |= _operating(("per_class", name), tp[i], fp[i], positives[i], weights)
+                out |= _count_error(("per_class", name), tp[i] + fp[i] - positives[i], weights)
+            out |= _count_error((), (tp + fp - positives).sum(axis=0), weights)
+        *each, overall = expected_calibration_errors(bins, weights)
+        out[("ECE",)] = overall
+        out |= {("per_class", name, "ECE"): own for name, own in zip(classes, each, strict=True)}
         return out
 
     return statistic
@@ -206,79 +207,39 @@ def _operating(
         (*prefix, "precision"): ratio(hits, hits + wrong),
         (*prefix, "recall"): ratio(hits, there),
         (*prefix, "F1"): ratio(2 * hits, hits + wrong + there),
-        (*prefix, "count_mae"): ratio(weights @ np.abs(tp + fp - positives), weights.sum(axis=1)),
     }
+
+
+def _count_error(prefix: MetricPath, off: IntArray, weights: NDArray[np.int64]) -> dict[MetricPath, FloatArray]:
+    """Mean absolute error of the count per frame; `off`: int [I], how far each image's count is off."""
+    return {(*prefix, "count_mae"): ratio(weights @ np.abs(off), weights.sum(axis=1))}
 
 
 def _support(
     classes: tuple[str, ...], matches: list[dict[str, Matches]], every: IntArray
 ) -> dict[MetricPath, IntArray]:
     names = [metric.name for metric in METRICS if metric.paired]
+    by_size = [metric.name for metric in METRICS if metric.paired and "size" in metric.families]
     out: dict[MetricPath, IntArray] = {(name,): every for name in names}
     for label, of in zip(classes, matches, strict=True):
         out |= {("per_class", label, name): of["all"].positives for name in names}
     for size in list(matches[0])[1:]:
         there = np.sum([of[size].positives for of in matches], axis=0)
-        out |= {("per_size", size, name): there for name in ("AP50", "AP50_95", "AR")}
+        out |= {("per_size", size, name): there for name in by_size}
     return out
 
 
-def _counting(classes: tuple[str, ...], whole: list[Matches], threshold: float, images: int) -> dict[str, object]:
-    """What a lab counts in the end, and the same operating point at a score that nobody chose."""
-    per_frame = {}
-    for name, own in zip(classes, whole, strict=True):
-        tp, fp = counts_at(own, threshold, images)
-        per_frame[name] = {
-            "labelled": float(own.positives.mean()),
-            "predicted": float((tp + fp).mean()),
-            "bias": float((tp + fp - own.positives).mean()),
-        }
+def _at_fixed_score(whole: list[Matches], images: int) -> dict[str, float | None]:
+    """Precision, recall, F1 and count error at a score that nobody chose."""
     tp, fp = (np.sum(part, axis=0) for part in zip(*(counts_at(o, FIXED_SCORE, images) for o in whole), strict=True))
     there = np.sum([own.positives for own in whole], axis=0)
-    at_fixed = _operating((), tp, fp, there, np.ones((1, images), dtype=np.int64))
-    fixed = {path[0]: None if np.isnan(value[0]) else float(value[0]) for path, value in at_fixed.items()}
-    return {"count_per_frame": per_frame, "fixed_threshold": {"score_threshold": FIXED_SCORE, **fixed}}
+    once = np.ones((1, images), dtype=np.int64)
+    at_fixed = _operating((), tp, fp, there, once) | _count_error((), tp + fp - there, once)
+    values = {path[0]: None if np.isnan(value[0]) else float(value[0]) for path, value in at_fixed.items()}
+    return {"score_threshold": FIXED_SCORE, **values}
 
 
-def _errors(predictions: Boxes, truth: Boxes, marks: Mistakes, images: int) -> FloatArray:
-    """False alarms, misses and wrong classes per image."""
-    wrong = marks.partner == -1
-    found = marks.partner >= 0
-    wrong[found] = predictions.label[found] != truth.label[marks.partner[found]]
-    missed = (marks.found_by == -1) & ~truth.crowd
-    total = np.bincount(predictions.image[wrong], minlength=images) + np.bincount(truth.image[missed], minlength=images)
-    return total.astype(np.float64)
-
-
-def _confusion(classes: tuple[str, ...], predictions: Boxes, truth: Boxes, marks: Mistakes) -> Confusion:
-    n = len(classes)
-    counts = np.zeros((n + 1, n + 1), dtype=np.int64)
-    live = np.flatnonzero(marks.partner >= -1)
-    found = marks.partner[live]
-    column = np.where(found >= 0, truth.label[np.maximum(found, 0)] if len(truth.label) else n, n)
-    np.add.at(counts, (predictions.label[live], column), 1)
-    missed = truth.label[(marks.found_by == -1) & ~truth.crowd]
-    counts[n, :n] += np.bincount(missed, minlength=n)
-    return Confusion((*classes, "missed"), (*classes, "nothing there"), tuple(tuple(map(int, row)) for row in counts))
-
-
-def _curves(classes: tuple[str, ...], whole: list[Matches]) -> tuple[Curve, Curve]:
-    levels = np.linspace(0, 1, 101)
-    precision, f1 = {}, {}
-    for name, own in zip(classes, whole, strict=True):
-        there = int(own.positives.sum())
-        if not there:
-            continue
-        keep = ~own.ignored[:, 0]
-        hits, score = np.cumsum(own.tp[keep, 0]), own.score[keep]
-        counted = np.arange(1, len(hits) + 1)
-        envelope = np.append(np.maximum.accumulate((hits / counted)[::-1])[::-1], 0.0)
-        at = envelope[np.searchsorted(hits / there, levels)]
-        precision[name] = (levels.tolist(), [round(float(v), 5) for v in at])
-        kept = np.searchsorted(-score, -levels, side="right")  # predictions at or above each score
-        curve = 2 * np.append(0, hits)[kept] / (kept + there)
-        f1[name] = (levels.tolist(), [round(float(v), 5) for v in curve])
-    return (
-        Curve("Precision and recall at IoU 0.5", "recall", "precision", precision),
-        Curve("F1 by score threshold", "score threshold", "F1", f1),
-    )
+def _breakdown(predictions: Boxes, truth: Boxes, whole: list[Matches], threshold: float) -> tuple[ErrorKind, ...]:
+    near = overlapping(predictions.xywh, predictions.image, truth.xywh, truth.image, truth.crowd, NEAR)
+    mine, theirs = (Named(boxes.image, boxes.label, boxes.score, boxes.crowd) for boxes in (predictions, truth))
+    return error_kinds(mine, theirs, Pairs(*near), whole, shown_from=threshold)

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 MetricPath = tuple[str, ...]
+DIGITS = 12
+"""Decimals of a stored metric."""
 Statistic = Callable[[NDArray[np.int64]], dict[MetricPath, FloatArray]]
 """Image weights, int64 [R, I], to the value of every metric under each row, float64 [R]; NaN = undefined there."""
 
@@ -29,36 +31,47 @@ class Metric:
         name: As in a line's gates and in the JSON.
         title: As people say it.
         better: Which way is up.
-        per_class: Whether it exists for a single class too.
+        families: Of slices that it is also measured in, as `Kind.slices` names them.
         paired: Whether it is resampled, so that a difference between two models has an interval.
         unit: Shown behind the number.
         digits: Decimals shown.
+        short: As it stands over a table's column; default: the title.
+        calibration: Whether it says how far scores are from meaning what they say.
     """
 
     name: str
     title: str
     better: Literal["higher", "lower"] = "higher"
-    per_class: bool = True
+    families: tuple[str, ...] = ("class",)
     paired: bool = True
     unit: str = ""
     digits: int = 3
+    short: str = ""
+    calibration: bool = False
+
+    @property
+    def per_class(self) -> bool:
+        """Whether it exists for a single class too."""
+        return "class" in self.families
 
 
-LATENCY = (
-    Metric("latency_ms_p50", "median latency", "lower", per_class=False, paired=False, unit="ms", digits=1),
-    Metric("latency_ms_p95", "95th percentile latency", "lower", per_class=False, paired=False, unit="ms", digits=1),
+COST = (
+    Metric("latency_ms_p50", "median latency", "lower", families=(), paired=False, unit="ms", digits=1),
+    Metric("latency_ms_p95", "95th percentile latency", "lower", families=(), paired=False, unit="ms", digits=1),
+    Metric("model_size_mb", "model size", "lower", families=(), paired=False, unit="MB", digits=1),
 )
-"""What every kind is timed by, one image at a time."""
+"""What running a model costs, whatever its kind: the time of one image, and the stored weights in 10^6 bytes."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Lines of a plot; x and y both run from 0 to 1."""
+    """Lines of a plot; x and y both run from 0 to 1. With `diagonal`, x = y is drawn too: where they ought to lie."""
 
     title: str
     x_title: str
     y_title: str
     series: dict[str, tuple[list[float], list[float]]]
+    diagonal: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,6 +81,28 @@ class Confusion:
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class ErrorKind:
+    """One way of being wrong: how often, and what it costs.
+
+    Attributes:
+        name: For tables, e.g. 'missed'.
+        title: As people say it.
+        meaning: What counts as this.
+        advice: What to do about it.
+        count: How often, among what a user of the model is shown.
+        cost: How much the main metric would gain if every error of this kind, and no other, were put right. The costs
+            of several kinds do not add up: what one of them spoils, another may spoil too.
+    """
+
+    name: str
+    title: str
+    meaning: str
+    advice: str
+    count: int
+    cost: float
 
 
 @dataclass(frozen=True)
@@ -81,7 +116,8 @@ class Judgement:
         slices: Addresses' first two parts -> facts beside the metrics (`labels`), e.g. `("per_size", "small")`.
         facts: Facts about the whole, e.g. the score threshold chosen.
         errors: Mistakes per image, float64 [I]; what "worst" means.
-        curves, confusion: For the report.
+        counts: Class -> how many a user of the model counts in each image, int64 [I]; empty where nothing is counted.
+        curves, confusion, breakdown: For the report.
     """
 
     statistic: Statistic
@@ -90,6 +126,8 @@ class Judgement:
     errors: FloatArray
     curves: tuple[Curve, ...] = ()
     confusion: Confusion | None = None
+    breakdown: tuple[ErrorKind, ...] = ()
+    counts: dict[str, IntArray] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     slices: dict[MetricPath, dict[str, Any]] = field(default_factory=dict)
 
@@ -115,18 +153,21 @@ def find(values: Mapping[str, Any] | None, path: Iterable[str]) -> Any:
     return node
 
 
-def address(metric: str, class_: str | None = None) -> MetricPath:
-    """Where a metric stands in the tree, overall or of one class."""
-    return ("per_class", class_, metric) if class_ else (metric,)
+def address(metric: str, where: str | None = None) -> MetricPath:
+    """Where a metric stands in the tree: overall, or in a slice such as 'class.sperm' or 'size.small'."""
+    if where is None:
+        return (metric,)
+    family, _, name = where.partition(".")
+    return (f"per_{family}", name, metric)
 
 
 def measured(judgement: Judgement, images: int) -> dict[str, Any]:
     """The metrics tree of the images as they are, with the judgement's facts beside the numbers."""
-    values = judgement.statistic(np.ones((1, images), dtype=np.int64))
-    flat: dict[MetricPath, Any] = {path: float(value[0]) for path, value in values.items()}
+    everything = np.ones((1, images), dtype=np.int64)
+    values = judgement.statistic(everything)
+    flat: dict[MetricPath, Any] = {path: _number(value[0]) for path, value in values.items()}
     flat |= {(name,): value for name, value in judgement.facts.items()}
-    flat |= {("labels",): sum(int(count.sum()) for count in judgement.labels.values())}
-    flat |= {("per_class", name, "labels"): int(count.sum()) for name, count in judgement.labels.items()}
+    flat |= _labels_and_counts(judgement, everything[0])
     flat |= {(*path, name): value for path, facts in judgement.slices.items() for name, value in facts.items()}
     return tree(flat)
 
@@ -144,10 +185,25 @@ def measured_by(judgement: Judgement, names: list[str], index: IntArray) -> dict
     out: dict[str, dict[str, Any]] = {}
     for row, name in enumerate(names):
         flat: dict[MetricPath, Any] = {
-            path: float(value[row]) for path, value in values.items() if len(path) == 1 or path[0] == "per_class"
+            path: _number(value[row]) for path, value in values.items() if len(path) == 1 or path[0] == "per_class"
         }
-        own = {cls: int(count @ weights[row]) for cls, count in judgement.labels.items()}
-        flat |= {("per_class", cls, "labels"): count for cls, count in own.items()}
-        flat |= {("labels",): sum(own.values()), ("images",): int(weights[row].sum())}
+        flat |= {("images",): int(weights[row].sum()), **_labels_and_counts(judgement, weights[row])}
         out[name] = tree(flat)
     return out
+
+
+def _number(value: float) -> float:
+    """Without the last digits, in which two processors may differ: whoever measures again must find the same."""
+    return round(float(value), DIGITS)
+
+
+def _labels_and_counts(judgement: Judgement, weights: IntArray) -> dict[MetricPath, Any]:
+    """Labelled objects, and per frame what was labelled, what was counted, and how far the count is off on average."""
+    flat: dict[MetricPath, Any] = {("labels",): sum(int(own @ weights) for own in judgement.labels.values())}
+    flat |= {("per_class", name, "labels"): int(own @ weights) for name, own in judgement.labels.items()}
+    frames = max(1, int(weights.sum()))
+    for name, predicted in judgement.counts.items():
+        there, seen = int(judgement.labels[name] @ weights), int(predicted @ weights)
+        per_frame = {"labelled": there / frames, "predicted": seen / frames, "bias": (seen - there) / frames}
+        flat |= {("count_per_frame", name, what): _number(value) for what, value in per_frame.items()}
+    return flat

@@ -66,6 +66,7 @@ class Matches:
         image: int [D], index of each prediction's image.
         index: int [D], the prediction's place in the input.
         positives: int [I], truths to be found per image.
+        partner: int32 [D, 10], the truth that each prediction took, by its place in the input; -1 = none.
     """
 
     score: FloatArray
@@ -74,6 +75,7 @@ class Matches:
     image: IntArray
     index: IntArray
     positives: IntArray
+    partner: NDArray[np.int32]
 
 
 def match(
@@ -107,7 +109,7 @@ def match(
     shape = (len(predictions.image), len(bounds), len(thresholds))
     tp = np.zeros(shape, dtype=np.bool_)
     ignored = np.broadcast_to(outside[:, :, None], shape).copy()
-    _assign(kept, rank, pairs, truth.crowd, ignorable, np.minimum(thresholds, 1 - 1e-10), tp, ignored)
+    partner = _assign(kept, rank, pairs, truth.crowd, ignorable, np.minimum(thresholds, 1 - 1e-10), tp, ignored)
 
     order = kept[np.argsort(-predictions.score[kept], kind="stable")]
     return {
@@ -118,6 +120,7 @@ def match(
             image=predictions.image[order],
             index=order,
             positives=np.bincount(truth.image[~ignorable[:, r]], minlength=images),
+            partner=partner[order, r],
         )
         for r, name in enumerate(ranges)
     }
@@ -143,8 +146,13 @@ def _assign(
     thresholds: FloatArray,
     tp: BoolArray,
     ignored: BoolArray,
-) -> None:
-    """COCO's greedy assignment, the k-th best prediction of all images at once; writes `tp` and `ignored`."""
+) -> NDArray[np.int32]:
+    """COCO's greedy assignment, the k-th best prediction of all images at once; writes `tp` and `ignored`.
+
+    Returns:
+        int32 [D, ranges, T], which truth each prediction took; -1 = none.
+    """
+    partner = np.full(tp.shape, -1, dtype=np.int32)
     allowed = np.zeros(len(rank), dtype=np.bool_)
     allowed[kept] = True
     chosen = allowed[pairs.prediction] & (pairs.iou >= thresholds.min())
@@ -165,9 +173,12 @@ def _assign(
         best = np.where(free, overlap[:, :, None, None], -1.0).argmax(axis=1)  # [n, ranges, thresholds]
         found = free.any(axis=1)
         n, r, t = np.nonzero(found)
-        taken[candidates[n, best[n, r, t]], r, t] = True
+        truth = candidates[n, best[n, r, t]]
+        taken[truth, r, t] = True
+        partner[who[n], r, t] = truth
         tp[who] = any_plain
         ignored[who] = np.where(found, ~any_plain, ignored[who])
+    return partner
 
 
 def _padded(prediction: IntArray, gt: IntArray, iou: FloatArray) -> tuple[IntArray, IntArray, FloatArray]:

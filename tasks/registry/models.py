@@ -6,7 +6,7 @@ Aliases: `champion` is in charge, `previous` was before it, `challenger` is the 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from tasks.registry import promotion
 from tasks.registry.connection import connect, quoted, speaking
 from tasks.registry.pyfunc import save_pyfunc
 from tasks.registry.runs import RUN_KEY, Runs
-from tasks.schemas import Frozen, Oid
+from tasks.schemas import Aliases, Frozen, Oid
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -77,7 +77,9 @@ class Registry:
         self.url = url
         self.runs = Runs(client, url)
 
-    def register(self, about: ModelAbout, *, mlflow_run: str, weights: Path, code: Path) -> ModelRecord:
+    def register(
+        self, about: ModelAbout, *, mlflow_run: str, weights: Path, code: Path, modules: Sequence[Path] = ()
+    ) -> ModelRecord:
         """Log the model as a pyfunc and register it as a version of its line's model; `challenger` then means it.
 
         The same run key again gives the same version, wherever an earlier call was killed.
@@ -87,6 +89,7 @@ class Registry:
             mlflow_run: The run it came from.
             weights: Local file of its weights.
             code: The models-from-code file that serves it.
+            modules: Python files that it needs beside it.
 
         Raises:
             ServiceUnavailable: MLflow did not answer.
@@ -94,7 +97,7 @@ class Registry:
         with speaking(self.url, f"model of line {about.line}"):
             version = self._version_of(about.line, about.run_key)
             if version is None:
-                model_id = self._logged_model(about, mlflow_run, weights, code)
+                model_id = self._logged_model(about, mlflow_run, weights, code, modules)
                 self._ensure_model(about.line)
                 made = self.client.create_model_version(
                     about.line,
@@ -125,7 +128,7 @@ class Registry:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
 
-    def _logged_model(self, about: ModelAbout, run_id: str, weights: Path, code: Path) -> str:
+    def _logged_model(self, about: ModelAbout, run_id: str, weights: Path, code: Path, modules: Sequence[Path]) -> str:
         """The id of the finished logged model of this run key: an earlier call's, or a new one."""
         from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
@@ -140,7 +143,7 @@ class Registry:
             experiment, name=about.line, source_run_id=run_id, tags={RUN_KEY: about.run_key}, model_type=about.kind
         )  # fmt: skip
         content = {**about.model_dump(mode="json"), "weights_sha256": about.weights_oid}
-        with save_pyfunc(content, weights, code, model_id=model.model_id, run_id=run_id) as folder:
+        with save_pyfunc(content, weights, code, modules=modules, model_id=model.model_id, run_id=run_id) as folder:
             self.client.log_model_artifacts(model.model_id, str(folder))
         outputs = self.client.get_run(run_id).outputs
         if model.model_id not in {output.model_id for output in (outputs.model_outputs if outputs else ())}:
@@ -182,11 +185,24 @@ class Registry:
             raise NotFound(f"model {line} has no {alias}")
         return str(target)
 
-    def promote(self, line: str, version: str, verdict_id: str) -> ModelRecord:
+    def aliases(self, line: str) -> Aliases:
+        """Which versions are in charge, were before, and wait for a verdict; all None where the line has no model."""
+        try:
+            with speaking(self.url, f"aliases of line {line}"):
+                return promotion.aliases(self.client, line)
+        except NotFound:
+            return Aliases()
+
+    def promote(self, line: str, version: str, verdict_id: str | None) -> ModelRecord:
         """Put a version in charge: `previous` is the champion so far, `champion` the version.
 
         Safe to repeat and to be killed anywhere: the next promotion of this line, of this version or another, completes
         what was begun. Only one process may promote a line at a time (hold `lake_lock(settings, f"promote-{line}")`).
+
+        Args:
+            line: Whose champion.
+            version: Of the line's model.
+            verdict_id: By which verdict; None: a person's word, and the version keeps the verdict that it has.
 
         Raises:
             NotFound: The line has no such version.
@@ -196,8 +212,19 @@ class Registry:
             promotion.promote(self.client, line, version, verdict_id)
         return self.version(line, version)
 
+    def roll_back(self, line: str, version: str) -> ModelRecord:
+        """Put a version in charge again that was before; the one in charge so far becomes `previous`.
+
+        As `promote` in all else: safe to repeat, to be killed anywhere, and for one process at a time. The version's
+        verdict stays the one that first put it in charge.
+
+        Raises:
+            NotFound: The line has no such version.
+        """
+        return self.promote(line, version, None)
+
     def settle(self, line: str) -> None:
-        """Complete a promotion of this line that was broken off: to be called before the champion is compared with.
+        """Complete a promotion or rollback of this line that was broken off.
 
         Only one process may do so at a time, as with `promote`. Nothing happens where the line has no model yet.
         """

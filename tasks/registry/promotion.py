@@ -1,4 +1,4 @@
-"""Promotion: several calls to a registry that knows no transactions, made to look like one.
+"""Putting a model in charge: several calls to a registry that knows no transactions, made to look like one.
 
 An intent is written first: a tag on the registered model that says who is to follow whom, by which verdict, since when.
 Then the moves it names, each of which may be repeated; then the intent is deleted. Whoever finds an intent carries it
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.schemas import Frozen, now
+from tasks.schemas import Aliases, Frozen, now
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -20,30 +20,38 @@ PROMOTED_AT, VERDICT = "nightscope.promoted_at", "nightscope.verdict"
 
 
 class Intent(Frozen):
-    """A promotion that was begun."""
+    """A change of command that was begun."""
 
     version: str
     follows: str | None
-    verdict_id: str
+    verdict_id: str | None
     at: str
 
 
-def promote(client: MlflowClient, line: str, version: str, verdict_id: str) -> None:
-    """Make `version` the champion, by `verdict_id`. Repeating it changes nothing."""
+def promote(client: MlflowClient, line: str, version: str, verdict_id: str | None) -> None:
+    """Make `version` the champion. Repeating it changes nothing.
+
+    Args:
+        client: MLflow's.
+        line: Whose champion.
+        version: Of the line's model.
+        verdict_id: By which verdict; None: the version keeps the verdict that it has (a rollback, say).
+    """
     settle(client, line)
-    model = client.get_registered_model(line)
-    champion = model.aliases.get("champion")
-    champion = None if champion is None else str(champion)
-    if champion == version and client.get_model_version(line, version).tags.get(VERDICT) == verdict_id:
-        return
-    follows = champion if champion != version else _text_or_none(model.aliases.get("previous"))
+    held = aliases(client, line)
+    if held.champion == version:
+        if verdict_id is None or client.get_model_version(line, version).tags.get(VERDICT) == verdict_id:
+            return
+        follows = held.previous
+    else:
+        follows = held.champion
     intent = Intent(version=version, follows=follows, verdict_id=verdict_id, at=now().isoformat())
     client.set_registered_model_tag(line, INTENT, intent.model_dump_json())
     carry_out(client, line, intent)
 
 
 def settle(client: MlflowClient, line: str) -> None:
-    """Complete a promotion that was broken off, if there is one."""
+    """Complete a change that was broken off, if there is one."""
     if unfinished := client.get_registered_model(line).tags.get(INTENT):
         carry_out(client, line, Intent.model_validate_json(unfinished))
 
@@ -54,14 +62,17 @@ def carry_out(client: MlflowClient, line: str, intent: Intent) -> None:
     The version's tags come first: once it is champion, everybody can read since when and why.
     """
     client.set_model_version_tag(line, intent.version, PROMOTED_AT, intent.at)
-    client.set_model_version_tag(line, intent.version, VERDICT, intent.verdict_id)
+    if intent.verdict_id is not None:
+        client.set_model_version_tag(line, intent.version, VERDICT, intent.verdict_id)
     if intent.follows is not None:
         client.set_registered_model_alias(line, "previous", intent.follows)
     client.set_registered_model_alias(line, "champion", intent.version)
-    if str(client.get_registered_model(line).aliases.get("challenger")) == intent.version:
+    if aliases(client, line).challenger == intent.version:
         client.delete_registered_model_alias(line, "challenger")
     client.delete_registered_model_tag(line, INTENT)
 
 
-def _text_or_none(value: object) -> str | None:
-    return None if value is None else str(value)
+def aliases(client: MlflowClient, line: str) -> Aliases:
+    """Which versions the line's aliases mean; versions are strings here, whatever the store says."""
+    found = client.get_registered_model(line).aliases
+    return Aliases(**{name: str(found[name]) for name in Aliases.model_fields if name in found})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,13 +18,17 @@ REQUIREMENTS = ("mlflow", "ultralytics", "torch", "torchvision", "numpy", "panda
 
 
 @contextmanager
-def save_pyfunc(about: Mapping[str, Any], weights: Path, code: Path, *, model_id: str, run_id: str) -> Iterator[Path]:
+def save_pyfunc(
+    about: Mapping[str, Any], weights: Path, code: Path, *, modules: Sequence[Path] = (), model_id: str, run_id: str
+) -> Iterator[Path]:
     """Make the model's folder, for as long as the block lasts.
 
     Args:
         about: Becomes `model.json`; must hold `classes`, `imgsz`, `predict`, `weights_sha256`.
         weights: Becomes the artifact `weights`.
         code: The models-from-code file; ends in `set_model(...)`.
+        modules: Python files that it needs; each becomes an artifact called as the file is, without its suffix. (Not
+            `code_paths`: of two versions loaded in one process the second would get the first one's modules.)
         model_id, run_id: The logged model and the run that this folder is of.
     """
     from mlflow.models import Model
@@ -36,7 +40,8 @@ def save_pyfunc(about: Mapping[str, Any], weights: Path, code: Path, *, model_id
         _save(
             path=str(root / "model"),
             python_model=str(code),
-            artifacts={"weights": str(root / "weights.pt"), "model": str(root / "model.json")},
+            artifacts={"weights": str(root / "weights.pt"), "model": str(root / "model.json")}
+            | {path.stem: str(path) for path in modules},
             signature=signature(about["predict"]),
             pip_requirements=requirements(),
             mlflow_model=Model(model_uuid=model_id, model_id=model_id, run_id=run_id),
@@ -59,7 +64,7 @@ def signature(predict: Mapping[str, Any]) -> ModelSignature:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
-    kinds = {float: DataType.double, int: DataType.long}
+    kinds = {float: DataType.double, int: DataType.long, bool: DataType.boolean}
     numbers = ("x_px", "y_px", "width_px", "height_px")
     boxes = [ColSpec(DataType.double, name) for name in numbers]
     boxes += [ColSpec(DataType.string, "label"), ColSpec(DataType.double, "score")]

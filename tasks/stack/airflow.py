@@ -17,6 +17,7 @@ from tasks.stack.settings_file import AIRFLOW_USERNAME
 POOLS = {
     "gpu": (1, "One training at a time."),
     "lake": (1, "One writer of the lake's tables at a time."),
+    "promotion": (1, "One change of a champion at a time."),
 }
 """Pool -> (slots, description)."""
 

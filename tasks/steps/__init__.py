@@ -8,7 +8,14 @@ must stay cheap.
 
 from __future__ import annotations
 
+from tasks.steps.approval import approval_request
+from tasks.steps.audit import audit_dataset, read_audit_report
+from tasks.steps.champion import describe_champion, list_outcomes
+from tasks.steps.crossvalidation import cross_validate, plan_folds, run_fold, summarise_folds
 from tasks.steps.data import freeze_dataset, validate_labels
+from tasks.steps.evidence import list_evidence, read_bundle, read_card, verify_evidence
+from tasks.steps.experiments import demonstrate_leakage
+from tasks.steps.export import export_model
 from tasks.steps.intake import (
     collect_garbage,
     import_labels,
@@ -18,36 +25,49 @@ from tasks.steps.intake import (
     quarantined_recordings,
     sync_annotations,
 )
-from tasks.steps.models import (
-    decide_verdict,
-    describe_champion,
-    evaluate_models,
-    list_verdicts,
-    promote_model,
-    read_report,
-    train_challenger,
-    training_of,
-)
+from tasks.steps.models import evaluate_models, train_challenger, training_of
 from tasks.steps.news import check_news, check_request
+from tasks.steps.orders import promote_version, roll_back
+from tasks.steps.promotion import promote_model
+from tasks.steps.reproduction import reproduce
+from tasks.steps.verdicts import decide_verdict, list_verdicts, read_report, report_of
 
 __all__ = [
+    "approval_request",
+    "audit_dataset",
     "check_news",
     "check_request",
     "collect_garbage",
+    "cross_validate",
     "decide_verdict",
+    "demonstrate_leakage",
     "describe_champion",
     "evaluate_models",
+    "export_model",
     "freeze_dataset",
     "import_labels",
     "ingest_recordings",
+    "list_evidence",
     "list_lines",
+    "list_outcomes",
     "list_quarantine",
     "list_verdicts",
+    "plan_folds",
     "promote_model",
+    "promote_version",
     "quarantined_recordings",
+    "read_audit_report",
+    "read_bundle",
+    "read_card",
     "read_report",
+    "report_of",
+    "reproduce",
+    "roll_back",
+    "run_fold",
+    "summarise_folds",
     "sync_annotations",
     "train_challenger",
     "training_of",
     "validate_labels",
+    "verify_evidence",
 ]

@@ -44,9 +44,10 @@ def freeze_dataset(name: str, changes: Mapping[str, Any] | None, validation_oid:
     Raises:
         NothingToDo: A night has finished with this dataset version, recipe, code, seed and gates.
         InsufficientData: Too few groups to train and to test.
-        LeakageError: A group or a frame stands in two splits.
+        LeakageError: Something of one split also stands in another; names the pairs and the report that shows them.
     """
     from tasks.datasets.freeze import freeze
+    from tasks.ingest.viewing import Viewer
     from tasks.training.identity import run_key
     from tasks.validation.dataset import check_dataset
     from tasks.validation.validate import load_validation
@@ -56,8 +57,9 @@ def freeze_dataset(name: str, changes: Mapping[str, Any] | None, validation_oid:
     line = resolve_line(settings, name, changes or {})
     found = load_validation(lake, name, validation_oid)
     about = {"result_oid": found.result_oid, "report_oid": found.report_oid, "snapshots": found.snapshots}
-    version = freeze(lake, line, found.accepted, validation=about, check=check_dataset)
-    key = judged_key(run_key(lake, line, version), ((gate.id, gate.threshold) for gate in line.gates))
+    with Viewer(lake) as viewer:
+        version = freeze(lake, line, found.accepted, validation=about, check=check_dataset, viewer=viewer)
+    key = judged_key(run_key(lake, line, version), line)
     finished = finished_night(lake, name, key)
     if finished and not force:
         raise NothingToDo(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from tasks.config import Line, Settings, load_line, load_settings
@@ -53,7 +53,7 @@ def check_news(name: str, changes: Mapping[str, Any] | None = None, *, force: bo
         raise NothingToDo(
             f"line {name}: nothing new since the night of {finished['at'][:16]} UTC "
             f"(dataset {finished['dataset_version'][:12]}, model version {finished['model_version']}, "
-            f"verdict: {finished['verdict']})",
+            f"{finished.get('outcome') or 'verdict: ' + finished['verdict']})",
             fix="add recordings or labels, change the recipe or the seed, or run with force=true",
         )
     return fingerprint
@@ -69,12 +69,13 @@ def inputs_fingerprint(lake: Lake, line: Line) -> str:
     return digest(line.fingerprint(), sorted(row["revision_id"] for row in revisions), suites, code_version())
 
 
-def judged_key(run_key: str, thresholds: Iterable[tuple[str, float | None]]) -> str:
-    """Where a night is filed by what it judged: a training, and the gates (id, threshold) it was put through.
+def judged_key(run_key: str, line: Line) -> str:
+    """Where a night is filed by what it judged: a training, and the gates and measuring it was put through.
 
     The same training under other gates is another night: a held model may pass a gate that was loosened.
     """
-    return digest(run_key, sorted(thresholds))
+    gates = [gate.model_dump(mode="json", by_alias=True) for gate in line.gates]
+    return digest(run_key, gates, line.evaluation.model_dump(mode="json"))
 
 
 def finished_night(lake: Lake, line: str, key: str) -> dict[str, Any] | None:

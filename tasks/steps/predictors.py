@@ -1,9 +1,12 @@
-"""From a registered model to a predictor that evaluation can use. A kind of line is one entry here."""
+"""From a registered model, or an export of one, to a predictor that evaluation can use.
+
+A kind of line is one entry here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks.config import Line
 from tasks.errors import ConfigError
@@ -11,6 +14,9 @@ from tasks.evaluation.evaluation import ModelRef
 from tasks.evaluation.predict import Image, LoadPredictor, Predictor
 from tasks.lake import Lake
 from tasks.registry.models import ModelRecord
+
+if TYPE_CHECKING:
+    from tasks.training.export import ExportRecord
 
 SCORES_FROM = 0.001
 """Average precision needs nearly all boxes, not just those that a user would be shown."""
@@ -28,6 +34,18 @@ def reference(record: ModelRecord) -> ModelRef:
     )
 
 
+def export_reference(record: ExportRecord) -> ModelRef:
+    """What evaluation, or whoever else predicts, needs to know of an export. Its predictor runs on the CPU."""
+    export = record.export
+    return ModelRef(
+        model_version=f"{record.model_version} as {export.label}",
+        weights_oid=export.weights_oid,
+        classes=record.classes,
+        dataset_version=record.dataset_version,
+        options={"imgsz": record.imgsz, "predict": record.predict, "files": export.files},
+    )
+
+
 def loader(lake: Lake, line: Line) -> LoadPredictor:
     """A function that loads the line's models.
 
@@ -40,15 +58,18 @@ def loader(lake: Lake, line: Line) -> LoadPredictor:
 
 
 class _DetectorPredictor:
-    """A detector as evaluation calls it."""
+    """A detector as evaluation calls it: as weights, or as an export. It looks as often as its options say."""
 
     def __init__(self, lake: Lake, model: ModelRef, device: str | None) -> None:
         from tasks.training.detector import Detector
         from tasks.training.recipes import PredictOptions
 
+        files = model.options.get("files")
         self._detector = Detector(
-            lake.blobs.fetch(model.weights_oid),
-            oid=model.weights_oid,
+            {name: (lake.blobs.fetch(oid), oid) for name, oid in files.items()}
+            if files
+            else lake.blobs.fetch(model.weights_oid),
+            oid=None if files else model.weights_oid,
             classes=model.classes,
             imgsz=model.options["imgsz"],
             predict=PredictOptions(**model.options["predict"]),

@@ -8,6 +8,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from tasks.config import HOME
 from tasks.schemas import digest
 
 HERE = Path(__file__).parent
@@ -33,10 +34,10 @@ def code_version() -> str:
 
 
 @cache
-def library_versions() -> dict[str, str]:
-    """Installed versions of the libraries that a training rests on."""
+def library_versions(names: tuple[str, ...] = LIBRARIES) -> dict[str, str]:
+    """Installed versions of libraries, by default of those that a training rests on; what is not there is left out."""
     found = {}
-    for name in LIBRARIES:
+    for name in names:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -46,15 +47,27 @@ def library_versions() -> dict[str, str]:
 
 @cache
 def git_commit() -> str | None:
-    """The checkout's commit, with '-dirty' where files differ from it; None outside a checkout.
-
-    For the record only: people look for it, nothing rests on it.
-    """
+    """The checkout's commit; None outside a checkout. For the record: people look for it, nothing rests on it."""
     try:
-        commit = _git("rev-parse", "HEAD")
-        return f"{commit}-dirty" if _git("status", "--porcelain", "--untracked-files=no") else commit
+        return _git("rev-parse", "HEAD")
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+@cache
+def git_dirty() -> bool | None:
+    """Whether tracked files differ from the commit; None outside a checkout."""
+    try:
+        return bool(_git("status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+@cache
+def lock_sha256() -> str | None:
+    """The hash of uv.lock, which pins every library; None where the package is installed without it."""
+    path = HOME / "uv.lock"
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
 def _git(*arguments: str) -> str:

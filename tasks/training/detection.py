@@ -24,10 +24,11 @@ from tasks.errors import StepFailed
 from tasks.lake import Lake
 from tasks.lake.locks import lake_lock
 from tasks.registry.runs import EpochMetrics
+from tasks.schemas import Oid, digest
 from tasks.training import supervise
-from tasks.training.code_version import code_version, git_commit, library_versions
+from tasks.training.code_version import code_version, git_commit, git_dirty, library_versions, lock_sha256
 from tasks.training.dataset_view import longest_side_px
-from tasks.training.identity import run_key, starting_weights
+from tasks.training.identity import run_key, run_key_of, starting_weights
 from tasks.training.job import Event, Job
 from tasks.training.publish import LiveLog, publish
 from tasks.training.recipes import Recipe, find_architecture, load_recipe
@@ -35,11 +36,13 @@ from tasks.training.records import (
     Checkpoint,
     Trained,
     Training,
+    Twin,
     checkpoint_key,
     local_copy,
     read,
     result_key,
     trained_key,
+    twin_key,
     write,
 )
 
@@ -75,9 +78,13 @@ def train_challenger(
         if finished is not None:
             progress(f"training {key[:12]} is finished already: model version {finished.model_version}")
             return finished
-        trained = read(lake, trained_key(key), Trained)
+        trained = read(lake, trained_key(key), Trained) or _taken_over(
+            lake, line, recipe, key, dataset_version, progress
+        )
         if trained is None:
-            trained = _train(lake, line, recipe, key, dataset_version, data_yaml, has_val, progress)
+            live = LiveLog(lake, line, recipe, key, progress)
+            trained = _train(lake, line, recipe, key, dataset_version, data_yaml, has_val, live, progress)
+            write(lake, twin_key(run_key_of(lake, line.line, dataset_version, recipe.plain())), Twin(run_key=key))
         progress(f"logging training {key[:12]} in MLflow")
         record = publish(lake, line, recipe, trained)
         result = Training(
@@ -95,13 +102,83 @@ def train_challenger(
         return result
 
 
+def _taken_over(lake: Lake, line: Line, recipe: Recipe, key: str, version: str, progress: Progress) -> Trained | None:
+    """A finished training of this line that differs in how its model looks at images, and in nothing that it learned.
+
+    Its weights become this run's: trained again on a GPU they would be others, and the options be judged with them.
+    """
+    twin = read(lake, twin_key(run_key_of(lake, line.line, version, recipe.plain())), Twin)
+    trained = read(lake, trained_key(twin.run_key), Trained) if twin else None
+    if twin is None or trained is None:
+        return None
+    progress(f"taking over the weights of training {twin.run_key[:12]}: only the way of predicting is another")
+    trained = trained.model_copy(update={"run_key": key, "recipe": recipe.model_dump(mode="json")})
+    write(lake, trained_key(key), trained)
+    return trained
+
+
+def train_quietly(
+    lake: Lake, line: Line, dataset_version: str, data_yaml: Path, has_val: bool, *, progress: Progress = print
+) -> Trained:
+    """Train like `train_challenger`, but tell MLflow nothing: for experiments, whose models nobody may promote.
+
+    Finished = returned, killed = resumed, here too. Arguments and errors as there.
+    """
+    recipe = load_recipe(line.recipe)
+    key = run_key(lake, line, dataset_version)
+    with lake_lock(lake.settings, f"train-{key[:16]}"):
+        trained = read(lake, trained_key(key), Trained)
+        if trained is None:
+            trained = _train(lake, line, recipe, key, dataset_version, data_yaml, has_val, None, progress)
+        return trained
+
+
+def train_again(
+    lake: Lake, line: Line, trained: Trained, data_yaml: Path, has_val: bool, *, progress: Progress = print
+) -> Trained:
+    """Repeat a training on record from nothing, as it was asked for then. Leaves no record of its own.
+
+    Args:
+        lake: Where its checkpoints lie meanwhile, under a key of its own.
+        line: Whose training it was.
+        trained: The one on record; only read.
+        data_yaml: The dataset version that it learned from, materialised.
+        has_val: Whether that has a validation split.
+        progress: As for `train_challenger`.
+
+    Returns:
+        The repetition; its weights are a blob that nothing else refers to.
+
+    Raises:
+        ConfigError: The weights that it started from are not there any more.
+        StepFailed, StepKilled: As for `train_challenger`.
+    """
+    recipe = Recipe.model_validate(trained.recipe)
+    key = digest("repetition", trained.run_key)
+    with lake_lock(lake.settings, f"train-{key[:16]}"):
+        try:
+            lake.store.remove(checkpoint_key(key))  # of a repetition that was killed: ours begins with nothing
+            return _train(lake, line, recipe, key, trained.dataset_version, data_yaml, has_val, None, progress)
+        finally:
+            lake.store.remove(trained_key(key))
+            lake.store.remove(checkpoint_key(key))
+
+
 def _train(
-    lake: Lake, line: Line, recipe: Recipe, key: str, version: str, data_yaml: Path, has_val: bool, progress: Progress
+    lake: Lake,
+    line: Line,
+    recipe: Recipe,
+    key: str,
+    version: str,
+    data_yaml: Path,
+    has_val: bool,
+    live: LiveLog | None,
+    progress: Progress,
 ) -> Trained:
     """Run the worker until it is finished, however often it is killed on the way."""
     began = time.monotonic()
     folder = (lake.settings.work_dir / "training" / key[:16]).resolve()
-    night = _Night(lake, key, LiveLog(lake, line, recipe, key, progress), progress)
+    night = _Night(lake, key, live, progress)
     kills, reached = 0, 0
     while night.finished is None:
         shutil.rmtree(folder, ignore_errors=True)
@@ -114,11 +191,11 @@ def _train(
         except supervise.WorkerKilled as error:
             kills, reached = 1 if night.epoch > reached else kills + 1, night.epoch
             if kills > RESTARTS:
-                night.live.failed()
+                night.failed()
                 raise
             progress(f"{error.thing}; going on from epoch {night.epoch}")
         except StepFailed:
-            night.live.failed()
+            night.failed()
             raise
     trained = _keep(lake, line, recipe, key, version, night, folder, time.monotonic() - began)
     lake.store.remove(checkpoint_key(key))
@@ -129,7 +206,7 @@ def _train(
 class _Night:
     """One training as its step sees it: what it heard, and what it brought to safety."""
 
-    def __init__(self, lake: Lake, key: str, live: LiveLog, progress: Progress) -> None:
+    def __init__(self, lake: Lake, key: str, live: LiveLog | None, progress: Progress) -> None:
         self.lake, self.key, self.live, self.progress = lake, key, live, progress
         self.history: list[EpochMetrics] = []
         self.started: Event = {}
@@ -137,6 +214,8 @@ class _Night:
         self.epoch = 0
         self.steps = 0
         self.resumed_from: int | None = None
+        self.checkpoint: Oid | None = None
+        self.nondeterministic: tuple[str, ...] = ()
         self._saved_at, self._cost_s = 0.0, 0.0
 
     def resume(self) -> Checkpoint | None:
@@ -145,6 +224,8 @@ class _Night:
         self.history = list(checkpoint.history) if checkpoint else []
         self.epoch = checkpoint.epoch if checkpoint else 0
         self.started = dict(checkpoint.setup) if checkpoint else {}
+        self.checkpoint = checkpoint.oid if checkpoint else None
+        self.nondeterministic = checkpoint.nondeterministic if checkpoint else ()
         self.resumed_from = self.epoch or None
         if checkpoint:
             self.progress(f"going on from the checkpoint of epoch {checkpoint.epoch}")
@@ -176,6 +257,8 @@ class _Night:
                 )
             case "checkpoint":
                 self._save(Path(event["path"]), event["epoch"], last=event["last"])
+            case "nondeterministic":
+                self.nondeterministic = tuple(sorted({*self.nondeterministic, event["operation"]}))
             case "finished":
                 self.finished = event
 
@@ -184,13 +267,25 @@ class _Night:
         began = time.monotonic()
         if last or began - self._saved_at >= 100 * self._cost_s:
             oid = self.lake.blobs.put_file(path)
-            checkpoint = Checkpoint(oid=oid, epoch=epoch, history=tuple(self.history), setup=self.started)
+            checkpoint = Checkpoint(
+                oid=oid,
+                epoch=epoch,
+                history=tuple(self.history),
+                setup=self.started,
+                nondeterministic=self.nondeterministic,
+            )
             write(self.lake, checkpoint_key(self.key), checkpoint)
-            self.epoch = epoch
+            self.epoch, self.checkpoint = epoch, oid
             self._saved_at = time.monotonic()
             self._cost_s = self._saved_at - began
-            self.live.epochs(self.history)
+            if self.live:
+                self.live.epochs(self.history)
         path.unlink()
+
+    def failed(self) -> None:
+        """Say so where the training is shown."""
+        if self.live:
+            self.live.failed()
 
 
 def _job(
@@ -237,10 +332,14 @@ def _keep(
         seed=recipe.seed,
         code_version=code_version(),
         git_commit=git_commit(),
+        git_dirty=git_dirty(),
+        lock_sha256=lock_sha256(),
         libraries=library_versions(),
         hardware=night.started.get("hardware", {}),
         setup=setup,
         weights_oid=lake.blobs.put_file(Path(finished["weights"])),
+        checkpoint_oid=night.checkpoint,
+        nondeterministic=night.nondeterministic,
         epochs=len(night.history),
         steps=int(night.history[-1].metrics["step"]) if night.history else 0,
         resumed_from_epoch=night.resumed_from,

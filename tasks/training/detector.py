@@ -1,11 +1,17 @@
-"""A trained detector, ready to predict. Used by evaluation, analysis and pre-labelling."""
+"""A trained detector, ready to predict. Used by evaluation, analysis and pre-labelling.
+
+As weights, or as a file exported for another runtime (ONNX, TorchScript, OpenVINO): the same letterbox before it, the
+same suppression of doubles after it, the same options, so that the two can be compared and exchanged.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +19,7 @@ import numpy.typing as npt
 from tasks.errors import DataError, IntegrityError
 from tasks.schemas import Oid
 from tasks.training.recipes import PredictOptions
+from tasks.training.views import find_objects
 
 Image = npt.NDArray[np.uint8]
 Boxes = npt.NDArray[np.float32]
@@ -22,25 +29,27 @@ class Detector:
     """Loads weights once, predicts many times.
 
     Args:
-        weights: A local file, e.g. from `lake.blobs.fetch(oid)`.
-        oid: What its bytes must hash to. Checked before torch sees the file: a .pt is code.
+        weights: A local file, e.g. from `lake.blobs.fetch(oid)`; or the files of an export by name (`model.onnx`;
+            `model.xml`, `model.bin`, `metadata.yaml`), each with its oid.
+        oid: What the weights' bytes must hash to; not asked for where every file has its own. Checked before torch
+            or another runtime sees a file: a .pt is code.
         classes: Class names in the order that the model was trained with.
         imgsz: Side, in pixels, that images are scaled to.
-        predict: Default thresholds.
-        device: 'cpu', 'cuda:0', or 'auto': a GPU where there is one.
+        predict: Default thresholds, and whether to look at views and tiles.
+        device: 'cpu', 'cuda:0', or 'auto': a GPU where there is one, and the CPU for exports.
         config_dir: Where ultralytics keeps its settings, see `offline.prepare`.
         batch: Images per forward pass at most.
 
     Raises:
-        IntegrityError: The file's bytes are not what `oid` names.
+        IntegrityError: A file's bytes are not what its oid names.
         DataError: The weights are of another set of classes.
     """
 
     def __init__(
         self,
-        weights: Path,
+        weights: Path | Mapping[str, tuple[Path, Oid]],
         *,
-        oid: Oid,
+        oid: Oid | None = None,
         classes: Sequence[str],
         imgsz: int,
         predict: PredictOptions | None = None,
@@ -48,27 +57,42 @@ class Detector:
         config_dir: Path | None = None,
         batch: int = 8,
     ) -> None:
-        found = hashlib.sha256(weights.read_bytes()).hexdigest()
-        if found != oid:
-            raise IntegrityError(f"weights {weights}", expected=f"sha256 {oid}", found=found, fix="fetch them again")
+        # A blob's name has no suffix, and ultralytics goes by it.
+        files = {f"{str(oid)[:12]}.pt": (weights, str(oid))} if isinstance(weights, Path) else dict(weights)
+        for name, (path, expected) in files.items():
+            found = hashlib.sha256(path.read_bytes()).hexdigest()
+            if found != expected:
+                raise IntegrityError(
+                    f"weights {name}: {path}", expected=f"sha256 {expected}", found=found, fix="fetch them again"
+                )
         from tasks.training import offline
 
         offline.prepare(config_dir)
         import torch
         from ultralytics import YOLO
 
-        self.device = ("cuda:0" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        best = "cuda:0" if torch.cuda.is_available() and isinstance(weights, Path) else "cpu"
+        self.device = best if device == "auto" else device
         self.classes = tuple(classes)
         self.imgsz = imgsz
         self.options = predict or PredictOptions()
         self._batch = batch
-        with tempfile.TemporaryDirectory(prefix="nightscope-weights-") as folder:
-            named_pt = Path(folder) / f"{oid[:12]}.pt"  # a blob's name has no suffix, and ultralytics goes by it
-            named_pt.symlink_to(weights.resolve())
-            self._model = YOLO(str(named_pt), task="detect")
-        named = tuple(self._model.names[index] for index in sorted(self._model.names))
+        self._folder = tempfile.TemporaryDirectory(prefix="nightscope-weights-")  # some runtimes read again, later
+        self._model = YOLO(str(_laid_out(files, Path(self._folder.name))), task="detect")
+        named = self._class_names()
         if named != self.classes:
-            raise DataError(f"weights {oid[:12]}", expected=f"the classes {self.classes}", found=str(named))
+            raise DataError(f"weights {', '.join(files)}", expected=f"the classes {self.classes}", found=str(named))
+
+    def _class_names(self) -> tuple[str, ...]:
+        if isinstance(self._model.model, str):  # an export: nothing is loaded before the first image
+            self._pass([np.zeros((64, 64, 3), np.uint8)], self.imgsz, 0.5, self.options)
+            loaded = self._model.predictor.model
+            if loaded.format == "openvino":
+                _compute_exactly(loaded.backend, Path(self._folder.name))
+            names: dict[int, str] = loaded.names
+        else:
+            names = self._model.names
+        return tuple(names[index] for index in sorted(names))
 
     def predict(
         self,
@@ -87,14 +111,24 @@ class Detector:
         Returns:
             Per image float32 [n, 6]: x1, y1, x2, y2 in the image's pixels, score, class index; best score first.
         """
+        given = {"conf": conf, "iou": iou, "max_det": max_det}
+        options = self.options.model_copy(update={key: value for key, value in given.items() if value is not None})
+
+        def find(some: Sequence[Image], imgsz: int, floor: float) -> list[Boxes]:
+            return self._pass(some, imgsz, floor, options)
+
+        return find_objects(find, images, imgsz=self.imgsz, **options.model_dump())
+
+    def _pass(self, images: Sequence[Image], imgsz: int, conf: float, options: PredictOptions) -> list[Boxes]:
+        """One look at each image."""
         found: list[Boxes] = [np.zeros((0, 6), np.float32)] * len(images)
         for indices in self._batches(images):
             results = self._model.predict(
                 [np.ascontiguousarray(images[index]) for index in indices],
-                imgsz=self.imgsz,
-                conf=self.options.conf if conf is None else conf,
-                iou=self.options.iou if iou is None else iou,
-                max_det=self.options.max_det if max_det is None else max_det,
+                imgsz=imgsz,
+                conf=conf,
+                iou=options.iou,
+                max_det=options.max_det,
                 device=self.device.removeprefix("cuda:"),
                 verbose=False,
                 save=False,
@@ -109,3 +143,22 @@ class Detector:
         for index, image in enumerate(images):
             by_shape.setdefault(image.shape, []).append(index)
         return [group[i : i + self._batch] for group in by_shape.values() for i in range(0, len(group), self._batch)]
+
+
+def _compute_exactly(backend: Any, folder: Path) -> None:
+    """Have OpenVINO compute in 32 bits. By itself it takes 16 (bfloat16) where a CPU has them, and boxes move."""
+    import openvino  # type: ignore[import-untyped]
+
+    config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    core = openvino.Core()
+    backend.compile_model = partial(core.compile_model, device_name="CPU", config=config)
+    backend.ov_compiled_model = backend.compile_model(core.read_model(next(folder.rglob("*.xml"))))
+
+
+def _laid_out(files: Mapping[str, tuple[Path, Oid]], folder: Path) -> Path:
+    """The files under their names, and what ultralytics wants to be told: the file, or the folder of several."""
+    place = folder if len(files) == 1 else folder / "export_openvino_model"
+    place.mkdir(exist_ok=True)
+    for name, (path, _) in files.items():
+        (place / name).symlink_to(path.resolve())
+    return place if len(files) > 1 else place / next(iter(files))

@@ -24,9 +24,17 @@ def run_key(lake: Lake, line: Line, dataset_version: str) -> str:
     Raises:
         ConfigError: The recipe is wrong, or its weights are not there.
     """
-    recipe = load_recipe(line.recipe)
+    return run_key_of(lake, line.line, dataset_version, load_recipe(line.recipe))
+
+
+def run_key_of(lake: Lake, line: str, dataset_version: str, recipe: Recipe) -> str:
+    """`run_key` of a recipe that was loaded before, e.g. by a training that is on record.
+
+    Raises:
+        ConfigError: Its weights are not there.
+    """
     start = starting_weights(lake, recipe)
-    parts = [line.line, dataset_version, recipe.fingerprint(), recipe.seed, code_version()]
+    parts = [line, dataset_version, recipe.fingerprint(), recipe.seed, code_version()]
     return digest("training", *parts, start and start[1], _architecture_digest(recipe))
 
 

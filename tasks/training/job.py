@@ -7,6 +7,7 @@ The job is a JSON file; the answers are events, one JSON object a line, on the s
     progress   epoch, epochs, step, steps, loss {...}, eta_s      every few seconds
     epoch      epoch, step, at_ms, metrics {...}                  after each epoch
     checkpoint epoch, path, last                                  a file that the training can go on from
+    nondeterministic  operation     something that another training with the same seed may not repeat to the bit
     finished   weights, review {...}, files {name: path}, seconds
 
 A subprocess that fails says why on its standard error and exits with 1.

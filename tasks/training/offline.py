@@ -1,4 +1,4 @@
-"""Ultralytics, quiet and offline: nothing is downloaded, reported or looked up, and the CPU is used whole.
+"""Ultralytics, quiet and offline: nothing is downloaded, installed, reported or looked up; the CPU is used whole.
 
 Import this before ultralytics, and call `prepare`, in every process that uses it.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -42,6 +43,8 @@ def prepare(config_dir: Path | None = None, threads: int | None = None) -> int:
     threads = threads or len(os.sched_getaffinity(0))
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["YOLO_OFFLINE"] = "1"
+    os.environ["YOLO_AUTOINSTALL"] = "false"  # a missing package is an error, not a download
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # importing openvino would phone home
     os.environ["YOLO_CONFIG_DIR"] = str(folder)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # ultralytics would set it to 1
     os.environ.setdefault("MPLBACKEND", "Agg")

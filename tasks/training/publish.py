@@ -16,6 +16,7 @@ from tasks.training.recipes import Recipe
 from tasks.training.records import Trained
 
 PYFUNC_CODE = Path(__file__).with_name("pyfunc_model.py")
+PYFUNC_MODULES = (Path(__file__).with_name("views.py"),)
 RETRY_AFTER_S = 120
 
 
@@ -80,7 +81,7 @@ def publish(lake: Lake, line: Line, recipe: Recipe, trained: Trained) -> ModelRe
         predict=recipe.predict.model_dump(),
     )
     weights = lake.blobs.fetch(trained.weights_oid)
-    record = registry.register(about, mlflow_run=run, weights=weights, code=PYFUNC_CODE)
+    record = registry.register(about, mlflow_run=run, weights=weights, code=PYFUNC_CODE, modules=PYFUNC_MODULES)
     registry.runs.finish(run)
     return record
 
@@ -95,7 +96,8 @@ def _log(registry: Registry, lake: Lake, trained: Trained, recipe: Recipe) -> st
         "nightscope.weights_oid": trained.weights_oid,
         "nightscope.hardware": trained.hardware,
         "nightscope.libraries": trained.libraries,
-        "mlflow.source.git.commit": trained.git_commit or "unknown",
+        "nightscope.nondeterministic": list(trained.nondeterministic),
+        "mlflow.source.git.commit": f"{trained.git_commit or 'unknown'}{'-dirty' if trained.git_dirty else ''}",
     }
     run = runs.open(trained.line, trained.run_key, name=run_name(recipe.name, trained.run_key), tags=tags)
     runs.log_params(run, _params(trained))

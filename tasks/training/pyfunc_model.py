@@ -1,10 +1,12 @@
 """A detector as MLflow serves it: an image in, a table of boxes out. Logged as code ("models from code").
 
 This file stands alone: MLflow copies it beside the weights, and it runs wherever its requirements are installed,
-without Nightscope. Artifacts: `weights` (a .pt) and `model` (model.json: classes, imgsz, predict, weights_sha256).
+without Nightscope. Artifacts: `weights` (a .pt), `model` (model.json: classes, imgsz, predict, weights_sha256) and
+`views` (views.py, which looks at mirrored views and at tiles, where `predict` says so).
 """
 
 import hashlib
+import importlib.util
 import json
 import os
 import tempfile
@@ -36,21 +38,42 @@ class BoxDetector(PythonModel):  # type: ignore[misc]
 
         self.about = about
         self.model = YOLO(str(weights), task="detect")
+        self.views = _module(Path(context.artifacts["views"]))
 
     def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Boxes of one image, best score first. `params` may hold conf, iou, max_det."""
+        """Boxes of one image, best score first. `params` may hold conf, iou, max_det, tta, slice_px, slice_overlap."""
         image = np.asarray(model_input)
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ValueError(f"expected one RGB image, uint8 [height, width, 3]; found {image.dtype} {image.shape}")
         given = {key: value for key, value in (params or {}).items() if key in self.about["predict"]}
         options = {**self.about["predict"], **given}
+
+        def find(images: Any, imgsz: int, conf: float) -> list[Any]:
+            limits = {"conf": conf, "iou": options["iou"], "max_det": options["max_det"], "imgsz": imgsz}
+            results = (
+                self.model.predict(np.ascontiguousarray(one), verbose=False, save=False, **limits) for one in images
+            )
+            return [
+                result[0].boxes.data.cpu().numpy().astype(np.float32, copy=False).reshape(-1, 6) for result in results
+            ]
+
         bgr = np.ascontiguousarray(image[:, :, ::-1])
-        boxes = self.model.predict(bgr, imgsz=self.about["imgsz"], verbose=False, save=False, **options)[0].boxes
-        corners = boxes.xyxy.cpu().numpy().astype(float)
-        labels = [self.about["classes"][int(index)] for index in boxes.cls.cpu().numpy()]
-        sizes = corners[:, 2:] - corners[:, :2]
-        columns = [*corners[:, :2].T, *sizes.T, labels, boxes.conf.cpu().numpy().astype(float)]
+        (boxes,) = self.views.find_objects(find, [bgr], imgsz=self.about["imgsz"], **options)
+        boxes = boxes.astype(float)
+        labels = [self.about["classes"][int(index)] for index in boxes[:, 5]]
+        sizes = boxes[:, 2:4] - boxes[:, :2]
+        columns = [*boxes[:, :2].T, *sizes.T, labels, boxes[:, 4]]
         return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)), columns=COLUMNS)
+
+
+def _module(path: Path) -> Any:
+    """A module of this model's own: another version loaded beside it has another."""
+    spec = importlib.util.spec_from_file_location(f"nightscope_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path}: is no Python module")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 set_model(BoxDetector())

@@ -9,6 +9,13 @@ Every training argument of ultralytics can stand in a recipe, beside our own key
     min_steps     optimizer steps that a training takes at least: epochs are raised until it does
     enlarge       false: imgsz is lowered to what the largest frame needs, so that none is blown up; default true
     conf, iou, max_det   how the finished model predicts
+    tta           test-time augmentation: true = it looks at mirrored and smaller copies of an image as well
+    slice_px, slice_overlap   it looks at overlapping tiles of that side as well, for small objects; 0 = it does not
+
+The last two lines change how a model predicts, and nothing about its training. Yet they are part of the recipe's
+fingerprint, so that a change makes another model version: gates judge a model with the options that it will be used
+with, latency included, and a champion whose options change behind its back was never judged. Only the training is not
+done again: the new version takes over the weights (see `detection.py`).
 
 Checked without importing ultralytics (see `arguments.py`), all faults at once.
 """
@@ -54,11 +61,12 @@ OWNED = {
 }
 """Arguments of ultralytics that we set, with the reason we give to who tries."""
 
-OURS = {"description", "kind", "model", "weights", "min_steps", "enlarge", "conf", "iou", "max_det"}
-
 
 STRIDE_PX = 32
 """Image sizes are multiples of this: the coarsest grid of the architectures."""
+LEAST_SLICE_PX = 64
+MOST_OVERLAP = 0.9
+"""Of tiles: nine tenths take a hundred tiles for the work of one."""
 
 
 class PredictOptions(Frozen):
@@ -67,6 +75,14 @@ class PredictOptions(Frozen):
     conf: float = Field(default=0.25, ge=0, le=1, description="Boxes below this score are left out.")
     iou: float = Field(default=0.7, ge=0, le=1, description="Overlap above which the weaker of two boxes is dropped.")
     max_det: int = Field(default=300, ge=1, description="Boxes per image at most.")
+    tta: bool = Field(default=False, description="Look at mirrored and smaller copies of an image as well.")
+    slice_px: int = Field(default=0, ge=0, description="Side of the tiles to look at as well; 0 = the image alone.")
+    slice_overlap: float = Field(
+        default=0.2, ge=0, le=MOST_OVERLAP, description="Share of its side that a tile overlaps."
+    )
+
+
+OURS = {"description", "kind", "model", "weights", "min_steps", "enlarge", *PredictOptions.model_fields}
 
 
 class Recipe(Frozen):
@@ -97,6 +113,11 @@ class Recipe(Frozen):
     def value(self, key: str) -> Any:
         """An ultralytics argument: the recipe's value, else ultralytics' default."""
         return self.arguments.get(key, argument_rules().defaults[key])
+
+    def plain(self) -> Recipe:
+        """The same training, of a model that looks at an image once."""
+        once = {name: PredictOptions.model_fields[name].default for name in ("tta", "slice_px", "slice_overlap")}
+        return self.model_copy(update={"predict": self.predict.model_copy(update=once)})
 
     def fingerprint(self) -> str:
         """Digest of everything in it that can change a training's result."""
@@ -150,7 +171,7 @@ def load_recipe(choice: RecipeChoice) -> Recipe:
     if faults:
         raise ConfigError(
             f"recipe {choice.name!r}: {'; '.join(faults)}",
-            fix="a key is an argument of ultralytics, or min_steps, enlarge, model, weights, conf, iou, max_det",
+            fix=f"a key is an argument of ultralytics, or {', '.join(sorted(OURS - {'description', 'kind'}))}",
         )
     return Recipe(
         name=choice.name,
@@ -161,7 +182,7 @@ def load_recipe(choice: RecipeChoice) -> Recipe:
         weights=checked.get("weights"),
         min_steps=checked.get("min_steps", 0),
         enlarge=checked.get("enlarge", True),
-        predict=PredictOptions(**{key: checked[key] for key in ("conf", "iou", "max_det") if key in checked}),
+        predict=PredictOptions(**{key: checked[key] for key in PredictOptions.model_fields if key in checked}),
         arguments={key: value for key, value in sorted(checked.items()) if key not in OURS},
     )
 
@@ -186,10 +207,15 @@ def _checked(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 def _own_value(key: str, value: Any) -> Any:
     if key in {"conf", "iou", "max_det"}:
         return check_argument(key, value)
-    if key == "min_steps":
+    if key in {"min_steps", "slice_px"}:
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise ValueError(f"expected a whole number from 0, found {value!r}")
-    elif key == "enlarge":
+        if key == "slice_px" and 0 < value < LEAST_SLICE_PX:
+            raise ValueError(f"expected 0 (no tiles) or at least {LEAST_SLICE_PX} pixels, found {value!r}")
+    elif key == "slice_overlap":
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST_OVERLAP:
+            raise ValueError(f"expected a share of a tile's side from 0 to {MOST_OVERLAP}, found {value!r}")
+    elif key in {"enlarge", "tta"}:
         if not isinstance(value, bool):
             raise ValueError(f"expected true or false, found {value!r}")
     elif value is not None and not isinstance(value, str):

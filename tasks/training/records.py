@@ -3,6 +3,7 @@
     checkpoints/<run_key>/latest.json   the newest checkpoint: its blob, epoch, and the history so far
     runs/<run_key>/trained.json         a finished training: weights, history, what was seen; written after its blobs
     runs/<run_key>/result.json          the same, logged and registered in MLflow: written last of all
+    runs/<run_key>/twin.json            which training has the weights of this one, that differs in predict options only
 
 Each is written after everything it names: its existence means that all of it is there.
 """
@@ -29,6 +30,7 @@ class Checkpoint(Frozen):
     epoch: int = Field(ge=1, description="Epochs finished.")
     history: tuple[EpochMetrics, ...]
     setup: dict[str, Any] = Field(description="The worker's event `started`.")
+    nondeterministic: tuple[str, ...] = ()
 
 
 class Trained(Frozen):
@@ -41,10 +43,18 @@ class Trained(Frozen):
     seed: int
     code_version: str
     git_commit: str | None
+    git_dirty: bool | None = Field(default=None, description="Whether files differed from the commit.")
+    lock_sha256: Oid | None = Field(default=None, description="Of uv.lock: every library, exactly.")
     libraries: dict[str, str]
     hardware: dict[str, Any]
     setup: dict[str, Any] = Field(description="What the worker made of the recipe: epochs, parameters, imgsz, ...")
     weights_oid: Oid
+    checkpoint_oid: Oid | None = Field(
+        default=None, description="After the last epoch, optimizer and all: what could be gone on from."
+    )
+    nondeterministic: tuple[str, ...] = Field(
+        default=(), description="Operations that another training of this run key may not repeat to the bit."
+    )
     epochs: int
     steps: int
     resumed_from_epoch: int | None = Field(description="The last resumption; None: trained in one go.")
@@ -52,6 +62,12 @@ class Trained(Frozen):
     review: dict[str, float]
     files: dict[str, Oid] = Field(description="Plots and logs, by the name MLflow shows.")
     seconds: float
+
+
+class Twin(Frozen):
+    """Names the training that was done, of all that differ in nothing but how their models look at images."""
+
+    run_key: str
 
 
 class Training(Frozen):
@@ -93,6 +109,11 @@ def trained_key(run_key: str) -> str:
 def result_key(run_key: str) -> str:
     """Where the registered training is described."""
     return f"runs/{run_key}/result.json"
+
+
+def twin_key(plain_run_key: str) -> str:
+    """Where the training is named that has the weights; by the run key of the one that looks at an image once."""
+    return f"runs/{plain_run_key}/twin.json"
 
 
 def local_copy(lake: Lake, oid: Oid, target: Path) -> Path:

@@ -92,6 +92,7 @@ def train(job: Job, device: str, report: Reporter) -> None:
 
 def run_epochs(job: Job, device: str, data: Path, run: Path, state: dict[str, Any] | None, report: Reporter) -> None:
     """The training proper."""
+    from tasks.training.determinism import NOT_ASKED, listening
     from tasks.training.listener import Listener
     from tasks.training.trainer import ResumableDetectionTraining
 
@@ -101,7 +102,10 @@ def run_epochs(job: Job, device: str, data: Path, run: Path, state: dict[str, An
     trainer.add_callback("on_train_start", lambda _: listener.start())
     trainer.add_callback("on_train_batch_end", lambda _: listener.batch())
     trainer.add_callback("on_fit_epoch_end", lambda _: listener.epoch())
-    trainer.train()
+    if not arguments.get("deterministic", True):
+        report("nondeterministic", operation=NOT_ASKED)
+    with listening(lambda operation: report("nondeterministic", operation=operation)):
+        trainer.train()
 
 
 def ultralytics_arguments(job: Job, device: str, data: Path, run: Path, *, resuming: bool) -> dict[str, Any]:

@@ -57,6 +57,22 @@ def test_a_verdict_is_the_nights_state(verdict, state) -> None:
     assert _outcome(steps, {}, {"verdict": verdict, "reasons": ["a", "b"]}, promotion={"x": 1}) == (state, "a b")
 
 
+def test_a_promotion_that_was_not_carried_out_is_a_hold_and_says_why() -> None:
+    steps = [_step("decide", "success"), _step("promote_model", "skipped")]
+    left = {"promote_model": {"state": "skipped", "reason": "ana said hold: too few donors"}}
+    verdict = {"verdict": "promote", "reasons": ["better"]}
+    assert _outcome(steps, left, verdict) == ("held", "ana said hold: too few donors")
+    assert _outcome(steps, {}, verdict) == ("held", "better")
+    assert _outcome([*steps[:1], _step("promote_model", "failed")], {}, verdict)[0] == "failed"
+
+
+def test_a_night_that_waits_for_a_person_says_so_once(capsys) -> None:
+    watch = night._Watch(["approve_promotion"], lambda task: f"please answer {task}")
+    for state in ("running", "awaiting_input", "awaiting_input", "success"):
+        watch.update({"approve_promotion": {"state": state}}, "")
+    assert capsys.readouterr().err.count("please answer approve_promotion") == 1
+
+
 def test_a_worker_that_died_without_a_word_is_still_reported() -> None:
     assert _outcome([_step("train", "failed")], {}, {}) == ("failed", "step train failed without a word")
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.errors import InsufficientData, IntegrityError, NotFound
-from tasks.evaluation.evaluate import evaluate, rejudge, stored_predictions
+from tasks.errors import ConfigError, InsufficientData, IntegrityError, NotFound
+from tasks.evaluation.code_version import measuring_version
+from tasks.evaluation.evaluate import evaluate, recompute, stored_predictions
 from tasks.evaluation.evaluation import load_evaluation
 from tasks.gates.decide import decide
 from tasks.lake import Lake
-from tasks.metrics.judgement import find, measured
 from tasks.schemas import Decision
-from tests.evaluation.world import FRAMES, a_line, loader, make_world, model
+from tests.evaluation.world import FRAMES, WEIGHTS_BYTES, a_line, loader, make_world, model
 
 KEYS = {
     "AP50",
@@ -27,12 +27,12 @@ KEYS = {
 
 
 def test_both_models_on_the_same_split(lake: Lake) -> None:
-    world = make_world(lake, a_line(), ["a.mp4", "b.mp4", "c.mp4"])
+    world = make_world(lake, a_line(), [f"{name}.mp4" for name in "abcdef"])
     oid, found = evaluate(
         lake, world.line, world.version, challenger=model("2", 0.05), champion=model("1", 0.5), load=loader(world)
     )
-    assert found.images == 3 * FRAMES and found.recordings == ("a.mp4", "b.mp4", "c.mp4")
-    assert len(found.clusters) == 3
+    assert found.images == 6 * FRAMES and found.recordings[:3] == ("a.mp4", "b.mp4", "c.mp4")
+    assert len(found.clusters) == 6
     assert set(found.metrics) >= KEYS
     sperm = found.metrics["per_class"]["sperm"]
     assert set(sperm) >= {"AP50", "AP50_95", "precision", "recall", "labels"} and sperm["labels"] > 0
@@ -46,22 +46,69 @@ def test_both_models_on_the_same_split(lake: Lake) -> None:
     assert decide(world.line, found).decision is Decision.PROMOTE
 
 
-def test_the_metrics_follow_from_what_is_stored(lake: Lake) -> None:
-    world = make_world(lake, a_line(), ["a.mp4", "b.mp4"])
-    _, found = evaluate(lake, world.line, world.version, challenger=model("2", 0.3), champion=None, load=loader(world))
-    again = measured(rejudge(lake, world.line, found, found.challenger), found.images)
-    for path in (
-        ("AP50",),
-        ("AP50_95",),
-        ("precision",),
-        ("per_class", "sperm", "AP50"),
-        ("per_size", "small", "AP50"),
-    ):
-        assert find(again, path) == find(found.metrics, path)
-    table = stored_predictions(lake, found.challenger)
+def test_all_of_it_follows_from_what_is_stored(lake: Lake) -> None:
+    world = make_world(lake, a_line(), ["a.mp4", "b.mp4", "c.mp4"])
+    oid, found = evaluate(
+        lake, world.line, world.version, challenger=model("2", 0.3), champion=model("1", 0.4), load=loader(world)
+    )
+    stored = load_evaluation(lake, oid)
+    assert recompute(lake, world.line, stored) == stored == found
+    assert stored.measured_by == measuring_version()
+    table = stored_predictions(lake, found.challenger.predictions_oid)
     assert table.column_names == [
         "frame_oid", "recording_id", "frame_index", "label", "score", "x_px", "y_px", "width_px", "height_px",
     ]  # fmt: skip
+
+
+def test_recomputing_finds_any_number_that_was_touched(lake: Lake) -> None:
+    world = make_world(lake, a_line(), ["a.mp4", "b.mp4"])
+    _, found = evaluate(
+        lake, world.line, world.version, challenger=model("2", 0.3), champion=model("1", 0.4), load=loader(world)
+    )
+    data = found.model_dump(mode="json")
+    data["challenger"]["metrics"]["per_class"]["sperm"]["AP50"] += 1e-6
+    touched = type(found).model_validate(data)
+    assert recompute(lake, world.line, touched) == found != touched
+    data = found.model_dump(mode="json")
+    data["differences"][0]["draws"][7] += 1e-6
+    touched = type(found).model_validate(data)
+    assert recompute(lake, world.line, touched) != touched
+    data = found.model_dump(mode="json")
+    data["challenger"]["predictions_oid"] = data["champion"]["predictions_oid"]
+    touched = type(found).model_validate(data)
+    assert recompute(lake, world.line, touched) != touched
+    other = a_line(classes={"sperm": {}}, gates=[{"metric": "AP50", "at_least": 0.5}])
+    with pytest.raises(ConfigError, match="is not the one that was evaluated"):
+        recompute(lake, other, found)
+    with pytest.raises(IntegrityError, match="holds no predictions"):
+        stored_predictions(lake, lake.blobs.put_bytes(b"no table"))
+
+
+def test_what_running_a_model_costs(lake: Lake) -> None:
+    world = make_world(lake, a_line(), ["a.mp4"])
+    _, found = evaluate(lake, world.line, world.version, challenger=model("2", 0.0), champion=None, load=loader(world))
+    assert found.value("model_size_mb") == WEIGHTS_BYTES / 1e6
+    assert found.value("latency_ms_p95") == found.challenger.latencies[0].latency_ms_p95
+
+
+def test_the_line_fixes_the_threshold(lake: Lake) -> None:
+    plan = {"resamples": 200}
+    world = make_world(lake, a_line(evaluation={**plan, "score_threshold": 0.9}), ["a.mp4"])
+    args = {"challenger": model("2", 0.0), "champion": None, "load": loader(world)}
+    _, strict = evaluate(lake, world.line, world.version, **args)  # type: ignore[arg-type]
+    _, free = evaluate(lake, a_line(evaluation=plan), world.version, **args)  # type: ignore[arg-type]
+    assert strict.metrics["score_threshold"] == 0.9 and strict.metrics["score_threshold_from"] == "the line"
+    assert free.metrics["score_threshold"] < 0.9 and free.metrics["score_threshold_from"] == "the highest F1"
+    assert strict.metrics["recall"] < free.metrics["recall"] and strict.metrics["AP50"] == free.metrics["AP50"]
+
+
+def test_counts_per_frame_overall_and_by_recording(lake: Lake) -> None:
+    world = make_world(lake, a_line(), ["a.mp4", "b.mp4"])
+    _, found = evaluate(lake, world.line, world.version, challenger=model("2", 0.0), champion=None, load=loader(world))
+    for part, frames in ((found.metrics, 2 * FRAMES), (found.metrics["per_recording"]["a.mp4"], FRAMES)):
+        count = part["count_per_frame"]["sperm"]
+        assert count["labelled"] == part["per_class"]["sperm"]["labels"] / frames
+        assert count["predicted"] == count["labelled"] and count["bias"] == 0.0
 
 
 def test_the_same_but_for_the_clock(lake: Lake) -> None:
@@ -83,7 +130,7 @@ def test_one_recording_gives_no_interval_and_says_so(lake: Lake) -> None:
     assert found.intervals["AP50"] == {"low": None, "high": None, "confidence": 0.95}
     assert found.intervals["differences"]["AP50"]["low"] is None
     outcome = decide(world.line, found)
-    assert outcome.decision is Decision.INSUFFICIENT_DATA and "1 more recording" in outcome.reasons[0]
+    assert outcome.decision is Decision.INSUFFICIENT_DATA and "4 more recordings" in outcome.reasons[0]
 
 
 def test_recordings_of_one_donor_are_one_cluster(lake: Lake) -> None:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from html.parser import HTMLParser
+from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
+from tasks.evaluation.content import losses
 from tasks.evaluation.evaluate import evaluate
 from tasks.evaluation.evaluation import Evaluation, ModelRef
 from tasks.evaluation.plots import signed
-from tasks.evaluation.report import Link, store_report
+from tasks.evaluation.report import Judged, Link, _jpeg, store_report
 from tasks.gates.decide import decide
 from tasks.lake import Lake
+from tasks.metrics.detection import METRICS
 from tests.evaluation.world import a_line, loader, make_world, model
 
 AT = datetime(2026, 11, 20, 2, 30, tzinfo=UTC)
@@ -43,23 +48,14 @@ class Words(HTMLParser):
 
 
 def page(
-    lake: Lake, recordings: list[str], champion: ModelRef | None, error: float, links: list[Link]
+    lake: Lake, recordings: list[str], champion: ModelRef | None, error: float, links: list[Link], **line: Any
 ) -> tuple[str, Evaluation]:
-    world = make_world(lake, a_line(), recordings)
+    world = make_world(lake, a_line(**line), recordings)
     _, found = evaluate(
         lake, world.line, world.version, challenger=model("12", error), champion=champion, load=loader(world)
     )
     outcome = decide(world.line, found)
-    oid = store_report(
-        lake,
-        world.line,
-        found,
-        decision=outcome.decision,
-        reasons=outcome.reasons,
-        gates=outcome.gates,
-        at=AT,
-        links=links,
-    )
+    oid = store_report(lake, world.line, found, Judged(*outcome, AT), links=links)
     return lake.blobs.get_bytes(oid).decode(), found
 
 
@@ -80,6 +76,69 @@ def test_it_answers_first(lake: Lake) -> None:
     difference = found.difference("AP50")
     assert difference is not None and difference.value is not None
     assert signed(difference.value, 3) in top
+
+
+def test_every_part_is_there(lake: Lake) -> None:
+    gates = [
+        {"metric": "AP50", "at_least": 0.2},
+        {"metric": "AP50", "not_worse_by": 0.02, "for_each": ["class", "size"]},
+    ]
+    html, found = page(lake, [f"{name}.mp4" for name in "abcdef"], model("11", 0.2), 0.4, [], gates=gates)
+    text = read(html).text
+    for heading in (
+        "Gates", "Difference from the champion", "Where it got worse", "What goes wrong, and what it costs",
+        "What was taken for what", "Counts per frame", "By class", "By size", "By recording", "Curves",
+        "How to read reliability", "Frames with the most mistakes", "What running it costs", "What this rests on",
+    ):  # fmt: skip
+        assert heading in text, heading
+    for kind in found.challenger.breakdown:
+        assert kind.title in text
+        assert (kind.advice in text) == bool(kind.count or kind.cost)
+    gate = text[text.index("AP50.each-class-size.not_worse_by") : text.index("Difference from the champion")]
+    for where in ("class sperm", "class impurity", "size small", "size medium", "size large"):
+        assert gate.count(where) == 2, "once in the finding's sentence, once with its numbers"
+    assert "sides to 12 px" in text and "beyond chance" in text and found.measured_by in text
+
+
+def test_it_says_how_many_losses_are_sure(lake: Lake) -> None:
+    html, found = page(lake, [f"{name}.mp4" for name in "abcdef"], model("11", 0.0), 0.6, [])
+    every = losses(found, METRICS)
+    assert every == sorted(every, key=lambda loss: not loss.sure), "the sure ones come first"
+    sure = sum(loss.sure for loss in every)
+    assert sure > 0 and all(loss.shown for loss in every)
+    for loss in every:
+        assert (loss.difference > 0) == (loss.metric.better == "lower")
+    assert f"{sure} of {len(every)} measured losses are beyond chance" in read(html).text
+
+
+def test_a_better_model_got_worse_nowhere(lake: Lake) -> None:
+    html, _ = page(lake, ["a.mp4", "b.mp4"], model("11", 0.7), 0.0, [])
+    assert "Nowhere" in read(html).text
+
+
+def test_what_must_not_be_overlooked(lake: Lake) -> None:
+    html, _ = page(lake, ["a.mp4"], None, 0.0, [], approval={"required": True, "timeout_h": 12})
+    top = read(html).text[:900]
+    assert "Promote" in top and "First champion: there was none to compare with" in top
+    assert "Takes charge only once a person approves, within 12 hours" in top
+    html, _ = page(lake, ["a.mp4"], None, 0.9, [], approval="required")
+    top = read(html).text[:900]
+    assert "No champion yet: only the absolute gates judged" in top and "a person approves" not in top
+
+
+def test_a_threshold_that_the_line_sets_is_said(lake: Lake) -> None:
+    html, _ = page(lake, ["a.mp4"], None, 0.2, [], evaluation={"resamples": 200, "score_threshold": 0.3})
+    assert "0.300, as the line sets it" in read(html).text
+
+
+@pytest.mark.parametrize(("width", "height"), [(1920, 1080), (1080, 1920), (700, 3000)])
+def test_a_frame_full_of_noise_stays_small_enough(width: int, height: int) -> None:
+    """Six of them, in base64, must leave room in 5 MB."""
+    noise = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    jpeg = _jpeg(cv2.imencode(".png", noise)[1].tobytes())
+    assert 6 * len(jpeg) * 4 / 3 < 4_000_000
+    shown = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert shown is not None and shown.shape[1] / shown.shape[0] == pytest.approx(width / height, rel=0.01)
 
 
 def test_a_first_model(lake: Lake) -> None:
@@ -111,12 +170,7 @@ def test_the_same_evaluation_is_the_same_report(lake: Lake) -> None:
     world = make_world(lake, a_line(), ["a.mp4", "b.mp4"])
     _, found = evaluate(lake, world.line, world.version, challenger=model("2", 0.3), champion=None, load=loader(world))
     outcome = decide(world.line, found)
-    one, two = (
-        store_report(
-            lake, world.line, found, decision=outcome.decision, reasons=outcome.reasons, gates=outcome.gates, at=AT
-        )
-        for _ in range(2)
-    )
+    one, two = (store_report(lake, world.line, found, Judged(*outcome, AT)) for _ in range(2))
     assert one == two
 
 

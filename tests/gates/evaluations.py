@@ -7,9 +7,11 @@ from typing import Any
 
 from tasks.config import Line, parse_line
 from tasks.evaluation.evaluation import Difference, Evaluation, Latency, ModelRef, ModelResult
-from tasks.metrics.judgement import MetricPath, find, tree
+from tasks.metrics.judgement import MetricPath, address, find, tree
 
 OID = "ab" * 32
+SLICES = ("class.sperm", "class.impurity", "size.small", "size.medium", "size.large")
+EIGHT = tuple(f"recording:{letter}" for letter in "abcdefgh")
 
 
 def line_with(*gates: dict[str, Any], **rest: Any) -> Line:
@@ -32,9 +34,11 @@ def latency(device: str, p95: float) -> Latency:
     return Latency(device=device, hardware="some chip", images=30, latency_ms_p50=p95 / 2, latency_ms_p95=p95)
 
 
-def result(values: dict[MetricPath, float | None], latencies: Sequence[Latency], labels: int) -> ModelResult:
-    """A model's result with only these metrics."""
-    facts = {("labels",): labels, ("per_class", "sperm", "labels"): labels, ("per_class", "impurity", "labels"): 0}
+def result(
+    values: dict[MetricPath, float | None], latencies: Sequence[Latency], labels: int, empty: Sequence[str]
+) -> ModelResult:
+    """A model's result with only these metrics; `empty` slices have no labels."""
+    facts = {address("labels", where): 0 if where in empty else labels for where in (None, *SLICES)}
     return ModelResult(
         model=ModelRef(model_version="7", weights_oid=OID, classes=("sperm", "impurity")),
         metrics=tree({**values, **facts}),
@@ -49,19 +53,22 @@ def evaluation_of(
     champion: dict[MetricPath, float | None] | None = None,
     draws: dict[MetricPath, Sequence[float]] | None = None,
     *,
-    clusters: Sequence[str] = ("recording:a", "recording:b", "recording:c"),
-    carrying: int | None = None,
+    clusters: Sequence[str] = EIGHT,
+    carrying: int | dict[MetricPath, int] | None = None,
     latencies: Sequence[Latency] = (),
     labels: int = 100,
+    empty: Sequence[str] = ("class.impurity",),
 ) -> Evaluation:
     """An evaluation in which the difference of each metric had these bootstrap draws."""
-    mine = result(challenger, latencies, labels)
-    theirs = None if champion is None else result(champion, latencies, labels)
+    mine = result(challenger, latencies, labels, empty)
+    theirs = None if champion is None else result(champion, latencies, labels, empty)
+    carried = carrying if isinstance(carrying, dict) else {}
+    usual = carrying if isinstance(carrying, int) else len(clusters)
     differences = [
         Difference(
             path=path,
-            value=find(mine.metrics, path) - find(theirs.metrics, path),
-            clusters=len(clusters) if carrying is None else carrying,
+            value=_minus(find(mine.metrics, path), find(theirs.metrics, path)),
+            clusters=carried.get(path, usual),
             draws=tuple(values),
         )
         for path, values in (draws or {}).items()
@@ -72,3 +79,7 @@ def evaluation_of(
         recordings=tuple(clusters), clusters=tuple(clusters), device="cpu", confidence=0.95, resamples=100, seed=0,
         challenger=mine, champion=theirs, differences=tuple(differences),
     )  # fmt: skip
+
+
+def _minus(mine: float | None, theirs: float | None) -> float | None:
+    return None if mine is None or theirs is None else mine - theirs

@@ -94,10 +94,53 @@ def test_one_cluster_gives_no_interval() -> None:
     assert bounds([float("nan")], 0.95, clusters=5) == (None, None)
 
 
-def test_bounds_are_drawn_values_on_the_cautious_side() -> None:
-    values = np.arange(1, 101) / 100
-    assert bounds(values, 0.95, 3) == (pytest.approx(0.05), pytest.approx(0.96))
+def test_the_interval_of_a_report_consists_of_drawn_values() -> None:
     assert interval([0.3, float("nan"), 0.5], 0.9, 2).low == 0.3
+    values = np.arange(1, 1001) / 1000
+    many = interval(values, 0.9, 10_000)
+    assert many.low == pytest.approx(0.05, abs=0.002) and many.high == pytest.approx(0.951, abs=0.002)
+    few = interval(values, 0.9, 5)
+    assert few.low == pytest.approx(0.009, abs=0.001), "Phi(-sqrt(5/4) t[4, 0.95]) = 0.0086"
+
+
+@pytest.mark.parametrize("clusters", [5, 8, 20])
+def test_the_bounds_of_a_mean_are_at_least_as_far_as_students(clusters: int) -> None:
+    from scipy.stats import t
+
+    means = np.random.default_rng(clusters).normal(size=clusters)
+    drawn = paired_bootstrap({"a": mean_of(means)}, np.arange(clusters), resamples=8_000, seed=0)  # type: ignore[dict-item]
+    assert drawn is not None
+    low, high = bounds(drawn.values["a"][("mean",)], 0.95, clusters)
+    assert low is not None and high is not None
+    student = t.interval(0.9, clusters - 1, means.mean(), means.std(ddof=1) / np.sqrt(clusters))
+    half = (student[1] - student[0]) / 2
+    assert low < student[0] + 0.02 * half and high > student[1] - 0.02 * half
+    assert high - low < 2 * 1.25 * half, "and not much further"
+
+
+def test_a_strict_confidence_reaches_beyond_the_worst_draw() -> None:
+    values = np.random.default_rng(0).normal(size=200)
+    low, _ = bounds(values, 0.9999, 6)
+    assert low is not None and low < values.min()
+
+
+def test_draws_all_alike_have_no_width() -> None:
+    assert bounds([0.1] * 7, 0.95, 5) == (0.1, 0.1)
+
+
+def test_a_bound_errs_as_often_as_it_says_where_the_plain_percentile_errs_twice_as_often() -> None:
+    """5 clusters around 0, some far out; what is counted is a bound on the wrong side of it."""
+    rng, wrong, plain, cases = np.random.default_rng(7), 0, 0, 1500
+    times = draw_clusters(5, 400, seed=1)
+    for _ in range(cases):
+        means = rng.gamma(2, size=5) - rng.gamma(2, size=5)
+        values = times @ means / 5
+        low, high = bounds(values, 0.95, 5)
+        assert low is not None and high is not None
+        wrong += (low > 0) + (high < 0)
+        plain += int(np.quantile(values, 0.05) > 0) + int(np.quantile(values, 0.95) < 0)
+    assert wrong / (2 * cases) < 0.055
+    assert plain / (2 * cases) > 0.09
 
 
 def test_clusters_that_support_a_class() -> None:

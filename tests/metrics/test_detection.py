@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from tasks.metrics.average_precision import average_precision
 from tasks.metrics.boxes import Boxes
-from tasks.metrics.detection import METRICS, find_mistakes, judge, match_classes, size_ranges
-from tasks.metrics.judgement import measured, measured_by, tree
+from tasks.metrics.detection import METRICS, judge, match_classes, size_ranges
+from tasks.metrics.judgement import find, measured, measured_by, tree
+from tasks.metrics.mistakes import find_mistakes
 from tests.metrics.reference import coco_evaluate, scene
 
 CLASSES = ("sperm", "impurity", "cell")
@@ -138,15 +139,61 @@ def test_precision_recall_and_counts_by_hand() -> None:
     assert metrics["count_per_frame"]["sperm"] == {"labelled": 1.5, "predicted": 1.0, "bias": -0.5}
 
 
-def test_average_recall_equals_the_reference() -> None:
-    predictions, truth = scene(7, crowds=0.2)
-    expected = coco_evaluate(predictions, truth, classes=3, images=12, small_px=32, large_px=96, max_detections=500)
-    metrics = measured(judge(predictions, truth, classes=CLASSES, images=12), 12)
-    assert metrics["AR"] == pytest.approx(float(expected["recall"][:, :, 0, 0].mean()), abs=1e-6)
-    assert metrics["AP50_95"] == pytest.approx(float(expected["precision"][:, :, :, 0, 0].mean()), abs=1e-6)
-    assert metrics["per_size"]["small"]["AP50"] == pytest.approx(
-        float(np.mean([p for p in expected["precision"][0, :, :, 1, 0].mean(axis=0) if p >= 0])), abs=1e-6
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("small_px, large_px", [(32.0, 96.0), (60.0, 75.0)])
+def test_every_ap_and_ar_of_a_judgement_equals_the_reference(seed: int, small_px: float, large_px: float) -> None:
+    """Overall, by class and by size, with crowds, ties, empty images, and a fourth class that nobody labelled."""
+    predictions, truth = scene(seed, images=10, objects=5, crowds=0.2, ties=True)
+    there = np.isin(truth.image, [0, 1, 2, 5, 6, 9])
+    truth = Boxes.of(truth.image[there], truth.label[there], truth.xywh[there], crowd=truth.crowd[there])
+    predictions.label[::17] = 3
+    classes = (*CLASSES, "ghost")
+    expected = coco_evaluate(
+        predictions, truth, classes=4, images=10, small_px=small_px, large_px=large_px, max_detections=500
     )
+    found = measured(judge(predictions, truth, classes=classes, images=10, small_px=small_px, large_px=large_px), 10)
+    precision, recall = (
+        np.asarray(expected[name]) for name in ("precision", "recall")
+    )  # [T, R, K, A, M], [T, K, A, M]
+
+    def known(values: np.ndarray) -> float | None:
+        return float(values[values > -1].mean()) if (values > -1).any() else None
+
+    parts = {(): (slice(None), 0), **{("per_class", name): (k, 0) for k, name in enumerate(classes)}}
+    parts |= {("per_size", size): (slice(None), a) for a, size in enumerate(("small", "medium", "large"), start=1)}
+    for path, (k, a) in parts.items():
+        wanted = {
+            "AP50": known(precision[0, :, k, a, 0]),
+            "AP50_95": known(precision[:, :, k, a, 0]),
+            "AR": known(recall[:, k, a, 0]),
+        }
+        for name, value in wanted.items():
+            assert find(found, (*path, name)) == (value if value is None else pytest.approx(value, abs=1e-6)), (
+                path,
+                name,
+            )
+    assert found["per_class"]["ghost"]["AP50"] is None and found["per_class"]["ghost"]["labels"] == 0
+
+
+def test_the_line_can_fix_the_threshold() -> None:
+    predictions, truth = scene(3)
+    fixed = measured(judge(predictions, truth, classes=CLASSES, images=12, score_threshold=0.25), 12)
+    assert fixed["score_threshold"] == 0.25 and fixed["score_threshold_from"] == "the line"
+    for name, value in fixed["fixed_threshold"].items():
+        if name != "score_threshold":
+            assert fixed[name] == pytest.approx(value), name
+    best = measured(judge(predictions, truth, classes=CLASSES, images=12), 12)
+    assert best["score_threshold_from"] == "the highest F1" and best["F1"] > fixed["F1"]
+
+
+def test_precision_and_recall_by_size_count_only_that_size() -> None:
+    """A small one found; a large one found, and a large one invented."""
+    truth = Boxes.of([0, 0], [0, 0], [[0, 0, 10, 10], [100, 0, 200, 200]])
+    predictions = Boxes.of([0] * 3, [0] * 3, [[0, 0, 10, 10], [100, 0, 200, 200], [0, 300, 150, 150]], score=[0.9] * 3)
+    sizes = measured(judge(predictions, truth, classes=("sperm",), images=1), 1)["per_size"]
+    assert sizes["small"]["precision"] == sizes["small"]["recall"] == 1.0
+    assert sizes["large"]["precision"] == 0.5 and sizes["large"]["recall"] == 1.0
+    assert sizes["medium"]["precision"] is None and sizes["medium"]["recall"] is None
 
 
 def test_each_recording_is_judged_as_if_alone() -> None:
@@ -179,11 +226,14 @@ def test_mistakes_and_confusion_by_hand() -> None:
 
 def test_every_metric_named_for_gates_is_measured() -> None:
     predictions, truth = scene(1)
-    values = judge(predictions, truth, classes=CLASSES, images=12).statistic(np.ones((1, 12), dtype=np.int64))
+    judged = judge(predictions, truth, classes=CLASSES, images=12)
+    values = judged.statistic(np.ones((1, 12), dtype=np.int64))
+    assert values.keys() == judged.support.keys()
     nested = tree({path: float(value[0]) for path, value in values.items()})
     for metric in METRICS:
         assert (metric.name in nested) == metric.paired
-        assert (metric.name in nested["per_class"]["sperm"]) == (metric.paired and metric.per_class)
+        assert (metric.name in nested["per_class"]["sperm"]) == (metric.paired and "class" in metric.families)
+        assert (metric.name in nested["per_size"]["small"]) == (metric.paired and "size" in metric.families)
 
 
 @settings(max_examples=40, deadline=None)

@@ -11,6 +11,7 @@ import pytest
 from tasks.errors import NotFound
 from tasks.registry import ModelRecord, Registry
 from tasks.registry import promotion as promotion_module
+from tasks.schemas import Aliases
 from tests.registry.making import make_version
 
 
@@ -126,3 +127,34 @@ def test_a_version_that_is_not_there_cannot_be_promoted(
     with pytest.raises(NotFound):
         registry.promote(line, "99", "verdict")
     assert aliases(registry, line)["champion"] == two[0].version
+
+
+@pytest.mark.parametrize("writes", range(5))
+def test_a_rollback_that_was_killed_is_completed_and_keeps_the_verdict(
+    registry: Registry, line: str, two: tuple[ModelRecord, ModelRecord], writes: int
+) -> None:
+    old, new = two
+    registry.promote(line, new.version, "verdict-2")
+    fragile = Registry(Fragile(registry.client, writes), registry.url)  # type: ignore[arg-type]
+    with pytest.raises(Killed):
+        fragile.roll_back(line, old.version)
+
+    record = registry.roll_back(line, old.version)
+
+    assert registry.aliases(line) == Aliases(champion=old.version, previous=new.version)
+    assert registry.client.get_registered_model(line).tags == {}
+    assert record.verdict_id == "verdict-1", "it was put in charge by its own verdict, and still is"
+    assert registry.roll_back(line, old.version) == record, "again changes nothing"
+
+
+def test_aliases_are_read_at_once(registry: Registry, line: str, two: tuple[ModelRecord, ModelRecord]) -> None:
+    assert registry.aliases(line) == Aliases(champion=two[0].version, challenger=two[1].version)
+    assert registry.aliases("nobody") == Aliases()
+
+
+def test_a_person_may_promote_without_a_verdict(
+    registry: Registry, line: str, two: tuple[ModelRecord, ModelRecord]
+) -> None:
+    record = registry.promote(line, two[1].version, None)
+    assert record.verdict_id is None and record.promoted_at is not None
+    assert registry.aliases(line) == Aliases(champion=two[1].version, previous=two[0].version)

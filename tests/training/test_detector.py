@@ -11,6 +11,7 @@ import pytest
 from tasks.errors import DataError, IntegrityError
 from tasks.training import offline
 from tasks.training.detector import Detector
+from tasks.training.recipes import PredictOptions
 from tests.training.conftest import TINY_MODEL
 
 
@@ -65,3 +66,30 @@ def test_nothing_found_is_an_empty_table(weights: tuple[Path, str], tmp_path: Pa
     (boxes,) = load(weights, tmp_path).predict([np.zeros((64, 64, 3), np.uint8)], conf=0.999)
     assert boxes.shape == (0, 6)
     assert load(weights, tmp_path).predict([]) == []
+
+
+def test_views_and_tiles_are_options_of_the_detector(weights: tuple[Path, str], tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (48, 160, 3), dtype=np.uint8)
+    usual = {"conf": 0.0, "iou": 0.6, "max_det": 50}
+    plain = load(weights, tmp_path, predict=PredictOptions(**usual)).predict([image])[0]
+    for extra in ({"tta": True}, {"slice_px": 64}, {"tta": True, "slice_px": 64, "slice_overlap": 0.5}):
+        (boxes,) = load(weights, tmp_path, predict=PredictOptions(**usual, **extra)).predict([image])
+        assert 0 < len(boxes) <= 50
+        assert boxes.dtype == np.float32
+        assert (np.diff(boxes[:, 4]) <= 0).all()
+        assert (
+            (boxes[:, :4] >= -0.01).all() and (boxes[:, [0, 2]] <= 160.01).all() and (boxes[:, [1, 3]] <= 48.01).all()
+        )
+        assert boxes.shape != plain.shape or not np.allclose(boxes, plain)
+
+
+def test_one_wrong_file_of_an_export_and_nothing_is_loaded(weights: tuple[Path, str], tmp_path: Path) -> None:
+    other = tmp_path / "metadata.yaml"
+    other.write_text("names: {0: sperm}")
+    with pytest.raises(IntegrityError, match=r"metadata\.yaml"):
+        Detector(
+            {"model.xml": weights, "metadata.yaml": (other, "0" * 64)},
+            classes=("sperm",),
+            imgsz=64,
+            config_dir=tmp_path,
+        )

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ from tasks.config import Line
 from tasks.lake import Lake
 from tasks.training.detection import train_challenger
 from tasks.training.detector import Detector
+from tasks.training.recipes import PredictOptions
 from tests.training.conftest import write_dataset
 
 CLEAN = """
@@ -23,9 +25,12 @@ CLEAN = """
     import mlflow, numpy as np
     mlflow.set_tracking_uri(sys.argv[1])
     model = mlflow.pyfunc.load_model(sys.argv[2])
-    table = model.predict(np.load(sys.argv[3]), params={"conf": 0.0, "max_det": 20})
+    image = np.load(sys.argv[3])
+    table = model.predict(image, params={"conf": 0.0, "max_det": 20})
+    sliced = model.predict(image, params={"conf": 0.0, "max_det": 20, "tta": True, "slice_px": 64})
     assert "tasks" not in sys.modules
-    print(json.dumps({"columns": list(table.columns), "rows": table.values.tolist(), "path": mlflow.__file__}))
+    rows = {"rows": table.values.tolist(), "sliced": sliced.values.tolist()}
+    print(json.dumps({"columns": list(table.columns), **rows}))
 """
 
 
@@ -36,7 +41,7 @@ def test_loads_in_a_clean_process_and_predicts_what_the_detector_predicts(
     recipe = line.recipe.model_copy(update={"plots": False})
     line = line.model_copy(update={"line": "served", "recipe": recipe})
     training = train_challenger(night_lake, line, "f" * 64, data, False, progress=lambda _: None)
-    bgr = cv2.imread(str(tmp_path / "data/images/train/000.png"))
+    bgr = cv2.copyMakeBorder(cv2.imread(str(tmp_path / "data/images/train/000.png")), 0, 0, 0, 64, cv2.BORDER_REFLECT)
     np.save(tmp_path / "image.npy", np.ascontiguousarray(bgr[:, :, ::-1]))
 
     uri = f"models:/served/{training.model_version}"
@@ -47,15 +52,20 @@ def test_loads_in_a_clean_process_and_predicts_what_the_detector_predicts(
     assert done.returncode == 0, done.stderr[-3000:]
     served = json.loads(done.stdout.splitlines()[-1])
     assert served["columns"] == ["x_px", "y_px", "width_px", "height_px", "label", "score"]
-    detector = Detector(
-        night_lake.blobs.fetch(training.weights_oid),
-        oid=training.weights_oid,
-        classes=("sperm", "impurity"),
-        imgsz=64,
-        config_dir=tmp_path / "yolo",
-    )
-    (ours,) = detector.predict([bgr], conf=0.0, iou=0.6, max_det=20)
+    loaded: dict[str, Any] = {
+        "weights": night_lake.blobs.fetch(training.weights_oid),
+        "oid": training.weights_oid,
+        "classes": ("sperm", "impurity"),
+        "imgsz": 64,
+        "config_dir": tmp_path / "yolo",
+    }
+    (ours,) = Detector(**loaded).predict([bgr], conf=0.0, iou=0.6, max_det=20)
     assert len(served["rows"]) == len(ours) > 0
     np.testing.assert_allclose([row[5] for row in served["rows"]], ours[:, 4], atol=1e-5)
     np.testing.assert_allclose([row[0] for row in served["rows"]], ours[:, 0], atol=1e-2)
     assert {row[4] for row in served["rows"]} <= {"sperm", "impurity"}
+    several = PredictOptions(iou=0.6, tta=True, slice_px=64)
+    (ours,) = Detector(**loaded, predict=several).predict([bgr], conf=0.0, max_det=20)
+    assert len(served["sliced"]) == len(ours) > 0
+    np.testing.assert_allclose([row[5] for row in served["sliced"]], ours[:, 4], atol=1e-5)
+    np.testing.assert_allclose([row[0] for row in served["sliced"]], ours[:, 0], atol=1e-2)

@@ -31,6 +31,35 @@ def test_a_line_changes_values() -> None:
     assert "conf" not in recipe.arguments
 
 
+def test_how_a_model_predicts_is_part_of_the_recipe() -> None:
+    recipe = load_recipe(scratch(tta=True, slice_px=320, slice_overlap=0.3))
+    assert (recipe.predict.tta, recipe.predict.slice_px, recipe.predict.slice_overlap) == (True, 320, 0.3)
+    plain = load_recipe(scratch())
+    assert (plain.predict.tta, plain.predict.slice_px) == (False, 0)
+    assert recipe.arguments == plain.arguments, "the training itself must not change"
+    assert len({plain.fingerprint(), recipe.fingerprint(), load_recipe(scratch(tta=True)).fingerprint()}) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"tta": "yes"}, "tta: expected true or false, found 'yes'"),
+        ({"tta": 1}, "tta: expected true or false, found 1"),
+        ({"slice_px": 20}, "slice_px: expected 0 (no tiles) or at least 64 pixels, found 20"),
+        ({"slice_px": -64}, "slice_px: expected a whole number from 0, found -64"),
+        ({"slice_px": True}, "slice_px: expected a whole number from 0, found True"),
+        ({"slice_px": 320.5}, "slice_px: expected a whole number from 0, found 320.5"),
+        ({"slice_overlap": 1}, "slice_overlap: expected a share of a tile's side from 0 to 0.9, found 1"),
+        ({"slice_overlap": "much"}, "slice_overlap: expected a share of a tile's side from 0 to 0.9, found 'much'"),
+        ({"slices": 3}, "slices: no such argument"),
+    ],
+)
+def test_predict_options_are_checked(changes: dict[str, Any], fault: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(scratch(**changes))
+    assert fault in str(caught.value)
+
+
 @pytest.mark.parametrize(("longest_px", "imgsz"), [(480, 480), (470, 480), (698, 704), (1920, 704), (0, 704)])
 def test_small_frames_are_not_enlarged(longest_px: int, imgsz: int) -> None:
     assert load_recipe(scratch(imgsz=704)).arguments_for(longest_px)["imgsz"] == imgsz

@@ -1,0 +1,51 @@
+"""# Promote a model
+
+Puts a version of a line's model in charge because you say so: after a *Hold*, say, or to go against a verdict. Who
+triggered the run, the note, and whether a verdict was set aside go into the line's evidence. *Roll back a model* takes
+it back.
+
+A version whose newest verdict is not `promote` is refused, unless *override* is ticked and the note says why.
+
+**On failure**: nothing was changed, and the last line of the log says why: no such version, in charge already, or a
+verdict that forbids it. Trigger it again with other values. A run that was killed is finished by clearing its task.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import Param, dag, task
+from nightscope_airflow.assets import CHAMPIONS
+from nightscope_airflow.defaults import PROMOTION_POOL, dag_defaults
+from nightscope_airflow.failures import translated
+from nightscope_airflow.orders import announce, asked, line_field, note_field
+
+
+@dag(
+    dag_display_name="Promote a model",
+    schedule=None,
+    params={
+        "line": line_field(),
+        "version": Param(
+            None, type=["null", "string"], pattern="^[0-9]+$", description="Empty: the newest challenger."
+        ),
+        "note": note_field(),
+        "override": Param(
+            False, type="boolean", description="Even if its newest verdict is not 'promote'. Needs a note; recorded."
+        ),
+    },
+    doc_md=__doc__,
+    **dag_defaults("promotion"),
+)
+def promote() -> None:
+    @task(outlets=[CHAMPIONS], pool=PROMOTION_POOL)
+    @translated
+    def promote_version() -> dict[str, Any]:
+        from tasks import steps
+
+        return announce(steps.promote_version(**asked("line", "version", "note", "override")))
+
+    promote_version()
+
+
+promote()

@@ -1,0 +1,84 @@
+"""The step of a night that waits for a person. While it waits, it holds no worker and no slot of a pool."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import timedelta
+from typing import Any
+
+from airflow.providers.standard.operators.hitl import HITLOperator
+from airflow.sdk import Context, Param
+
+from nightscope_airflow.failures import translated
+from nightscope_airflow.links import report_url
+from nightscope_airflow.params import changes
+from tasks.config import Line
+from tasks.schemas import Answer
+
+APPROVE, HOLD = "Approve", "Hold"
+TASK_ID = "approve_promotion"
+
+_NOTE = "Why; kept in the evidence."
+_DOC = """Asks whether the challenger may take charge, once every gate agrees. **Approve** puts it in charge, **Hold**
+leaves the champion; so does no answer in time. Who answered and the note go into the evidence. What the gates rejected
+is not asked here: `nightscope promote --override` is for that."""
+
+
+class ApprovePromotion(HITLOperator):
+    """Asks a person whether a challenger that passed its gates may take charge.
+
+    Returns an `Answer` as JSON. Skips itself where there is nothing to ask: the gates did not say `promote`, the run
+    is a dry run, or the verdict has been carried out already.
+
+    Args:
+        line: Its approval plan says who may answer, and how long they have.
+        verdict: What `decide_verdict` returned.
+    """
+
+    template_fields: Collection[str] = (*HITLOperator.template_fields, "verdict")
+
+    def __init__(self, *, line: Line, verdict: Any, **rest: Any) -> None:
+        super().__init__(
+            subject=f"{line.title or line.line}: may the challenger take charge?",
+            options=[APPROVE, HOLD],
+            defaults=HOLD,
+            response_timeout=timedelta(hours=line.approval.timeout_h),
+            assigned_users=[{"id": user, "name": user} for user in line.approval.assigned_to] or None,
+            doc_md=_DOC,
+            # Airflow hands the DAG's fields to every operator as `params`; ours is the one that the person fills in.
+            **{**rest, "params": {"note": Param("", type="string", title="Note", description=_NOTE)}},
+        )
+        self.line = line
+        self.verdict = verdict
+
+    def execute(self, context: Context) -> Any:
+        """Ask, and wait."""
+        question = translated(self._question)(context["params"])
+        self.subject, self.body = question["subject"], question["body"]
+        return super().execute(context)
+
+    def _question(self, params: Mapping[str, Any]) -> dict[str, str]:
+        from tasks import steps
+
+        verdict_id = self.verdict["verdict_id"]
+        return steps.approval_request(
+            self.line.line,
+            changes(params, self.line),
+            verdict_id,
+            report_url=report_url(verdict_id),
+            dry_run=bool(params["dry_run"]),
+        )
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """What was answered, or that nobody did."""
+        said = super().execute_complete(context, event)
+        person = said["responded_by_user"]
+        note = str(said["params_input"].get("note") or "").strip()
+        answer = Answer(
+            approved=person is not None and said["chosen_options"] == [APPROVE],
+            by=person["name"] if person else None,
+            note=note if person else f"nobody answered within {self.line.approval.timeout_h:g} hours",
+            at=said["responded_at"],
+        )
+        print(f"{answer.by or 'nobody'}: {'approved' if answer.approved else 'hold'}. {answer.note}", flush=True)
+        return answer.model_dump(mode="json")

@@ -1,0 +1,100 @@
+"""Who decided what, from what, and does it still hold: `evidence`, `verify`."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import redirect_stdout
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from tasks.cli.output import AsJson, Line, paper, print_json, table
+from tasks.errors import ConfigError
+
+Version = Annotated[str | None, typer.Argument(metavar="[VERSION]", help="A model version; default: the whole chain.")]
+
+
+def evidence(
+    line: Line,
+    number: Annotated[int | None, typer.Option("--number", "-n", help="One bundle of the chain, as JSON.")] = None,
+    card: Annotated[bool, typer.Option("--card", help="The newest model card, as Markdown.")] = False,
+    version: Annotated[str | None, typer.Option("--version", help="With --card: of this model version.")] = None,
+    json_: AsJson = False,
+) -> None:
+    """List LINE's chain of evidence: each verdict, promotion and rollback, and the hash of its bundle."""
+    from tasks import steps
+
+    if card and number is not None:
+        raise ConfigError("--number and --card: one of them at a time")
+    if card:
+        print(steps.read_card(line, version).decode())
+        return
+    if number is not None:
+        print_json(steps.read_bundle(line, number))
+        return
+    links = steps.list_evidence(line)
+    if json_:
+        print_json(links)
+        return
+    rows = table(f"evidence of {line}", "no.", "at", "action", "outcome", "model", "by", "note", "bundle")
+    for link in links:
+        rows.add_row(
+            str(link["number"]), link["at"][:16], link["action"], link["outcome"], link["model_version"] or "–",
+            escape(link["by"] or "–"), escape(link["note"]), link["bundle_oid"][:16],
+        )  # fmt: skip
+    paper.print(rows)
+    head = links[-1]
+    paper.print(f"head: no. {head['number']} {head['bundle_oid']}")
+    paper.print(
+        f"[dim]Write it down outside this machine: `nightscope verify {line} --head {head['bundle_oid'][:8]}…` "
+        "then tells whether the chain was rewritten.[/]"
+    )
+
+
+def verify(
+    line: Line,
+    version: Version = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Read no recordings and no frames.")] = False,
+    head: Annotated[str | None, typer.Option(help="A bundle's hash that you wrote down.")] = None,
+    without_mlflow: Annotated[
+        bool, typer.Option("--without-mlflow", help="The lake alone: no aliases, no served weights.")
+    ] = False,
+    json_: AsJson = False,
+) -> None:
+    """Read LINE's evidence and all it names again, compute it again, and say what no longer holds (then exit 1)."""
+    from tasks import steps
+
+    with redirect_stdout(sys.stderr):
+        report = steps.verify_evidence(line, version, quick=quick, head=head, mlflow=not without_mlflow)
+    if json_:
+        print_json(report)
+    else:
+        _show(report)
+    if not report["holds"]:
+        raise typer.Exit(1)
+
+
+def _show(report: dict[str, Any]) -> None:
+    from tasks.evidence.checks.findings import CAUSES
+
+    of = f", model version {report['model_version']}" if report["model_version"] else ""
+    checked = dict(report["checked"])
+    megabytes = checked.pop("bytes", 0) / 1e6
+    counts = ", ".join(f"{count} {what}" for what, count in checked.items())
+    for finding in report["findings"]:
+        touched = f" [dim](evidence {', '.join(map(str, finding['bundles']))})[/]" if finding["bundles"] else ""
+        paper.print(f"[bold red]{finding['cause']}[/] {escape(finding['thing'])}{touched}")
+        paper.print(f"  [dim]expected:[/] {escape(finding['expected'])}")
+        paper.print(f"  [dim]found:[/]    {escape(finding['found'])}")
+    for cause in sorted({finding["cause"] for finding in report["findings"]}):
+        paper.print(f"[dim]{cause}: {CAUSES[cause]}[/]")
+    for note in report["notes"]:
+        paper.print(f"[dim]note: {escape(note)}[/]")
+    if report["holds"]:
+        paper.print(f"[bold green]holds[/]: {report['line']}{of}, evidence 1 to {report['number']}")
+    else:
+        paper.print(f"[bold red]{len(report['findings'])} no longer hold[/]: {report['line']}{of}")
+    paper.print(f"checked: {counts}; {megabytes:.1f} MB in {report['seconds']:.1f} s")
+    if report["head"]:
+        paper.print(f"head: {report['head']}")

@@ -1,0 +1,78 @@
+"""A model for use elsewhere: `export`."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import redirect_stdout
+from typing import Annotated, Any
+
+import typer
+
+from tasks.cli.output import AsJson, Line, paper, print_json, table
+
+
+def export(
+    line: Line,
+    fmt: Annotated[str, typer.Option("--format", metavar="FORMAT", help="onnx, torchscript or openvino.")],
+    int8: Annotated[bool, typer.Option("--int8", help="Quantise to 8 bits; calibrated on training frames.")] = False,
+    version: Annotated[str | None, typer.Option("--to", metavar="VERSION", help="Which; default: champion.")] = None,
+    max_ap_loss: Annotated[
+        float | None, typer.Option(help="Average precision that it may lose; default 0.001, with --int8 0.02.")
+    ] = None,
+    json_: AsJson = False,
+) -> None:
+    """Export a model of LINE for use elsewhere: checked against the original, timed beside it, attached in MLflow.
+
+    An export that is not the same model, within the tolerance, is refused and not attached: exit code 1.
+    """
+    from tasks import steps
+
+    with redirect_stdout(sys.stderr):
+        report = steps.export_model(line, fmt, int8=int8, version=version, max_ap_loss=max_ap_loss)
+    if json_:
+        print_json(report)
+    else:
+        _print(report)
+    if not report["accepted"]:
+        raise typer.Exit(1)
+
+
+def _print(report: dict[str, Any]) -> None:
+    what = f"{report['line']} model version {report['model_version']} as {report['label']}"
+    if report["accepted"]:
+        paper.print(f"[bold]{what}[/]: attached{' before' if report['found'] else ''}; record {report['record_oid']}")
+    else:
+        paper.print(f"[bold red]refused:[/] {what}; nothing was attached")
+        for reason in report["reasons"]:
+            paper.print(f"  {reason}", markup=False)
+    checks, boxes = report["checks"], report["checks"]["boxes"]
+    rows = table(f"on {checks['images']} test frames", "", "original", "export", "difference", "interval")
+    for name, found in checks["metrics"].items():
+        between = "" if found["low"] is None else f"{found['low']:+.4f} to {found['high']:+.4f}"
+        values = (
+            _number(found[key], form) for key, form in (("original", ".4f"), ("export", ".4f"), ("difference", "+.4f"))
+        )
+        rows.add_row(name, *values, between)
+    paper.print(rows)
+    paper.print(
+        f"boxes from score {checks['score']:g}: {boxes['compared']} compared, {boxes['without_partner']} missing, "
+        f"{boxes['extra']} new; moved by {_number(boxes['corner_px_p95'], '.3f')} px (p95), "
+        f"{_number(boxes['corner_px_max'], '.3f')} px at most"
+    )
+    if calibration := report["export"]["calibration"]:
+        paper.print(f"calibrated on {calibration['images']} frames of the training split")
+    timed = report["benchmark"]
+    rows = table(
+        f"one image at a time, {timed['device']}", "", "p50 ms", "p95 ms", "peak MiB", "of it libraries", "file MB"
+    )
+    for name in ("original", "export"):
+        own = timed[name]
+        rows.add_row(
+            name, f"{own['latency_ms_p50']:.1f}", f"{own['latency_ms_p95']:.1f}", f"{own['peak_rss_mb']:.0f}",
+            f"{own['libraries_rss_mb']:.0f}", f"{own['size_bytes'] / 1e6:.2f}",
+        )  # fmt: skip
+    paper.print(rows)
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)

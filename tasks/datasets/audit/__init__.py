@@ -1,0 +1,39 @@
+"""Finds whatever of one split also stands in another, however it got there.
+
+    the same by name or hash    a donor's or other group, a recording, a frame         `exact`
+    the same clip               encoded again, resized, brightened, trimmed            `moments`
+    a part of the clip          its sides cut off, enlarged again or not               `crops`
+    nearly the same frame       of stills, of short clips, of clips where nothing moves `frames`
+
+Each of the last three finds its suspects without comparing all pairs, then looks at these closely (`look`, `frames`),
+on pictures freed of light and background: two clips under one microscope share its dirt, and that is no leak. What a
+recording looks like is kept as its signature (`signatures`), so that an audit costs what is new.
+
+The thresholds were measured on three real clips (MIaMIA-SVDS, 698 x 528, 30 Hz, 19 to 82 frames) and five synthetic
+ones (480 x 360, 25 Hz, 120 frames), with eleven copies of each; all are found, and no two different clips are taken for
+one, nor where all were laid over the same dirt, ten times as strong as they:
+
+- what moves, of the same moment: encoded again at crf 35, halved, or a fifth cut off at both ends, it correlates at
+  0.81 or more and in nine frames of ten differs in at most 24 bits of 128; with the first half cut away at 0.62 and in
+  42 bits, at crf 42 at 0.32 and in 50 (their better frames tell). Frames of different clips differ in 36 bits or more
+  and correlate at 0.24 or less. So suspects have 28 bits or fewer once, 32 twice or 36 three times, and a clip is the
+  same with three frames at 0.5 and one offset, or one at 0.75;
+- whether anything moves: 5.3 grey levels or more with one or two heads in the field, even at crf 40; 3.9 or less in a
+  still picture with noise of 8 grey levels, or under strong dirt and a lamp that flickers;
+- parts: with 10 to 40 % of a side cut off, 42 or more local features agree on where; trimmed as well, under a
+  drifting stage, 28. Different clips reach 23 (cells look alike), and the closer look clears them;
+- whole frames: encoded again at JPEG quality 50 or 90, halved or brightened, a frame differs from itself in up to 10 of
+  64 bits and correlates at 0.98 or more (quality 20: 24 bits, 0.93). Its neighbour in time (33 ms) correlates at 0.86
+  to 0.91. Different clips differ in 18 bits or more and correlate at 0.12 or less; over one background at 0.67 or less,
+  and at 0.07 or less once it is subtracted.
+
+What it does not find: a copy that was turned or mirrored, one of which more than 40 % of a side was cut off, and a
+cropped and trimmed one without any still structure by which to place it.
+"""
+
+from tasks.datasets.audit.audit import audit
+from tasks.datasets.audit.code import audit_code
+from tasks.datasets.audit.filing import audited, has_passed, require_passed
+from tasks.datasets.audit.findings import Audit, Finding, Side
+
+__all__ = ["Audit", "Finding", "Side", "audit", "audit_code", "audited", "has_passed", "require_passed"]

@@ -1,0 +1,83 @@
+"""Audits are kept: the same rows, audited by the same code, are not audited again.
+
+Result and report are blobs; `audits/<line>/<digest of rows and code>.json` in the lake's bucket names both, also where
+an audit refused what it saw and no dataset version will ever name it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from tasks.datasets.audit.audit import COLUMNS, audit
+from tasks.datasets.audit.code import audit_code
+from tasks.datasets.audit.findings import WHAT, Audit, Kind
+from tasks.datasets.audit.report import render_report
+from tasks.datasets.audit.seeing import Viewer
+from tasks.errors import LeakageError, NotFound
+from tasks.lake import Lake
+from tasks.schemas import canonical_json, digest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_NAMED = 5  # pairs that an error spells out
+
+
+def audited(lake: Lake, line: str, rows: pa.Table, viewer: Viewer | None = None) -> Audit:
+    """The audit of a split dataset, with its report: the one that is filed, or made now and filed.
+
+    Args:
+        lake: Where everything is.
+        line: Whose dataset it is.
+        rows: One row per frame, e.g. a manifest's; `tasks.datasets.audit.audit.COLUMNS`.
+        viewer: Shows recordings; None: only frames are compared.
+    """
+    key = _key(line, rows, clips=viewer is not None)
+    try:
+        filed = json.loads(lake.store.get_bytes(key))
+        data = json.loads(lake.blobs.get_bytes(filed["result_oid"]))
+        return Audit.from_full(data, filed["result_oid"])
+    except NotFound:
+        pass
+    found = audit(lake, rows, viewer)
+    report = render_report(lake, line, found, viewer)
+    found = replace(found, report_oid=lake.blobs.put_bytes(report.encode(), "text/html"))
+    full = canonical_json(found.in_full()).encode()
+    found = replace(found, result_oid=lake.blobs.put_bytes(full, "application/json"))
+    lake.store.put_bytes(key, canonical_json(found.as_json()).encode(), "application/json")
+    return found
+
+
+def require_passed(lake: Lake, line: str, audit: Audit) -> None:
+    """Refuse what leaks.
+
+    Raises:
+        LeakageError: Naming the pairs, and where the report is that shows them.
+    """
+    if audit.passed:
+        return
+    kinds: tuple[Kind, ...] = tuple(kind for kind in WHAT if any(found.kind == kind for found in audit.findings))
+    named = []
+    for kind in kinds:
+        own = [str(finding) for finding in audit.findings if finding.kind == kind]
+        rest = f" and {len(own) - _NAMED} more" if len(own) > _NAMED else ""
+        named.append(f"{WHAT[kind]}: {'; '.join(own[:_NAMED])}{rest}")
+    raise LeakageError(
+        ". ".join(named),
+        expected="each group, recording and picture in one split only: the test would flatter the model",
+        found=f"{len(audit.findings)} leaks; pictures: {lake.blobs.uri(audit.report_oid)}",
+        fix="delete the labels of one of the two recordings in Label Studio; recordings that belong together need the "
+        f"same donor when they are added (see the pairs: nightscope audit {line} --out report.html)",
+    )
+
+
+def has_passed(leak_check: dict[str, Any]) -> bool:
+    """Whether a dataset version's record says that this code audited it, clips included, and nothing leaked."""
+    return leak_check.get("passed") is True and leak_check.get("code") == audit_code()
+
+
+def _key(line: str, rows: pa.Table, *, clips: bool) -> str:
+    ordered = rows.select(list(COLUMNS)).sort_by([(name, "ascending") for name in COLUMNS])
+    return f"audits/{line}/{digest(audit_code(clips=clips), ordered.to_pydict())}.json"

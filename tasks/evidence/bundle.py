@@ -1,0 +1,141 @@
+"""The nouns of the evidence: one bundle for each verdict, promotion and rollback.
+
+A bundle is one canonical-JSON blob. It says what was decided, by whom and from what; names every object that this rests
+on by its sha256; and names the bundle before it. Whoever holds the newest bundle's oid holds the whole history: no
+bundle, and nothing that one names, can be changed without changing it.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from tasks.errors import IntegrityError
+from tasks.schemas import Aliases, Answer, EvidenceEntry, Frozen, NightState, Oid, Verdict, canonical_json
+
+SCHEMA_VERSION = 1
+Action = Literal["night", "promotion", "rollback"]
+
+
+class Named(Frozen):
+    """An object of the lake's bucket that the decision rests on."""
+
+    what: str = Field(description="For people: 'weights of model version 3'.")
+    key: str = Field(description="In the lake's bucket; a blob's ends in its sha256.")
+    sha256: Oid
+    size_bytes: int = Field(ge=0)
+
+
+class DataEvidence(Frozen):
+    """The dataset version that was trained on or judged by."""
+
+    dataset_version: Oid = Field(description="The manifest's sha256.")
+    about_sha256: Oid
+    about: dict[str, Any] = Field(
+        description="What it was made from: validation, table snapshots, leak check, splits by group, counts."
+    )
+    frames: int
+    recordings: dict[Oid, str] = Field(description="Oid → name.")
+    groups: dict[str, int] = Field(description="Split → donors, else recordings.")
+
+
+class ModelEvidence(Frozen):
+    """One model version: where its weights are, and how they came about."""
+
+    model_version: str
+    weights_oid: Oid
+    dataset_version: Oid
+    run_key: str
+    mlflow_run: str
+    registered: dict[str, Any] = Field(description="What the registry's tag says of how to use it.")
+    tags: dict[str, str] = Field(description="The version's tags in MLflow when this was recorded.")
+    served: dict[str, Oid] = Field(description="The files of its model in MLflow, and their sha256.")
+    training: dict[str, Any] | None = Field(
+        description="Its training record without the epochs' history: recipe, seed, code, git, lock, libraries, "
+        "hardware, checkpoint, operations that are not deterministic. None: the lake has none."
+    )
+
+
+class CodeEvidence(Frozen):
+    """What judged, and on what."""
+
+    judging: Oid = Field(description="Digest of the sources of gates and metrics, numpy and scipy.")
+    training: str = Field(description="`tasks.training.code_version`, when this was recorded.")
+    git_commit: str | None
+    git_dirty: bool | None
+    lock_sha256: Oid | None
+    python: str
+    platform: str
+    libraries: dict[str, str]
+
+
+class Bundle(Frozen):
+    """One link of the chain."""
+
+    schema_version: int = SCHEMA_VERSION
+    evidence_id: str
+    line: str
+    number: int = Field(ge=1)
+    previous: Oid | None = Field(description="The bundle before it; None for the first.")
+    made_at: datetime
+    action: Action
+    key: str = Field(description="What was carried out: a verdict's id, or that of a person's request.")
+    outcome: NightState
+    model_version: str | None
+    verdict: Verdict | None = Field(description="Decision, reasons, gates, all metrics and intervals.")
+    approval: Answer | None
+    by: str | None
+    note: str
+    override: bool = Field(description="Whether a person set a verdict aside.")
+    before: Aliases
+    after: Aliases
+    data: DataEvidence | None
+    models: dict[str, ModelEvidence] = Field(description="challenger, champion; subject: who a person put in charge.")
+    code: CodeEvidence
+    card_oid: Oid | None
+    objects: tuple[Named, ...]
+    missing: tuple[str, ...] = Field(description="What should be named above, and was not there any more.")
+
+    def entry(self, oid: Oid) -> EvidenceEntry:
+        """Its row in the table."""
+        return EvidenceEntry(
+            evidence_id=self.evidence_id,
+            line=self.line,
+            number=self.number,
+            bundle_oid=oid,
+            previous_oid=self.previous,
+            action=self.action,
+            outcome=self.outcome,
+            verdict_id=self.verdict.verdict_id if self.verdict else None,
+            model_version=self.model_version,
+            by=self.by,
+            note=self.note,
+            at=self.made_at,
+        )
+
+    def encoded(self) -> bytes:
+        """The bytes whose sha256 is its oid."""
+        return canonical_json(self.model_dump(mode="json", by_alias=True)).encode()
+
+
+def decode(data: bytes, oid: Oid) -> Bundle:
+    """A bundle from its bytes.
+
+    Raises:
+        IntegrityError: They are no bundle of a version that this code knows.
+    """
+    try:
+        content = json.loads(data)
+        if isinstance(content, dict) and content.get("schema_version", 0) > SCHEMA_VERSION:
+            raise IntegrityError(
+                f"evidence bundle {oid}: written by a newer Nightscope",
+                expected=f"schema version {SCHEMA_VERSION} or older",
+                found=str(content["schema_version"]),
+                fix="verify it with the code that it names",
+            )
+        return Bundle.model_validate(content)
+    except (ValueError, ValidationError) as error:
+        raise IntegrityError(f"blob {oid}: is no evidence bundle: {error}") from error

@@ -1,0 +1,108 @@
+"""What a person is shown who is asked whether a challenger may take charge. Markdown, as Airflow renders it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tasks.config import Line, load_settings
+from tasks.errors import NothingToDo
+from tasks.lake import open_lake
+from tasks.schemas import Decision, Verdict
+from tasks.steps.news import resolve_line
+from tasks.steps.verdicts import verdict_named
+
+
+def approval_request(
+    name: str, changes: Mapping[str, Any] | None, verdict_id: str, *, report_url: str, dry_run: bool = False
+) -> dict[str, str]:
+    """The question to a person, with the numbers that it takes to answer it.
+
+    Args:
+        name: The line.
+        changes: Of the line, for this run.
+        verdict_id: What the gates said.
+        report_url: Where the verdict's report can be read.
+        dry_run: Nothing will be promoted.
+
+    Returns:
+        `subject` (a line of text), `body` (Markdown).
+
+    Raises:
+        NothingToDo: There is nothing to ask: the gates said no (an approval cannot overrule them), nothing will be
+            promoted, or the verdict has been carried out already.
+    """
+    from tasks import evidence
+
+    settings = load_settings()
+    lake, line = open_lake(settings), resolve_line(settings, name, changes or {})
+    verdict = verdict_named(lake, verdict_id)
+    if verdict.verdict is not Decision.PROMOTE:
+        raise NothingToDo(f"the verdict is {verdict.verdict}: there is nothing to approve")
+    if dry_run:
+        raise NothingToDo("dry run: nothing will be promoted, so nobody is asked")
+    if done := evidence.find(lake, name, "night", verdict_id):
+        raise NothingToDo(f"this verdict was carried out already ({done.outcome}, evidence {done.number})")
+    return {"subject": _subject(line, verdict), "body": "\n".join(_body(line, verdict, report_url))}
+
+
+def _subject(line: Line, verdict: Verdict) -> str:
+    instead = f"instead of version {verdict.champion_version}" if verdict.champion_version else "as its first champion"
+    return f"{line.title or line.line}: may version {verdict.model_version} take charge {instead}?"
+
+
+def _body(line: Line, verdict: Verdict, report_url: str) -> Iterator[str]:
+    champion = f"version {verdict.champion_version}" if verdict.champion_version else "no champion yet"
+    yield f"**[Open the report]({report_url})**"
+    yield ""
+    yield (
+        f"Line `{line.line}`, dataset version `{verdict.dataset_version[:12]}`. Every gate agrees; your word decides. "
+        f"No answer within {line.approval.timeout_h:g} hours means Hold."
+    )
+    yield ""
+    yield f"| | version {verdict.model_version} | {champion} | difference |"
+    yield "|---|---|---|---|"
+    for title, path in _numbers(line):
+        yield f"| {title} | {' | '.join(_cells(verdict, path))} |"
+    yield ""
+    yield "| gate | finding | why |"
+    yield "|---|---|---|"
+    for gate in verdict.gates:
+        yield f"| `{gate.gate}` | {gate.decision} | {_cell(gate.reason)} |"
+
+
+def _numbers(line: Line) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The metrics that the line's gates look at, each once: title and address."""
+    from tasks.metrics.judgement import address
+
+    seen = set()
+    for gate in line.gates:
+        path = address(gate.metric, gate.where)
+        if path not in seen:
+            seen.add(path)
+            yield f"{gate.metric.replace('_', '-')}{f', {gate.where}' if gate.where else ''}", path
+
+
+def _cells(verdict: Verdict, path: tuple[str, ...]) -> tuple[str, str, str]:
+    from tasks.metrics.judgement import find
+
+    difference = find(verdict.intervals.get("differences"), path) or {}
+    return (
+        _number(find(verdict.metrics, path), find(verdict.intervals, path)),
+        _number(find(verdict.champion_metrics, path)),
+        _number(difference.get("value"), difference, sign="+"),
+    )
+
+
+def _number(value: Any, interval: Any = None, *, sign: str = "") -> str:
+    """A number with its interval, '0.912 (0.880 to 0.940, 95%)'; a dash where there is none."""
+    if not isinstance(value, int | float):
+        return "–"
+    text = f"{value:{sign}.3f}" if abs(value) < 10 else f"{value:{sign}.1f}"
+    if not isinstance(interval, Mapping) or interval.get("low") is None or interval.get("high") is None:
+        return text
+    return f"{text} ({interval['low']:.3f} to {interval['high']:.3f}, {interval['confidence']:.0%})"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

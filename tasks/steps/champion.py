@@ -1,0 +1,89 @@
+"""Who is in charge of a line and why, and what became of every verdict."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tasks.config import load_settings
+from tasks.errors import NotFound
+from tasks.lake import open_lake
+from tasks.schemas import EvidenceEntry, NightState
+from tasks.steps.news import resolve_line
+from tasks.steps.verdicts import verdict_named
+
+
+def describe_champion(name: str) -> dict[str, Any]:
+    """What is in charge of a line, and why.
+
+    Raises:
+        NotFound: The line has no champion yet.
+    """
+    from tasks import evidence
+    from tasks.registry import open_registry
+
+    settings = load_settings()
+    resolve_line(settings, name, {})
+    record = open_registry(settings).champion(name)
+    if record is None:
+        raise NotFound(f"line {name} has no champion yet", fix=f"nightscope run {name}")
+    if record.promoted_at is None:
+        raise NotFound(
+            f"line {name}: model version {record.version} is called champion in MLflow, but no verdict put it there",
+            fix="take the alias away in MLflow, and let a night decide",
+        )
+    lake = open_lake(settings)
+    verdict = verdict_named(lake, record.verdict_id) if record.verdict_id else None
+    orders = [entry for entry in evidence.entries(lake, name) if entry.outcome in _IN_CHARGE]
+    order = orders[-1] if orders and orders[-1].model_version == record.version else None
+    said = {"verdict_id", "verdict", "reasons", "at", "report_oid"}
+    return {
+        "line": name,
+        "model_version": record.version,
+        "dataset_version": record.dataset_version,
+        "metrics": verdict.metrics if verdict else {},
+        "intervals": verdict.intervals if verdict else {},
+        "promoted_at": record.promoted_at.isoformat(),
+        "verdict": verdict.model_dump(mode="json", include=said) if verdict else None,
+        "order": _order(order) if order else None,
+        "mlflow_run": record.mlflow_run,
+        "weights_oid": record.weights_oid,
+    }
+
+
+def list_outcomes(name: str) -> dict[str, dict[str, Any]]:
+    """What became of each verdict of a line, by its evidence.
+
+    Returns:
+        Verdict id -> `state` (a `NightState`: of the night, unless a person put its model in charge or took it away
+        since), `by`, `note`, `at`, `evidence` (a number).
+    """
+    from tasks import evidence
+
+    settings = load_settings()
+    resolve_line(settings, name, {})
+    found: dict[str, dict[str, Any]] = {}
+    in_charge: EvidenceEntry | None = None
+    for entry in evidence.entries(open_lake(settings), name):
+        if entry.outcome is NightState.ROLLED_BACK and in_charge and in_charge.verdict_id:
+            found[in_charge.verdict_id] = _order(entry)
+        if entry.verdict_id:
+            promoted = entry.outcome in _IN_CHARGE
+            found[entry.verdict_id] = _order(entry, NightState.PROMOTED if promoted else entry.outcome)
+        if entry.outcome in _IN_CHARGE:
+            in_charge = entry
+    return found
+
+
+_IN_CHARGE = (NightState.PROMOTED, NightState.ROLLED_BACK)
+"""Outcomes by which the entry's model version took charge."""
+
+
+def _order(entry: EvidenceEntry, state: NightState | None = None) -> dict[str, Any]:
+    return {
+        "action": entry.action,
+        "state": (state or entry.outcome).value,
+        "by": entry.by,
+        "note": entry.note,
+        "at": entry.at.isoformat(),
+        "evidence": entry.number,
+    }

@@ -1,0 +1,180 @@
+"""A person's word: a promotion by hand, and the way back. Both take a second, and are recorded as evidence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from tasks.config import Settings, load_settings
+from tasks.errors import DataError, NotFound
+from tasks.lake import Lake
+from tasks.schemas import Aliases, Decision, EvidenceEntry, NightState, Verdict
+from tasks.steps.news import resolve_line
+from tasks.steps.undertaking import Undertaking, command, undertake
+from tasks.steps.verdicts import verdict_named
+
+if TYPE_CHECKING:
+    from tasks.registry import ModelRecord, Registry
+
+
+def promote_version(
+    name: str,
+    version: str | None = None,
+    *,
+    by: str,
+    note: str = "",
+    override: bool = False,
+    key: str | None = None,
+) -> dict[str, Any]:
+    """Put a version in charge because a person says so, and record who and why.
+
+    Args:
+        name: The line.
+        version: Of the line's model; default the newest challenger.
+        by: Who says so.
+        note: Why.
+        override: Against the version's newest verdict, or without one; needs a note.
+        key: The same key again is the same promotion (a task that is retried, say); default: a new one.
+
+    Returns:
+        `line`, `action`, `model_version`, `before` (the version in charge until now), `evidence` (its number),
+        `verdict_id`, `by`, `note`, `at`, `undo` (the command that takes it back; None for a first champion).
+
+    Raises:
+        NotFound: The line has no such version.
+        DataError: It is in charge already, or its verdict does not allow it.
+    """
+    from tasks import evidence
+
+    settings = _settings(name, by)
+    with command(settings, name) as (lake, registry):
+        if key and (done := evidence.find(lake, name, "promotion", key)):
+            return _told(done, registry.aliases(name).previous)
+        before = registry.aliases(name)
+        wanted = version or before.challenger
+        if wanted is None:
+            raise DataError(f"line {name}: no challenger waits to take charge", fix="name a version with --to")
+        record = _existing(registry, name, wanted)
+        _refuse_champion(before, name, record.version)
+        verdict = _newest_verdict(lake, name, record.version)
+        against = verdict is None or verdict.verdict is not Decision.PROMOTE
+        if against and not (override and note.strip()):
+            raise DataError(
+                f"line {name}, version {record.version}: {_word_of(verdict)}",
+                expected="the verdict 'promote', or an explicit override with a note",
+                fix=f'nightscope promote {name} --to {record.version} --override --note "why"; both are recorded',
+            )
+        order = Undertaking(
+            line=name,
+            action="promotion",
+            key=key or uuid4().hex,
+            outcome=NightState.PROMOTED,
+            before=before,
+            verdict_id=verdict.verdict_id if verdict else None,
+            model_version=record.version,
+            by=by.strip(),
+            note=note.strip(),
+            override=against,
+        )
+        return _told(undertake(lake, registry, order), before.champion)
+
+
+def roll_back(
+    name: str, version: str | None = None, *, by: str, note: str = "", key: str | None = None
+) -> dict[str, Any]:
+    """Put a former champion back in charge because a person says so, and record who and why.
+
+    Args:
+        name: The line.
+        version: One that was in charge before; default the one before the champion.
+        by: Who says so.
+        note: Why.
+        key: The same key again is the same rollback; default: a new one.
+
+    Returns:
+        As `promote_version`.
+
+    Raises:
+        NotFound: The line has no such version.
+        DataError: There is nobody to go back to, or the version never was in charge.
+    """
+    from tasks import evidence
+
+    settings = _settings(name, by)
+    with command(settings, name) as (lake, registry):
+        if key and (done := evidence.find(lake, name, "rollback", key)):
+            return _told(done, registry.aliases(name).previous)
+        before = registry.aliases(name)
+        wanted = version or before.previous
+        if wanted is None:
+            raise DataError(
+                f"line {name}: there is no champion before {before.champion or 'the first'} to go back to",
+                fix=f"nightscope verdicts {name} lists its versions; nightscope promote {name} --to one of them",
+            )
+        record = _existing(registry, name, wanted)
+        _refuse_champion(before, name, record.version)
+        if record.promoted_at is None:
+            raise DataError(
+                f"line {name}: version {record.version} never was in charge, so there is no way back to it",
+                fix=f"nightscope promote {name} --to {record.version}",
+            )
+        order = Undertaking(
+            line=name,
+            action="rollback",
+            key=key or uuid4().hex,
+            outcome=NightState.ROLLED_BACK,
+            before=before,
+            verdict_id=verdict_named(lake, record.verdict_id).verdict_id if record.verdict_id else None,
+            model_version=record.version,
+            by=by.strip(),
+            note=note.strip(),
+        )
+        return _told(undertake(lake, registry, order), before.champion)
+
+
+def _settings(name: str, by: str) -> Settings:
+    if not by.strip():
+        raise DataError(f"line {name}: nobody says who puts a model in charge", expected="the name of a person")
+    settings = load_settings()
+    resolve_line(settings, name, {})
+    return settings
+
+
+def _told(entry: EvidenceEntry, before: str | None) -> dict[str, Any]:
+    print(f"line {entry.line}: version {entry.model_version} is in charge, before it {before or 'none'}", flush=True)
+    return {
+        "line": entry.line,
+        "action": entry.action,
+        "model_version": entry.model_version,
+        "before": before,
+        "evidence": entry.number,
+        "verdict_id": entry.verdict_id,
+        "by": entry.by,
+        "note": entry.note,
+        "at": entry.at.isoformat(),
+        "undo": f"nightscope rollback {entry.line} --to {before}" if before else None,
+    }
+
+
+def _existing(registry: Registry, name: str, version: str) -> ModelRecord:
+    try:
+        return registry.version(name, version)
+    except DataError as error:  # MLflow refuses a word that is no number where it misses a number
+        known = ", ".join(record.version for record in registry.versions(name)) or "none yet"
+        raise NotFound(f"line {name}: no model version {version!r}", expected=f"one of: {known}") from error
+
+
+def _refuse_champion(held: Aliases, name: str, version: str) -> None:
+    if held.champion == version:
+        raise DataError(f"line {name}: version {version} is in charge already", fix=f"nightscope champion {name}")
+
+
+def _newest_verdict(lake: Lake, name: str, version: str) -> Verdict | None:
+    found = lake.tables.rows("verdicts", Verdict, {"line": name, "model_version": version})
+    return max(found, key=lambda verdict: verdict.at, default=None)
+
+
+def _word_of(verdict: Verdict | None) -> str:
+    if verdict is None:
+        return "no verdict was ever given"
+    return f"its newest verdict says {verdict.verdict}: {' '.join(verdict.reasons[:2])}"

@@ -1,0 +1,132 @@
+"""Training again what was trained before, to see whether the same key gives the same model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from tasks.config import load_settings
+from tasks.errors import NotFound
+from tasks.lake import Lake, open_lake
+from tasks.steps.news import resolve_line
+from tasks.steps.trials import say
+
+if TYPE_CHECKING:
+    from tasks.registry.models import ModelRecord
+    from tasks.training.comparison import WeightsComparison
+    from tasks.training.records import Trained
+
+
+def reproduce(name: str, version: str | None = None) -> dict[str, Any]:
+    """Train a model version's run key again, from nothing and in a place of its own, and compare the weights.
+
+    Dataset version, recipe and seed are the recorded ones, whatever the line says today. Code, libraries and hardware
+    are today's: where they are others than then, the result says so. The finished training's records are only read.
+
+    Args:
+        name: The line.
+        version: Of its model; default the champion.
+
+    Returns:
+        `same` (to the byte), `same_tensors`, `line`, `model_version`, `run_key`, `same_run_key` (today's code and
+        starting weights would give the recorded key), `weights_oid`, `again_oid`, `comparison` (None where the same;
+        else the first tensor that differs, and by how much), `prevented_by` (operations without a deterministic
+        implementation, in either training), `circumstances` (what is not as it was: `what`, `then`, `now`),
+        `resumed_from_epoch` (of the training on record), `seconds`, `sentence`.
+
+    Raises:
+        NotFound: No such version, no champion, or its training's record is gone.
+        ConfigError: The weights that it started from are gone.
+        StepFailed, StepKilled: The training failed.
+    """
+    from tasks.datasets.formats.yolo import materialise
+    from tasks.registry.models import open_registry
+    from tasks.training.detection import train_again
+    from tasks.training.records import Trained, read, trained_key
+
+    settings = load_settings()
+    lake = open_lake(settings)
+    line = resolve_line(settings, name, {})
+    registry = open_registry(settings)
+    record = registry.version(name, version) if version else registry.champion(name)
+    if record is None:
+        raise NotFound(f"line {name} has no champion yet", fix="name a model version")
+    trained = read(lake, trained_key(record.about.run_key), Trained)
+    if trained is None:
+        raise NotFound(f"line {name}: the record of training {record.about.run_key[:12]} is not in the lake")
+    say(f"training {trained.run_key[:12]} again: {trained.epochs} epochs, {trained.steps} steps")
+    manifest = lake.datasets.load(name, trained.dataset_version)
+    data_yaml = materialise(lake, line, trained.dataset_version)
+    again = train_again(lake, line, trained, data_yaml, bool(manifest.about["has_val"]), progress=say)
+    result = compared(lake, record, trained, again)
+    say(result["sentence"])
+    return result
+
+
+def compared(lake: Lake, record: ModelRecord, trained: Trained, again: Trained) -> dict[str, Any]:
+    """What `reproduce` returns of a training and its repetition."""
+    from tasks.training.comparison import compare_weights
+    from tasks.training.identity import run_key_of
+    from tasks.training.recipes import Recipe
+
+    oids = (record.weights_oid, again.weights_oid)
+    same = oids[0] == oids[1]
+    comparison = None if same else compare_weights(lake.blobs.fetch(oids[0]), lake.blobs.fetch(oids[1]), oids)
+    key = run_key_of(lake, trained.line, trained.dataset_version, Recipe.model_validate(trained.recipe))
+    result = {
+        "line": record.line,
+        "model_version": record.version,
+        "dataset_version": trained.dataset_version,
+        "run_key": trained.run_key,
+        "same": same,
+        "same_tensors": same or (comparison is not None and comparison.same_tensors),
+        "same_run_key": key == trained.run_key,
+        "weights_oid": oids[0],
+        "again_oid": oids[1],
+        "comparison": comparison.model_dump(mode="json") if comparison else None,
+        "prevented_by": sorted({*trained.nondeterministic, *again.nondeterministic}),
+        "circumstances": _circumstances(trained, again),
+        "resumed_from_epoch": trained.resumed_from_epoch,
+        "seconds": again.seconds,
+    }
+    return {**result, "sentence": _sentence(result, comparison)}
+
+
+def _circumstances(trained: Trained, again: Trained) -> list[dict[str, Any]]:
+    """What was not the same in both trainings."""
+    then, now = (
+        {
+            "code version": one.code_version,
+            "git commit": f"{one.git_commit or 'unknown'}{'-dirty' if one.git_dirty else ''}",
+            **{f"library {name}": found for name, found in one.libraries.items()},
+            **{f"hardware {name}": found for name, found in one.hardware.items()},
+            "device": one.setup.get("device"),
+        }
+        for one in (trained, again)
+    )
+    names = dict.fromkeys((*then, *now))
+    unlike = [what for what in names if then.get(what) != now.get(what)]
+    return [{"what": what, "then": then.get(what), "now": now.get(what)} for what in unlike]
+
+
+_DECIDING = ("code version", "library", "hardware", "device")
+
+
+def _sentence(result: Mapping[str, Any], comparison: WeightsComparison | None) -> str:
+    """What came out, and what explains it."""
+    who = f"line {result['line']}, model version {result['model_version']}"
+    if result["same"]:
+        return f"{who}: trained again, the weights are the same to the byte"
+    if comparison is None or comparison.same_tensors:
+        return f"{who}: trained again, every tensor is the same to the bit; only what stands beside them differs"
+    text = f"{who}: trained again, {comparison.differing_tensors} of {comparison.tensors} tensors differ"
+    if comparison.first and comparison.first.largest_difference is not None:
+        text += f", the first is {comparison.first.name} (by {comparison.first.largest_difference:.3g} at most)"
+    changed = [each["what"] for each in result["circumstances"] if each["what"].startswith(_DECIDING)]
+    if result["prevented_by"]:
+        return f"{text}; no deterministic implementation has {', '.join(result['prevented_by'])}"
+    if changed:
+        return f"{text}; not as it was then: {', '.join(changed)}"
+    if not result["same_run_key"]:
+        return f"{text}; the weights or the architecture that it starts from are not those of then"
+    return f"{text}, and nothing on record explains it"

@@ -1,0 +1,102 @@
+"""What experiments have in common: models that are trained and tested, and that nobody may promote."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from tasks.config import Line
+from tasks.lake import Lake
+from tasks.schemas import Frozen, Oid
+
+if TYPE_CHECKING:
+    from tasks.evaluation.evaluation import Evaluation, ModelRef
+    from tasks.metrics.judgement import Metric
+    from tasks.training.records import Trained
+
+CONTENT_TYPE = "application/json"
+
+
+class Score(Frozen):
+    """A metric with its interval; None where it could not be measured."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+def train_quietly(lake: Lake, line: Line, dataset_version: str) -> tuple[Trained, ModelRef]:
+    """Train the line's recipe on an experiment's version. MLflow hears nothing; finished = returned, killed = resumed.
+
+    Returns:
+        The training, and what evaluation needs to know of its model.
+    """
+    from tasks.datasets.formats.yolo import materialise
+    from tasks.evaluation.evaluation import ModelRef
+    from tasks.training import detection
+
+    data_yaml = materialise(lake, line, dataset_version)
+    trained = detection.train_quietly(lake, line, dataset_version, data_yaml, False, progress=say)
+    model = ModelRef(
+        model_version=f"run {trained.run_key[:12]}",
+        weights_oid=trained.weights_oid,
+        classes=tuple(line.classes),
+        dataset_version=dataset_version,
+        options={"imgsz": int(trained.setup["imgsz"]), "predict": trained.recipe["predict"]},
+    )
+    return trained, model
+
+
+def evaluate(
+    lake: Lake, line: Line, dataset_version: str, model: ModelRef, other: ModelRef | None = None
+) -> tuple[Oid, Evaluation]:
+    """Test a model, or two on the same frames, on the test split of a version."""
+    from tasks.evaluation.evaluate import evaluate as judge
+    from tasks.steps.predictors import loader
+
+    return judge(lake, line, dataset_version, challenger=model, champion=other, load=loader(lake, line))
+
+
+def measures(line: Line) -> Iterable[tuple[Metric, str | None]]:
+    """What there is to compare: every resampled metric of the line's kind overall, then in every slice."""
+    from tasks.evaluation.kinds import kind_of
+
+    kind = kind_of(line.kind)
+    slices = [f"{family}.{name}" for family, names in kind.slices(line).items() for name in names]
+    for where in (None, *slices):
+        for metric in kind.metrics:
+            if metric.paired:
+                yield metric, where
+
+
+def score_of(evaluation: Evaluation, metric: Metric, where: str | None) -> Score:
+    """A metric of an evaluation's first model."""
+    from tasks.metrics.judgement import address, find
+
+    path = address(metric.name, where)
+    interval = find(evaluation.challenger.intervals, path) or {}
+    return Score(value=evaluation.value(metric.name, where), low=interval.get("low"), high=interval.get("high"))
+
+
+def file_result(lake: Lake, key: str, result: dict[str, Any]) -> Oid:
+    """Store an experiment's result as a blob, and name it under `key`, so that it is kept and found again."""
+    from tasks.schemas import canonical_json
+
+    oid = lake.blobs.put_bytes(canonical_json(result).encode(), CONTENT_TYPE)
+    lake.store.put_bytes(key, canonical_json({"result_oid": oid}).encode(), CONTENT_TYPE)
+    return oid
+
+
+def filed_result(lake: Lake, key: str) -> dict[str, Any] | None:
+    """The result under a key, if there is one."""
+    import json
+
+    if lake.store.head(key) is None:
+        return None
+    oid = str(json.loads(lake.store.get_bytes(key))["result_oid"])
+    return {**json.loads(lake.blobs.get_bytes(oid)), "result_oid": oid}
+
+
+def say(text: str) -> None:
+    """One line of progress, at once."""
+    print(text, flush=True)

@@ -1,0 +1,74 @@
+"""An audit is made once, refused with the pairs and the report named, and shown with pictures."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from tasks.datasets.audit import audit_code, audited, has_passed, require_passed
+from tasks.datasets.audit.findings import Audit
+from tasks.datasets.audit.report import MOST_BYTES
+from tasks.errors import LeakageError
+from tasks.ingest.viewing import Viewer
+from tasks.lake import Lake
+from tests.datasets.audit.recorded import dataset
+
+
+@pytest.fixture
+def leaking(lake: Lake, clips: list[Path], copies: dict[str, Path]) -> pa.Table:
+    copy = copies["30 % cut off left and bottom"]
+    return dataset(lake, [(clips[0], "train", "a"), (clips[1], "train", "b"), (copy, "test", "c")])
+
+
+def test_a_leak_is_refused_with_its_pair_and_its_report(lake: Lake, leaking: pa.Table) -> None:
+    with Viewer(lake) as viewer:
+        found = audited(lake, "cells", leaking, viewer)
+    with pytest.raises(LeakageError, match=r"the same clip stands in two splits.*swim-01\.mp4 frame \d+") as refused:
+        require_passed(lake, "cells", found)
+    assert found.report_oid in str(refused.value)
+    page = lake.blobs.get_bytes(found.report_oid).decode()
+    assert len(page) < MOST_BYTES
+    assert page.count("data:image/jpeg;base64,") == 2, "both recordings, side by side"
+    assert "local features agree on where" in page
+    assert "give both the same donor" in page
+    assert re.findall(r"<i style=\"left: (\d+)\.\d+%", page) in (["29"], ["30"]), "the common part is marked"
+    assert not re.search(r'(src|href)="(?!data:)', page), "it must work offline"
+    assert json.loads(lake.blobs.get_bytes(found.result_oid))["findings"][0]["kind"] == "clip"
+
+
+def test_the_same_rows_are_audited_once(lake: Lake, leaking: pa.Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = audited(lake, "cells", leaking)
+    monkeypatch.setattr("tasks.datasets.audit.filing.audit", lambda *_: pytest.fail("audited again"))
+    turned_round = leaking.take(list(reversed(range(len(leaking)))))
+    assert audited(lake, "cells", turned_round) == first
+
+
+def test_other_rows_or_other_code_are_audited_again(
+    lake: Lake, leaking: pa.Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = audited(lake, "cells", leaking)
+    assert audited(lake, "cells", leaking.slice(1)).frames == first.frames - 1
+    monkeypatch.setattr("tasks.datasets.audit.filing.audit_code", lambda clips: "other")
+    monkeypatch.setattr("tasks.datasets.audit.filing.audit", lambda *_: Audit("other", 1, 1, 0, 0, ()))
+    assert audited(lake, "cells", leaking).code == "other"
+
+
+def test_a_clean_audit_passes_and_its_report_says_so(lake: Lake, clips: list[Path]) -> None:
+    rows = dataset(lake, [(clips[0], "train", "a"), (clips[1], "test", "b")])
+    with Viewer(lake) as viewer:
+        found = audited(lake, "cells", rows, viewer)
+    require_passed(lake, "cells", found)
+    assert has_passed(found.as_json())
+    assert "No leak found" in lake.blobs.get_bytes(found.report_oid).decode()
+
+
+def test_an_audit_without_clips_or_by_other_code_is_none(lake: Lake, clips: list[Path]) -> None:
+    rows = dataset(lake, [(clips[0], "train", "a"), (clips[1], "test", "b")])
+    assert not has_passed(audited(lake, "cells", rows).as_json())
+    assert not has_passed({"passed": True, "code": "older"})
+    assert not has_passed({"passed": False, "code": audit_code()})
+    assert not has_passed({})

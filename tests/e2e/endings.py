@@ -1,0 +1,30 @@
+"""DAGs of nights that begin at their verdict: the newest one in the lake. The rest is the real wiring of `retrain`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import dag, task
+from nightscope_airflow.defaults import dag_defaults
+from nightscope_airflow.nights import carry_out
+from nightscope_airflow.params import form
+
+from tasks.config import Line, load_lines, load_settings
+
+
+def ending(line: Line) -> Any:
+    @dag(dag_id=line.dag_id, schedule=None, params=form(line, [line.recipe.name]), **dag_defaults("test"))
+    def night() -> None:
+        @task
+        def decide_verdict() -> dict[str, Any]:
+            from tasks import steps
+
+            return steps.list_verdicts(line.line)[0]
+
+        carry_out(line, decide_verdict())
+
+    return night()
+
+
+for _line in load_lines(load_settings().lines_dir):
+    globals()[_line.dag_id] = ending(_line)

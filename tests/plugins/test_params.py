@@ -1,0 +1,53 @@
+"""The trigger form says in words what each gate asks for, and hands back only what was changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nightscope_airflow.params import changes, form
+
+from tasks.config import Line, parse_line
+
+GATES: tuple[dict[str, Any], ...] = (
+    {"metric": "AP50", "class": "sperm", "at_least": 0.6},
+    {"metric": "AP50_95", "slice": "size.small", "not_worse_by": 0.02},
+    {"metric": "AP50_95", "for_each": ["class", "size.large"], "not_worse_by": 0.03, "confidence": 0.9},
+    {"metric": "AP50_95", "better_by": 0.005},
+    {"metric": "model_size_mb", "at_most": 20, "device": "cpu"},
+)
+
+
+def a_line() -> Line:
+    return parse_line(
+        {
+            "line": "sperm-detector",
+            "kind": "detection",
+            "classes": ["sperm"],
+            "recipe": {"name": "any"},
+            "gates": GATES,
+        },
+        "test",
+    )
+
+
+def test_every_condition_is_a_field_that_explains_itself() -> None:
+    fields = form(a_line(), ["any"])
+    said = {name: param.description for name, param in fields.items() if name.startswith("gate.")}
+    assert said == {
+        "gate.AP50.sperm.at_least": "AP50 of class 'sperm' must be at least this. The line's file says 0.6.",
+        "gate.AP50_95.size.small.not_worse_by": "AP50_95 of size 'small' may be worse than the champion's by at most "
+        "this, with 95% confidence. The line's file says 0.02.",
+        "gate.AP50_95.each-class-size.large.not_worse_by": "AP50_95 in each class and size.large may be worse than the "
+        "champion's by at most this, with 90% confidence. The line's file says 0.03.",
+        "gate.AP50_95.better_by": "AP50_95 must be better than the champion's by more than this, with 95% confidence. "
+        "The line's file says 0.005.",
+        "gate.model_size_mb.at_most": "model_size_mb on cpu must be at most this. The line's file says 20.",
+    }
+
+
+def test_a_changed_gate_changes_the_line() -> None:
+    line = a_line()
+    params = {name: param.value for name, param in form(line, ["any"]).items()}
+    assert changes(params, line) == {}
+    changed = changes({**params, "gate.AP50_95.each-class-size.large.not_worse_by": 0.05}, line)
+    assert [gate.threshold for gate in line.with_changes(changed).gates] == [0.6, 0.02, 0.05, 0.005, 20]
