@@ -203,7 +203,9 @@ class EvaluationPlan(Frozen):
         default=5, ge=2, description="Test donors (else recordings) needed before a difference counts."
     )
     max_interval_width: float | None = Field(
-        default=None, gt=0, description="A difference whose interval is wider is insufficient data."
+        default=None,
+        gt=0,
+        description="A difference whose interval is wider is insufficient data, unless it surely fails.",
     )
     score_threshold: float | None = Field(
         default=None, ge=0, le=1, description="For precision, recall, F1, counts; default: the one of highest F1."

@@ -9,7 +9,7 @@ from tasks.config import Line, load_settings
 from tasks.errors import NotFound, TransportError
 from tasks.lake import Lake, open_lake
 from tasks.schemas import Verdict, digest, now
-from tasks.steps.news import resolve_line
+from tasks.steps.news import judged_key, resolve_line
 
 if TYPE_CHECKING:
     from tasks.evaluation.evaluation import Evaluation
@@ -37,7 +37,7 @@ def decide_verdict(
     settings = load_settings()
     lake = open_lake(settings)
     line = resolve_line(settings, name, changes or {})
-    verdict_id = digest(name, training["run_key"], evaluation_oid, [gate.model_dump() for gate in line.gates])[:24]
+    verdict_id = digest(name, judged_key(str(training["run_key"]), line), evaluation_oid)[:24]
     evaluation = load_evaluation(lake, evaluation_oid)
     try:
         verdict = verdict_named(lake, verdict_id)

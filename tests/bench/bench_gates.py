@@ -10,8 +10,8 @@ what a night does (boxes, `judge`, `paired_bootstrap`, `decide`) and counts the 
 - with five slices: how often is an equal challenger rejected for one of them, with and without the correction, and how
   often does one slip through that is too much worse in the second class only?
 
-`--pairs 400` a cell takes about a quarter of an hour of one core. `--svg` and `--markdown` write what
-docs/statistics.md shows.
+`--pairs 400` a cell takes about half an hour of one core, `--pairs 100` some minutes. `--svg` and `--markdown` write
+what docs/statistics.md shows.
 """
 
 from __future__ import annotations

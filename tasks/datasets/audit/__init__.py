@@ -10,8 +10,8 @@ on pictures freed of light and background: two clips under one microscope share 
 recording looks like is kept as its signature (`signatures`), so that an audit costs what is new.
 
 The thresholds were measured on three real clips (MIaMIA-SVDS, 698 x 528, 30 Hz, 19 to 82 frames) and five synthetic
-ones (480 x 360, 25 Hz, 120 frames), with eleven copies of each; all are found, and no two different clips are taken for
-one, nor where all were laid over the same dirt, ten times as strong as they:
+ones (480 x 360, 25 Hz, 120 frames), with eleven copies of each: all 88 are found, and no two different clips are taken
+for one. Nor are they where real and synthetic clips were laid over the same dirt, nine times as strong as their cells:
 
 - what moves, of the same moment: encoded again at crf 35, halved, or a fifth cut off at both ends, it correlates at
   0.81 or more and in nine frames of ten differs in at most 24 bits of 128; with the first half cut away at 0.62 and in
@@ -20,15 +20,15 @@ one, nor where all were laid over the same dirt, ten times as strong as they:
   same with three frames at 0.5 and one offset, or one at 0.75;
 - whether anything moves: 5.3 grey levels or more with one or two heads in the field, even at crf 40; 3.9 or less in a
   still picture with noise of 8 grey levels, or under strong dirt and a lamp that flickers;
-- parts: with 10 to 40 % of a side cut off, 42 or more local features agree on where; trimmed as well, under a
-  drifting stage, 28. Different clips reach 23 (cells look alike), and the closer look clears them;
+- parts: with 10 to 30 % of a side cut off, 37 or more local features agree on where; trimmed as well, under a
+  drifting stage, 27. Different clips reach 23 (cells look alike), and the closer look clears them;
 - whole frames: encoded again at JPEG quality 50 or 90, halved or brightened, a frame differs from itself in up to 10 of
   64 bits and correlates at 0.98 or more (quality 20: 24 bits, 0.93). Its neighbour in time (33 ms) correlates at 0.86
   to 0.91. Different clips differ in 18 bits or more and correlate at 0.12 or less; over one background at 0.67 or less,
   and at 0.07 or less once it is subtracted.
 
-What it does not find: a copy that was turned or mirrored, one of which more than 40 % of a side was cut off, and a
-cropped and trimmed one without any still structure by which to place it.
+What it does not find: a copy that was turned or mirrored, one of which more than 40 % of a side was cut off (it is not
+looked for), and a cropped and trimmed one without any still structure by which to place it.
 """
 
 from tasks.datasets.audit.audit import audit
