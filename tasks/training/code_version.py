@@ -12,6 +12,8 @@ from tasks.config import HOME
 from tasks.schemas import digest
 
 HERE = Path(__file__).parent
+AFTERWARDS = {"export.py", "export_worker.py", "footprint.py"}
+"""Sources in this room that only ever see a finished model."""
 LIBRARIES = ("ultralytics", "torch", "torchvision", "numpy", "opencv-python-headless", "mlflow", "pandas", "nightscope")
 """Whose versions are recorded with a training."""
 
@@ -20,13 +22,14 @@ LIBRARIES = ("ultralytics", "torch", "torchvision", "numpy", "opencv-python-head
 def code_version() -> str:
     """The version of what can change a training's result: '0.1.0+4f1c...'.
 
-    It is the digest of the sources in this room (recipes and architectures included) and of the versions of ultralytics
-    and torch. Not the git commit: a commit that touches a report would train every line again in the next night.
+    It is the digest of the sources in this room (recipes and architectures included; not what only exports a finished
+    model) and of the versions of ultralytics and torch. Not the git commit: a commit that touches a report would train
+    every line again in the next night.
     """
     sources = {
         str(path.relative_to(HERE)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(HERE.rglob("*"))
-        if path.suffix in {".py", ".yaml"}
+        if path.suffix in {".py", ".yaml"} and path.name not in AFTERWARDS
     }
     versions = library_versions()
     deciding = {name: versions.get(name) for name in ("ultralytics", "torch", "torchvision")}

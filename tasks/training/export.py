@@ -10,6 +10,7 @@ TorchScript 52 | 53, OpenVINO 35 | 32, OpenVINO int8 22 | 22.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -22,7 +23,7 @@ from pydantic import Field
 
 from tasks.errors import ConfigError, StepFailed
 from tasks.schemas import Frozen, Oid, digest
-from tasks.training.code_version import code_version, library_versions
+from tasks.training.code_version import AFTERWARDS, code_version, library_versions
 from tasks.training.recipes import STRIDE_PX, PredictOptions
 from tasks.training.supervise import PRIVATE, tail
 
@@ -141,7 +142,8 @@ def check_supported(fmt: str, int8: bool) -> Format:
 
 def export_version() -> str:
     """Of all code that decides what an export's bytes are."""
-    return f"{code_version()}+{digest(library_versions(LIBRARIES))[:12]}"
+    own = [hashlib.sha256(Path(__file__).with_name(name).read_bytes()).hexdigest() for name in sorted(AFTERWARDS)]
+    return f"{code_version()}+{digest(library_versions(LIBRARIES), own)[:12]}"
 
 
 def input_shape(imgsz: int, height_px: int, width_px: int) -> tuple[int, int]:
