@@ -4,7 +4,9 @@ Puts a version of a line's model in charge because you say so: after a *Hold*, s
 triggered the run, the note, and whether a verdict was set aside go into the line's evidence. *Roll back a model* takes
 it back.
 
-A version whose newest verdict is not `promote` is refused, unless *override* is ticked and the note says why.
+A version that something speaks against is refused, unless *override* is ticked and the note says why: its newest
+verdict is not `promote`, compared with another champion than today's, or was given by looser gates than the line's file
+has; its night was held; or the line asks for an approval that nobody gave.
 
 **On failure**: nothing was changed, and the last line of the log says why: no such version, in charge already, or a
 verdict that forbids it. Trigger it again with other values. A run that was killed is finished by clearing its task.
@@ -31,7 +33,7 @@ from nightscope_airflow.orders import announce, asked, line_field, note_field
         ),
         "note": note_field(),
         "override": Param(
-            False, type="boolean", description="Even if its newest verdict is not 'promote'. Needs a note; recorded."
+            False, type="boolean", description="Even if something speaks against it. Needs a note; recorded."
         ),
     },
     doc_md=__doc__,

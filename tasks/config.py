@@ -25,6 +25,10 @@ LARGEST = 2**53
 """Whole numbers up to here survive JSON everywhere."""
 
 Kind = Literal["detection", "classification", "segmentation"]
+
+LINE_NAME = r"^[a-z][a-z0-9-]{1,48}[a-z0-9]$"
+"""What a line may be called."""
+
 MIN_GROUPS = 3
 """Groups a line needs before it can split: two to train on, one to test on."""
 
@@ -228,10 +232,12 @@ class Gate(Frozen):
     class_: str | None = Field(default=None, alias="class")
     slice_: str | None = Field(default=None, alias="slice", description="'<family>.<name>', e.g. 'size.small'.")
     for_each: tuple[str, ...] = Field(default=(), description="Families ('class') or single slices ('size.small').")
-    at_least: float | None = None
-    at_most: float | None = None
-    not_worse_by: float | None = Field(default=None, ge=0)
-    better_by: float | None = Field(default=None, ge=0, description="Superiority: better by more than this.")
+    at_least: float | None = Field(default=None, allow_inf_nan=False)
+    at_most: float | None = Field(default=None, allow_inf_nan=False)
+    not_worse_by: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    better_by: float | None = Field(
+        default=None, ge=0, allow_inf_nan=False, description="Superiority: better by more than this."
+    )
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     device: str | None = Field(default=None, description="For latency and size: the device it must hold on.")
 
@@ -281,7 +287,7 @@ class ApprovalPlan(Frozen):
 class Line(Frozen):
     """A model line: what it learns from, how it trains, which gates it must pass, when it runs."""
 
-    line: str = Field(pattern=r"^[a-z][a-z0-9-]{1,48}[a-z0-9]$")
+    line: str = Field(pattern=LINE_NAME)
     title: str = ""
     kind: Kind
     classes: dict[str, ClassSpec] = Field(min_length=1)

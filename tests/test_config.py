@@ -39,6 +39,7 @@ def test_every_fault_is_reported_at_once() -> None:
         ({"gates": [{"metric": "AP50", "at_least": 0.5, "at_most": 0.9}]}, "exactly one"),
         ({"gates": [{"metric": "AP50", "at_least": 0.5}, {"metric": "AP50", "at_least": 0.6}]}, "twice"),
         ({"gates": []}, "gates"),
+        ({"gates": [{"metric": "AP50", "at_least": float("nan")}]}, "finite"),
         ({"gates": [{"metric": "AP50", "class": "sperm", "for_each": ["size"], "at_least": 0.5}]}, "only one of class"),
         ({"gates": [{"metric": m, "better_by": 0.0} for m in ("AP50", "AR")]}, "superiority is asked of one metric"),
         ({"approval": "perhaps"}, "expected none, required"),

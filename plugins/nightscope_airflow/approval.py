@@ -67,6 +67,8 @@ class ApprovePromotion(HITLOperator):
             verdict_id,
             report_url=report_url(verdict_id),
             dry_run=bool(params["dry_run"]),
+            override=bool(params["override"]),
+            note=str(params["note"]),
         )
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:

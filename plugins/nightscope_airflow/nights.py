@@ -27,6 +27,9 @@ ends in seconds as *skipped*, and the task `check_news` says why. The report of 
 
 Classes: {classes}. Gates: {gates}.
 
+A run whose gates or evaluation were made looser than the line's file says puts nothing in charge, unless *override* is
+ticked and the *note* says why; who triggered it and the note go into the evidence.
+
 To overrule what a night decided: *Promote a model* and *Roll back a model*, or `nightscope promote` and `rollback`.
 
 **On failure**: open the red task's log; the last line names the thing, what was expected, what was found and what to
@@ -162,8 +165,17 @@ def carry_out(line: Line, verdict: Any) -> None:
 
         context = get_current_context()
         wanted, news = changes(context["params"], line), context["ti"].xcom_pull(task_ids="check_news")
-        dry_run = _asked("dry_run")
-        return steps.promote_model(line.line, wanted, verdict["verdict_id"], news=news, dry_run=dry_run, answer=answer)
+        return steps.promote_model(
+            line.line,
+            wanted,
+            verdict["verdict_id"],
+            news=news,
+            dry_run=_asked("dry_run"),
+            answer=answer,
+            override=_asked("override"),
+            note=str(context["params"]["note"]),
+            by=context["dag_run"].triggering_user_name or "",
+        )
 
     promote_model(verdict, approval.output if approval else None)
 

@@ -40,6 +40,12 @@ def form(line: Line, recipes: list[str]) -> dict[str, Param]:
             False, type="boolean", section=RUN,
             description="Do everything except putting the new model in charge.",
         ),
+        "override": Param(
+            False, type="boolean", section=RUN,
+            description="Put the new model in charge even by gates that are looser than the line's file says. Needs a "
+            "note; recorded.",
+        ),
+        "note": Param("", type="string", section=RUN, description="Why you override; kept in the evidence."),
     }  # fmt: skip
     return fields | {f"gate.{gate.id}": _gate_field(gate) for gate in line.gates}
 

@@ -47,7 +47,8 @@ def _print(report: dict[str, Any]) -> None:
             paper.print(f"  {reason}", markup=False)
     checks, boxes = report["checks"], report["checks"]["boxes"]
     rows = table(f"on {checks['images']} test frames", "", "original", "export", "difference", "interval")
-    for name, found in checks["metrics"].items():
+    shown = checks["metrics"] | {f"AP50 of {name}": found for name, found in checks["classes"].items()}
+    for name, found in shown.items():
         between = "" if found["low"] is None else f"{found['low']:+.4f} to {found['high']:+.4f}"
         values = (
             _number(found[key], form) for key, form in (("original", ".4f"), ("export", ".4f"), ("difference", "+.4f"))

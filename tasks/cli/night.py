@@ -18,6 +18,9 @@ from tasks.cli.output import AsJson, Changes, Line, paper, parse_changes, print_
 from tasks.config import load_line, load_settings
 from tasks.schemas import ENDINGS, Decision, NightState, now
 
+OF_THE_RUN = ("force", "dry_run", "override", "note", "recipe_values")
+"""Fields of the form that change nothing of the line."""
+
 MARKS = {
     "success": "[green]✓[/]",
     "skipped": "[dim]–[/]",
@@ -33,7 +36,7 @@ def run(line: Line, set_: Changes = None, json_: AsJson = False) -> None:
     Exit code 0 when the night did its work (promoted, held, rejected, skipped, or judged as insufficient_data), 3 when
     it stopped for lack of data before it could judge, 1 when it failed.
     """
-    report = run_night(line, parse_changes(set_))
+    report = run_night(line, _parsed(set_))
     if json_:
         print_json(report)
     else:
@@ -42,6 +45,13 @@ def run(line: Line, set_: Changes = None, json_: AsJson = False) -> None:
         raise typer.Exit(1)
     if report["state"] == NightState.INSUFFICIENT_DATA and report["model_version"] is None:
         raise typer.Exit(3)
+
+
+def _parsed(pairs: list[str] | None) -> dict[str, Any]:
+    """The changes. A note is text as it stands: 'better: seen by eye' is YAML for something else."""
+    notes = [pair for pair in pairs or [] if pair.partition("=")[0].strip() == "note" and "=" in pair]
+    made = parse_changes([pair for pair in pairs or [] if pair not in notes])
+    return made | ({"note": notes[-1].partition("=")[2]} if notes else {})
 
 
 def run_night(line: str, changes: dict[str, Any]) -> dict[str, Any]:
@@ -54,7 +64,7 @@ def run_night(line: str, changes: dict[str, Any]) -> dict[str, Any]:
 
     settings = load_settings()
     own = load_line(line, settings.lines_dir)
-    steps.check_request(line, {k: v for k, v in changes.items() if k not in ("force", "dry_run", "recipe_values")})
+    steps.check_request(line, {k: v for k, v in changes.items() if k not in OF_THE_RUN})
     airflow = AirflowApi(settings.airflow)
     dag = airflow.await_dag(own.dag_id)
     if dag.get("is_paused"):
@@ -137,7 +147,8 @@ def _outcome(
     if state == NightState.PROMOTED and not promotion:  # a dry run, a person's word, or carried out before
         outcome = airflow.xcom(dag_id, run_id, "promote_model", "outcome") or {}
         return NightState.HELD, outcome.get("reason") or reason
-    return state, reason
+    differs = promotion.get("differs") if isinstance(promotion, dict) else None
+    return state, f"{differs} {reason}" if differs else reason
 
 
 def _seconds(instance: dict[str, Any]) -> float | None:

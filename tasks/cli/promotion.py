@@ -24,7 +24,8 @@ def promote(
     ] = None,
     note: Note = "",
     override: Annotated[
-        bool, typer.Option("--override", help="Even if its newest verdict is not 'promote'; needs --note; recorded.")
+        bool,
+        typer.Option("--override", help="Even if its verdict, or what became of it, speaks against it; needs --note."),
     ] = False,
     json_: AsJson = False,
 ) -> None:

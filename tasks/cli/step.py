@@ -112,14 +112,22 @@ def promote_model(
     approve: Annotated[
         bool | None, typer.Option("--approve/--hold", help="Your word, where LINE asks for a person's approval.")
     ] = None,
-    note: Annotated[str, typer.Option("--note", help="Why you approve or hold; kept in the evidence.")] = "",
+    note: Annotated[str, typer.Option("--note", help="Why you approve, hold or override; kept in the evidence.")] = "",
+    override: Annotated[
+        bool, typer.Option("--override", help="Even if the gates were loosened with --set; needs --note; recorded.")
+    ] = False,
 ) -> None:
     """Carry out a verdict, once: put the model in charge if it says so, and record the evidence. Safe to repeat."""
     from tasks import steps
     from tasks.schemas import now
 
     answer = None if approve is None else {"approved": approve, "by": operator(), "note": note, "at": now().isoformat()}
-    _print(lambda: steps.promote_model(line, parse_changes(set_), verdict_id, dry_run=dry_run, answer=answer))
+    changes, by = parse_changes(set_), operator()
+    _print(
+        lambda: steps.promote_model(
+            line, changes, verdict_id, dry_run=dry_run, answer=answer, override=override, note=note, by=by
+        )
+    )
 
 
 @app.command("plan-folds")

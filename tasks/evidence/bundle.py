@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError
 from tasks.errors import IntegrityError
 from tasks.schemas import Aliases, Answer, EvidenceEntry, Frozen, NightState, Oid, Verdict, canonical_json
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 Action = Literal["night", "promotion", "rollback"]
 
 
@@ -80,6 +80,9 @@ class Bundle(Frozen):
     line: str
     number: int = Field(ge=1)
     previous: Oid | None = Field(description="The bundle before it; None for the first.")
+    seal: Oid | None = Field(
+        default=None, description="Sha256 of the line's seal when this was recorded; None: it was lost or broken."
+    )
     made_at: datetime
     action: Action
     key: str = Field(description="What was carried out: a verdict's id, or that of a person's request.")

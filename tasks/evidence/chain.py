@@ -4,25 +4,28 @@
     evidence/<line>/seal.json    the head of the chain, and the sha256 of every file that the tables consist of
 
 The row is what makes a bundle part of the chain. The seal comes after it: rows are compared with bundles value by
-value, but a Parquet file also has bytes that no row shows.
+value, but a Parquet file also has bytes that no row shows. A chain has a seal before it has a row: one that is missing
+was lost. It is made anew then, with a mark that stays (`restarted`), and the bundle after it names no seal.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tasks.errors import IntegrityError, NotFound
 from tasks.evidence.bundle import Action, Bundle, decode
 from tasks.lake import Lake
-from tasks.schemas import EvidenceEntry, Oid, canonical_json, digest
+from tasks.schemas import EvidenceEntry, Oid, canonical_json, digest, now
 
 TABLE = "evidence"
 SEALED_TABLES = (TABLE, "verdicts")
 PREFIX = "evidence/"
+SEALING = 2
+"""The first schema version whose bundles name the seal before them."""
 
 
 def evidence_id(line: str, action: Action, key: str) -> str:
@@ -57,7 +60,7 @@ def seal_key(line: str) -> str:
 
 
 def seal(lake: Lake, line: str, head: EvidenceEntry) -> None:
-    """Seal the tables as they are now. Files that were sealed before keep the hash that they had then.
+    """Seal the tables as they are now. Files that any line sealed before keep the hash that they had then.
 
     Args:
         lake: The lake.
@@ -65,19 +68,55 @@ def seal(lake: Lake, line: str, head: EvidenceEntry) -> None:
         head: Its newest row.
     """
     try:
-        known: dict[str, Oid] = read_seal(lake, line)["files"]
-    except (NotFound, IntegrityError):  # `verify` complains of a broken one until it is written anew here
-        known = {}
+        old = read_seal(lake, line)
+        known, restarted = old["files"], old.get("restarted", [])
+    except (NotFound, IntegrityError):
+        known, restarted = {}, [{"number": head.number, "at": now().isoformat()}]
     used = {key for table in SEALED_TABLES for key in files_of(lake, table)}
-    files = {key: oid for key, oid in known.items() if key in used}
+    others = {key: min(oids) for key, oids in sealed_files(lake).items() if len(oids) == 1}
+    files = {key: oid for key, oid in {**others, **known}.items() if key in used}
     files |= _hashed(lake, used - files.keys())
-    content = {"line": line, "number": head.number, "bundle_oid": head.bundle_oid, "files": files}
-    data = canonical_json({**content, "sha256": _checksum(content)}).encode()
-    lake.store.put_bytes(seal_key(line), data, "application/json")
+    _write_seal(lake, line, head.number, head.bundle_oid, files, restarted)
+
+
+def seal_before(lake: Lake, line: str, links: Sequence[EvidenceEntry]) -> Oid | None:
+    """The sha256 of the seal that the line's next entry comes after; a new chain's first one is made here.
+
+    Args:
+        lake: The lake.
+        line: Whose chain.
+        links: What it consists of.
+
+    Returns:
+        None where the seal is lost or broken.
+    """
+    try:
+        return hashlib.sha256(_encoded(read_seal(lake, line))).hexdigest()
+    except NotFound:
+        return None if links else _write_seal(lake, line, 0, None, {}, [])
+    except IntegrityError:
+        return None
+
+
+def sealed_files(lake: Lake) -> dict[str, set[Oid]]:
+    """Table file → what the seals of all lines say its sha256 was. A seal that cannot be read says nothing."""
+    sealed: dict[str, set[Oid]] = {}
+    for info in lake.store.list(PREFIX):
+        try:
+            files = read_seal(lake, info.key.removeprefix(PREFIX).partition("/")[0])["files"]
+        except (IntegrityError, NotFound):  # the line's own verification says so
+            continue
+        for key, oid in files.items():
+            sealed.setdefault(key, set()).add(oid)
+    return sealed
 
 
 def read_seal(lake: Lake, line: str) -> dict[str, Any]:
-    """`line`, `number` and `bundle_oid` of the head, `files` {key: sha256}.
+    """What a seal says.
+
+    Returns:
+        `line`; `number` and `bundle_oid` of the head (0 and None: nothing is recorded yet); `files` {key: sha256};
+        `restarted`, where it was ever lost: the entries before which, and when it was made anew (`number`, `at`).
 
     Raises:
         NotFound: Nothing of the line was ever sealed.
@@ -111,6 +150,19 @@ def _hashed(lake: Lake, keys: Iterable[str]) -> dict[str, Oid]:
 
     with ThreadPoolExecutor(lake.settings.workers * 4) as threads:
         return {key: oid for key, oid in threads.map(one, sorted(keys)) if oid is not None}
+
+
+def _write_seal(
+    lake: Lake, line: str, number: int, bundle_oid: Oid | None, files: dict[str, Oid], restarted: list[dict[str, Any]]
+) -> Oid:
+    content = {"line": line, "number": number, "bundle_oid": bundle_oid, "files": files, "restarted": restarted}
+    data = _encoded(content)
+    lake.store.put_bytes(seal_key(line), data, "application/json")
+    return hashlib.sha256(data).hexdigest()
+
+
+def _encoded(content: dict[str, Any]) -> bytes:
+    return canonical_json({**content, "sha256": _checksum(content)}).encode()
 
 
 def _checksum(content: dict[str, Any]) -> Oid:

@@ -14,12 +14,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from tasks.config import Line, parse_line
-from tasks.errors import ConfigError, DataError, NightscopeError, StorageUnavailable
+from tasks.errors import ConfigError, DataError, NightscopeError, StorageUnavailable, TransportError
 from tasks.evaluation.evaluation import Evaluation, load_evaluation
 from tasks.evidence import chain, model_card
 from tasks.evidence.bundle import Action, Bundle, DataEvidence, ModelEvidence, Named
 from tasks.evidence.code import code_now
-from tasks.evidence.gather import Gatherer, gather_data, gather_model, gather_verdict
+from tasks.evidence.gather import gather_data, gather_model, gather_verdict
+from tasks.evidence.gatherer import Gatherer
 from tasks.lake import Lake
 from tasks.lake.locks import lake_lock
 from tasks.registry.models import Registry
@@ -73,13 +74,14 @@ def record(
             links = chain.entries(lake, line)  # one look: who is there already, and which number is next
             entry = next((link for link in links if link.evidence_id == evidence_id), None)
             if entry is None:
-                found = Gatherer(lake)
+                found, sealed = Gatherer(lake), chain.seal_before(lake, line, links)
                 data, models = _basis(found, registry, line, verdict, model_version, links)
                 draft = Bundle(
                     evidence_id=evidence_id,
                     line=line,
                     number=len(links) + 1,
                     previous=links[-1].bundle_oid if links else None,
+                    seal=sealed,
                     made_at=now(),
                     action=action,
                     key=key,
@@ -103,7 +105,8 @@ def record(
             if entry is not None:
                 head = links[-1] if links and links[-1].number > entry.number else entry
                 chain.seal(lake, line, head)
-                _show(lake, registry, entry)
+                with suppress(DataError):  # the card or the version is gone: `verify` says so
+                    _show(lake, registry, entry)
                 return entry
             time.sleep(random.uniform(0.01, 0.05 * (attempt + 1)))
     raise StorageUnavailable(f"evidence of line {line}: {_ATTEMPTS} others in a row were recorded first")
@@ -158,8 +161,13 @@ def _with_card(lake: Lake, draft: Bundle) -> Bundle:
     if draft.model_version is None:
         return draft
     wanted = list(draft.data.recordings) if draft.data else []
-    recordings = lake.tables.rows("recordings", Recording, {"recording_id": wanted})
-    data = model_card.render(draft, *_basis_of_card(lake, draft), recordings).encode()
+    try:
+        recordings = lake.tables.rows("recordings", Recording, {"recording_id": wanted})
+        data = model_card.render(draft, *_basis_of_card(lake, draft), recordings).encode()
+    except TransportError:
+        raise
+    except Exception as error:  # of damaged records, whose values may be anything: what happened is recorded without it
+        return draft.model_copy(update={"missing": (*draft.missing, f"model card ({error!r})")})
     oid = lake.blobs.put_bytes(data, MARKDOWN)
     card = Named(what="model card", key=lake.blobs.key(oid), sha256=oid, size_bytes=len(data))
     return draft.model_copy(update={"card_oid": oid, "objects": (*draft.objects, card)})

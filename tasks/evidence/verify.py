@@ -80,7 +80,7 @@ def verify(
         if aliases is not None:
             check_aliases(newest, aliases, unfinished, found)
         last = {one.model_version: one for one in everything if one.model_version}
-        check_models(registry, chosen, last, found)
+        check_models(lake, registry, chosen, last, found)
     elif registry is None:
         found.note("MLflow was left out: aliases, tags and what it serves were not checked")
     return Verification(

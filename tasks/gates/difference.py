@@ -73,11 +73,17 @@ def compare(asked: Asked, where: str | None) -> Finding:
     if value is None and champion is not None:
         nothing = "the challenger predicted nothing"
         return undecided(f"{nothing}.", nothing, Decision.REJECT)
+    if value is not None and champion is None:
+        nothing = "the champion predicted nothing to measure it on"
+        return Finding(Decision.PROMOTE, f"{name} is not compared: {nothing}.", nothing, value=value)
     if difference is None or difference.value is None:
         return undecided("it is undefined for one of the models.", "undefined for one of the models")
+    undefined = difference.draws.count(None) / max(1, len(difference.draws))
     found = advantage(asked, difference, gate.confidence)
-    if found is None:
-        return undecided("it is undefined on every draw of the bootstrap.", "undefined on every draw")
+    if found is None or undefined > _UNDEFINED_DRAWS:
+        # Draws in which a model predicts nothing say nothing of this metric: the others would speak for them.
+        share = "every draw" if found is None else f"{undefined:.0%} of the draws"
+        return undecided(f"it is undefined on {share} of the bootstrap.", f"undefined on {share}")
     decision, brief, further = _judge(asked, difference, found)
     change = compared(metric, difference.value, value, champion)
     over = f"over {difference.clusters} {noun(evaluation, difference.clusters)}"
@@ -94,6 +100,8 @@ def compare(asked: Asked, where: str | None) -> Finding:
         clusters=clusters,
     )
 
+
+_UNDEFINED_DRAWS = 0.05
 
 _ENDS = {
     Decision.PROMOTE: "passed",

@@ -11,8 +11,9 @@ challenger is not thrown out by that, this finding is corrected over the slices 
 method (Holm 1979, "A Simple Sequentially Rejective Multiple Test Procedure", Scand. J. Statist. 6:65-70), which holds
 whatever the slices have in common. A slice that is surely worse alone but not among so many is a hold.
 
-A slice of which the test split holds nothing at all is left out and named; one that is carried by too few clusters is
-insufficient data, and so is the gate: it was asked for.
+A slice that is carried by too few clusters is insufficient data, and so is the gate: it was asked for. So is a class,
+or a slice named by itself, of which the test split holds nothing. Only of a whole family like `size` an empty slice is
+left out, and named: no line can know beforehand how large its objects are.
 """
 
 from __future__ import annotations
@@ -61,6 +62,9 @@ def judge_each(asked: Asked) -> GateResult:
 def _unless_empty(asked: Asked, where: str) -> Finding | None:
     if asked.labels(where) or (asked.gate.compares and asked.evaluation.champion is None):
         return None
+    if where in asked.gate.for_each or where.startswith("class."):
+        reason = f"{name_of(asked.metric, where)} cannot be judged: the test split holds no label of {place(where)}."
+        return Finding(Decision.INSUFFICIENT_DATA, reason, "no label of it in the test split")
     reason = f"{name_of(asked.metric, where)} is left out: the test split holds nothing of it."
     return Finding(None, reason, "nothing of it in the test split")
 

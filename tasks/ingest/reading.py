@@ -75,6 +75,7 @@ class Outcome:
     pts_file: str | None = None
     frames: tuple[TakenFrame, ...] = ()
     kept: dict[str, list[int]] = field(default_factory=dict)
+    crashed: bool = False  # the worker died, perhaps not by the recording's fault: another try may read it
 
     def as_data(self) -> dict[str, Any]:
         """For JSON."""

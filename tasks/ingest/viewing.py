@@ -27,6 +27,9 @@ class Viewer:
 
     Args:
         lake: Where the recordings are.
+
+    Attributes:
+        crashed: Recordings that could not be watched because the worker died; another try may see them.
     """
 
     def __init__(self, lake: Lake) -> None:
@@ -34,6 +37,7 @@ class Viewer:
         self._workers = Workers()
         self._threads = ThreadPoolExecutor(lake.settings.workers, "watch")
         self._known: dict[Oid, Recording] = {}
+        self.crashed: set[Oid] = set()
 
     def __enter__(self) -> Viewer:
         return self
@@ -105,6 +109,8 @@ class Viewer:
             return error.thing
         job = Job(str(path), kind, folder, frames_known=recording.frames_decoded, fps_hz=recording.fps_hz)
         outcome = self._workers.read(replace(job, **what))
+        if outcome.crashed:
+            self.crashed.add(oid)
         return outcome if outcome.reason is None else outcome.reason
 
     def _scratch(self) -> tempfile.TemporaryDirectory[str]:

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from types import TracebackType
 
 from tasks.errors import StorageUnavailable
@@ -56,7 +57,8 @@ class Workers:
             process.wait()
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
-                    pipe.close()
+                    with suppress(BrokenPipeError):  # a question that it did not live to read
+                        pipe.close()
 
     def read(self, job: Job) -> Outcome:
         """Do a job in this thread's worker process; blocks until it is done.
@@ -79,7 +81,8 @@ class Workers:
             self._mine.process = None
             if self._stopped:
                 break
-        return Outcome(reason=f"the decoder crashed on it, twice ({_cause(code)}); export the recording again")
+        reason = f"the decoder crashed on it, twice ({_cause(code)}); export the recording again"
+        return Outcome(reason=reason, crashed=True)
 
     def _process(self) -> subprocess.Popen[str]:
         process: subprocess.Popen[str] | None = getattr(self._mine, "process", None)

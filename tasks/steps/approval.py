@@ -9,12 +9,20 @@ from tasks.config import Line, load_settings
 from tasks.errors import NothingToDo
 from tasks.lake import open_lake
 from tasks.schemas import Decision, Verdict
+from tasks.steps.loosening import judged_differently, loosened, told
 from tasks.steps.news import resolve_line
 from tasks.steps.verdicts import verdict_named
 
 
 def approval_request(
-    name: str, changes: Mapping[str, Any] | None, verdict_id: str, *, report_url: str, dry_run: bool = False
+    name: str,
+    changes: Mapping[str, Any] | None,
+    verdict_id: str,
+    *,
+    report_url: str,
+    dry_run: bool = False,
+    override: bool = False,
+    note: str = "",
 ) -> dict[str, str]:
     """The question to a person, with the numbers that it takes to answer it.
 
@@ -24,13 +32,14 @@ def approval_request(
         verdict_id: What the gates said.
         report_url: Where the verdict's report can be read.
         dry_run: Nothing will be promoted.
+        override, note: Of the run, for a verdict by loosened gates; see `promote_model`.
 
     Returns:
         `subject` (a line of text), `body` (Markdown).
 
     Raises:
-        NothingToDo: There is nothing to ask: the gates said no (an approval cannot overrule them), nothing will be
-            promoted, or the verdict has been carried out already.
+        NothingToDo: There is nothing to ask: the gates said no (an approval cannot overrule them), they were loosened
+            without an override, nothing will be promoted, or the verdict has been carried out already.
     """
     from tasks import evidence
 
@@ -43,7 +52,12 @@ def approval_request(
         raise NothingToDo("dry run: nothing will be promoted, so nobody is asked")
     if done := evidence.find(lake, name, "night", verdict_id):
         raise NothingToDo(f"this verdict was carried out already ({done.outcome}, evidence {done.number})")
-    return {"subject": _subject(line, verdict), "body": "\n".join(_body(line, verdict, report_url))}
+    found = judged_differently(lake, resolve_line(settings, name, {}), verdict, otherwise=line)
+    if loosened(found) and not (override and note.strip()):
+        raise NothingToDo(f"{told(found)} Without an override and a note nothing will be promoted, so nobody is asked")
+    marks = [told(found)] if found else []
+    marks += [f"The run overrides that: {note.strip()}"] if loosened(found) else []
+    return {"subject": _subject(line, verdict), "body": "\n".join(_body(line, verdict, report_url, marks))}
 
 
 def _subject(line: Line, verdict: Verdict) -> str:
@@ -51,8 +65,11 @@ def _subject(line: Line, verdict: Verdict) -> str:
     return f"{line.title or line.line}: may version {verdict.model_version} take charge {instead}?"
 
 
-def _body(line: Line, verdict: Verdict, report_url: str) -> Iterator[str]:
+def _body(line: Line, verdict: Verdict, report_url: str, marks: list[str]) -> Iterator[str]:
     champion = f"version {verdict.champion_version}" if verdict.champion_version else "no champion yet"
+    for mark in marks:
+        yield f"**{_cell(mark)}**"
+        yield ""
     yield f"**[Open the report]({report_url})**"
     yield ""
     yield (

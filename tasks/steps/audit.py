@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from tasks.config import Settings, load_line, load_settings
-from tasks.errors import ConfigError, NotFound
+from tasks.errors import ConfigError, LeakageError, NotFound
 from tasks.lake import Lake, open_lake
 from tasks.schemas import Oid
 
@@ -77,6 +77,54 @@ def require_audit(lake: Lake, manifest: Manifest) -> None:
         return
     print(f"auditing dataset {manifest.version[:12]}: no audit by today's code is on record with it", flush=True)
     require_passed(lake, manifest.line, audited(lake, manifest.line, manifest.rows))
+
+
+def require_apart(lake: Lake, line: str, dataset_version: str, champion_dataset_version: str) -> None:
+    """Let only a champion be judged on a test split that it has not learned from, under whatever name.
+
+    A recording and its copy may never stand in one dataset version, and still meet here: the labels of one were deleted
+    after the champion had learned from it.
+
+    Args:
+        lake: Where both versions are; a champion's that is gone is said, and nothing is compared.
+        line: Whose they are.
+        dataset_version: Of which the test split is.
+        champion_dataset_version: What the champion learned from: its train and val.
+
+    Raises:
+        LeakageError: The champion knows something of the test; names the pairs and the report.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from tasks.datasets.audit import COLUMNS, require_passed
+
+    if dataset_version == champion_dataset_version:
+        return
+    try:
+        known = lake.datasets.load(line, champion_dataset_version).rows
+    except NotFound:
+        print(
+            f"the champion learned from dataset {champion_dataset_version[:12]}, which is gone: nobody can tell "
+            "whether it has seen tonight's test",
+            flush=True,
+        )
+        return
+    learned = known.filter(pc.is_in(known.column("split"), pa.array(["train", "val"]))).select(list(COLUMNS))
+    learned = learned.set_column(learned.schema.get_field_index("split"), "split", pa.array(["train"] * len(learned)))
+    tested = lake.datasets.load(line, dataset_version).rows
+    tested = tested.filter(pc.equal(tested.column("split"), "test")).select(list(COLUMNS))
+    rows = pa.concat_tables([learned.replace_schema_metadata(None), tested.replace_schema_metadata(None)])
+    try:
+        require_passed(lake, line, audited(lake, line, rows))
+    except LeakageError as error:
+        raise LeakageError(
+            f"the champion has learned from what stands in tonight's test. {error.thing}",
+            expected=f"nothing of the champion's dataset {champion_dataset_version[:12]} in the test split",
+            found=error.found,
+            fix="the champion has learned from a copy of this test recording: delete the copy's labels in the TEST "
+            "split in Label Studio, or take it out, and run it again: this champion and the next are judged without it",
+        ) from error
 
 
 def _resolve(settings: Settings, lake: Lake, name: str) -> tuple[str, str | None]:

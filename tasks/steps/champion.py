@@ -6,8 +6,8 @@ from typing import Any
 
 from tasks.config import load_settings
 from tasks.errors import NotFound
-from tasks.lake import open_lake
-from tasks.schemas import EvidenceEntry, NightState
+from tasks.lake import Lake, open_lake
+from tasks.schemas import EvidenceEntry, NightState, Verdict
 from tasks.steps.news import resolve_line
 from tasks.steps.verdicts import verdict_named
 
@@ -18,7 +18,6 @@ def describe_champion(name: str) -> dict[str, Any]:
     Raises:
         NotFound: The line has no champion yet.
     """
-    from tasks import evidence
     from tasks.registry import open_registry
 
     settings = load_settings()
@@ -32,9 +31,8 @@ def describe_champion(name: str) -> dict[str, Any]:
             fix="take the alias away in MLflow, and let a night decide",
         )
     lake = open_lake(settings)
-    verdict = verdict_named(lake, record.verdict_id) if record.verdict_id else None
-    orders = [entry for entry in evidence.entries(lake, name) if entry.outcome in _IN_CHARGE]
-    order = orders[-1] if orders and orders[-1].model_version == record.version else None
+    verdict = verdict_if_there(lake, record.verdict_id)
+    order = put_in_charge(lake, name, record.version)
     said = {"verdict_id", "verdict", "reasons", "at", "report_oid"}
     return {
         "line": name,
@@ -48,6 +46,22 @@ def describe_champion(name: str) -> dict[str, Any]:
         "mlflow_run": record.mlflow_run,
         "weights_oid": record.weights_oid,
     }
+
+
+def verdict_if_there(lake: Lake, verdict_id: str | None) -> Verdict | None:
+    """The verdict that a model version's tag names; None where it names none, or one whose row is gone."""
+    try:
+        return verdict_named(lake, verdict_id) if verdict_id else None
+    except NotFound:
+        return None
+
+
+def put_in_charge(lake: Lake, name: str, version: str) -> EvidenceEntry | None:
+    """The evidence by which a line's champion took charge; None where the newest of that sort is of another version."""
+    from tasks import evidence
+
+    orders = [entry for entry in evidence.entries(lake, name) if entry.outcome in _IN_CHARGE]
+    return orders[-1] if orders and orders[-1].model_version == version else None
 
 
 def list_outcomes(name: str) -> dict[str, dict[str, Any]]:

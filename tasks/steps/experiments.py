@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.config import Line, load_settings
 from tasks.lake import Lake, open_lake
 from tasks.schemas import digest
-from tasks.steps.audit import audited
+from tasks.steps.audit import audited, require_audit
 from tasks.steps.news import check_request, resolve_line
 from tasks.steps.trials import (
     Score,
@@ -67,6 +67,7 @@ def demonstrate_leakage(
     Raises:
         NotFound: The line has no (such) dataset version.
         InsufficientData: It has nothing to train or to test on.
+        LeakageError: The version itself leaks: there is nothing honest to compare with.
         StepFailed, StepKilled: A training failed.
     """
     from tasks.datasets.experiments import starting_version
@@ -79,6 +80,7 @@ def demonstrate_leakage(
     lake = open_lake(settings)
     line = resolve_line(settings, name, changes or {})
     base = starting_version(lake, line, dataset_version)
+    require_audit(lake, base)  # or the honest side of the comparison would leak, too
     pair = make_pair(lake, line, base, line.recipe.seed)
     keys = [run_key(lake, line, version) for version in (pair.by_frame, pair.by_group)]
     key = digest("demonstration", keys, measuring_version(), line.evaluation.model_dump(), list(line.classes))
@@ -211,8 +213,8 @@ def _sentence(result: dict[str, Any]) -> str:
     first = result["scores"][0]
     told, true = first["by_frame"]["value"], first["by_group"]["value"]
     text = (
-        f"{first['title']} {told:.3f} split by frame at random, {true:.3f} split by recording: the leak adds "
-        f"{told - true:+.3f}"
+        f"{first['title']} {told:.3f} is what a split by frame at random reports, {true:.3f} what one by recording "
+        f"does ({told - true:+.3f}, on different test frames)"
     )
     if result["same_frames"] and result["same_frames"]["scores"]:
         same = result["same_frames"]["scores"][0]

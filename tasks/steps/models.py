@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks.config import Line, load_settings
 from tasks.errors import NothingToDo
-from tasks.lake import open_lake
+from tasks.lake import Lake, open_lake
 from tasks.schemas import digest
-from tasks.steps.audit import require_audit
+from tasks.steps.audit import require_apart, require_audit
 from tasks.steps.news import resolve_line
-from tasks.steps.verdicts import verdict_named
+
+if TYPE_CHECKING:
+    from tasks.registry.models import ModelRecord
 
 
 def train_challenger(name: str, changes: Mapping[str, Any] | None, dataset_version: str) -> dict[str, Any]:
@@ -45,11 +47,17 @@ def evaluate_models(name: str, changes: Mapping[str, Any] | None, dataset_versio
     """Judge challenger and champion on the same frozen test split, in this run.
 
     Where the challenger is in charge already (a night that was killed between promoting and filing), the evaluation
-    that put it there is taken up again.
+    that put it there is taken up again, if it was judged as this run would judge it.
 
     Returns:
         The evaluation's oid.
+
+    Raises:
+        NothingToDo: The challenger is in charge already, and this run's gates or evaluation plan are other ones.
+        DataError: The dataset version was made for an experiment.
+        LeakageError: Something of one of its splits also stands in another, or in what the champion learned from.
     """
+    from tasks.datasets.experiments import refuse_experiment
     from tasks.evaluation.evaluate import evaluate
     from tasks.steps.predictors import loader, reference
     from tasks.steps.undertaking import command
@@ -59,9 +67,12 @@ def evaluate_models(name: str, changes: Mapping[str, Any] | None, dataset_versio
     with command(settings, name) as (lake, registry):  # finishes a promotion that was broken off
         challenger, champion = registry.version(name, model_version), registry.champion(name)
     if champion is not None and champion.version == challenger.version:
-        if champion.verdict_id is None:
-            raise NothingToDo(f"model version {model_version} is called champion in MLflow already, by hand")
-        return verdict_named(lake, champion.verdict_id).evaluation_oid
+        return _taken_up_again(lake, line, champion)
+    manifest = lake.datasets.load(name, dataset_version)
+    refuse_experiment(manifest)
+    require_audit(lake, manifest)
+    if champion is not None:
+        require_apart(lake, name, dataset_version, champion.dataset_version)
     key = _evaluation_key(line, dataset_version, challenger.version, champion.version if champion else None)
     if lake.store.head(key):  # of a night that was killed after it
         return str(json.loads(lake.store.get_bytes(key))["evaluation_oid"])
@@ -78,6 +89,32 @@ def evaluate_models(name: str, changes: Mapping[str, Any] | None, dataset_versio
         f"evaluated {evaluation.images} frames of {len(evaluation.recordings)} test recordings on {evaluation.device}"
     )
     return oid
+
+
+def _taken_up_again(lake: Lake, line: Line, champion: ModelRecord) -> str:
+    """The evaluation that put the challenger in charge.
+
+    Raises:
+        NothingToDo: There is none, or it was judged by other gates or measured otherwise: a new verdict from it would
+            say of the line what nobody has measured.
+    """
+    from tasks.steps.champion import put_in_charge, verdict_if_there
+    from tasks.steps.loosening import judged_differently
+
+    verdict = verdict_if_there(lake, champion.verdict_id)
+    if verdict is None:
+        order = put_in_charge(lake, line.line, champion.version)
+        if order is None:
+            raise NothingToDo(f"model version {champion.version} is called champion in MLflow already, by hand")
+        by = f" ({order.by})" if order.by else ""
+        raise NothingToDo(f"model version {champion.version} was put in charge by evidence {order.number}{by}")
+    if judged_differently(lake, line, verdict):
+        raise NothingToDo(
+            f"model version {champion.version} is in charge already; the gates or the evaluation have changed since "
+            f"its verdict {verdict.verdict_id}, and nothing new was trained to be judged by them",
+            fix="new labels or another seed train a challenger",
+        )
+    return verdict.evaluation_oid
 
 
 def _evaluation_key(line: Line, dataset_version: str, challenger: str, champion: str | None) -> str:

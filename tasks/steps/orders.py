@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from tasks.config import Settings, load_settings
+from tasks.config import LINE_NAME, Settings, load_settings
 from tasks.errors import DataError, NotFound
 from tasks.lake import Lake
-from tasks.schemas import Aliases, Decision, EvidenceEntry, NightState, Verdict
+from tasks.schemas import Aliases, EvidenceEntry, NightState, Verdict
+from tasks.steps.champion import verdict_if_there
 from tasks.steps.news import resolve_line
+from tasks.steps.objections import objections
 from tasks.steps.undertaking import Undertaking, command, undertake
-from tasks.steps.verdicts import verdict_named
 
 if TYPE_CHECKING:
     from tasks.registry import ModelRecord, Registry
@@ -33,7 +35,8 @@ def promote_version(
         version: Of the line's model; default the newest challenger.
         by: Who says so.
         note: Why.
-        override: Against the version's newest verdict, or without one; needs a note.
+        override: Against all that `objections` says: a newest verdict that is not 'promote', or by looser gates than
+            the line's file has, or against another champion; a night that was held; a missing approval. Needs a note.
         key: The same key again is the same promotion (a task that is retried, say); default: a new one.
 
     Returns:
@@ -42,11 +45,13 @@ def promote_version(
 
     Raises:
         NotFound: The line has no such version.
-        DataError: It is in charge already, or its verdict does not allow it.
+        DataError: It is in charge already, or something speaks against it.
+        ConfigError: The line's file is missing or wrong.
     """
     from tasks import evidence
 
     settings = _settings(name, by)
+    line = resolve_line(settings, name, {})
     with command(settings, name) as (lake, registry):
         if key and (done := evidence.find(lake, name, "promotion", key)):
             return _told(done, registry.aliases(name).previous)
@@ -57,11 +62,11 @@ def promote_version(
         record = _existing(registry, name, wanted)
         _refuse_champion(before, name, record.version)
         verdict = _newest_verdict(lake, name, record.version)
-        against = verdict is None or verdict.verdict is not Decision.PROMOTE
+        against = list(objections(lake, line, verdict, before.champion))
         if against and not (override and note.strip()):
             raise DataError(
-                f"line {name}, version {record.version}: {_word_of(verdict)}",
-                expected="the verdict 'promote', or an explicit override with a note",
+                f"line {name}, version {record.version}: {'; '.join(against)}",
+                expected="the verdict 'promote' and nothing against it, or an explicit override with a note",
                 fix=f'nightscope promote {name} --to {record.version} --override --note "why"; both are recorded',
             )
         order = Undertaking(
@@ -74,7 +79,7 @@ def promote_version(
             model_version=record.version,
             by=by.strip(),
             note=note.strip(),
-            override=against,
+            override=bool(against),
         )
         return _told(undertake(lake, registry, order), before.champion)
 
@@ -91,11 +96,13 @@ def roll_back(
         note: Why.
         key: The same key again is the same rollback; default: a new one.
 
+    The way back must be open on a bad day: the line's file may be wrong or gone, and so may the version's old verdict.
+
     Returns:
         As `promote_version`.
 
     Raises:
-        NotFound: The line has no such version.
+        NotFound: The line has no such version, or no model at all.
         DataError: There is nobody to go back to, or the version never was in charge.
     """
     from tasks import evidence
@@ -106,6 +113,8 @@ def roll_back(
             return _told(done, registry.aliases(name).previous)
         before = registry.aliases(name)
         wanted = version or before.previous
+        if wanted is None and before == Aliases() and not registry.versions(name):
+            raise NotFound(f"line {name}: MLflow has no model of that name", expected="a line that was trained")
         if wanted is None:
             raise DataError(
                 f"line {name}: there is no champion before {before.champion or 'the first'} to go back to",
@@ -118,16 +127,18 @@ def roll_back(
                 f"line {name}: version {record.version} never was in charge, so there is no way back to it",
                 fix=f"nightscope promote {name} --to {record.version}",
             )
+        verdict = verdict_if_there(lake, record.verdict_id)
+        gone = f"Its verdict {record.verdict_id} is not in the lake any more." if record.verdict_id else ""
         order = Undertaking(
             line=name,
             action="rollback",
             key=key or uuid4().hex,
             outcome=NightState.ROLLED_BACK,
             before=before,
-            verdict_id=verdict_named(lake, record.verdict_id).verdict_id if record.verdict_id else None,
+            verdict_id=verdict.verdict_id if verdict else None,
             model_version=record.version,
             by=by.strip(),
-            note=note.strip(),
+            note=note.strip() if verdict else f"{note.strip()} {gone}".strip(),
         )
         return _told(undertake(lake, registry, order), before.champion)
 
@@ -135,9 +146,9 @@ def roll_back(
 def _settings(name: str, by: str) -> Settings:
     if not by.strip():
         raise DataError(f"line {name}: nobody says who puts a model in charge", expected="the name of a person")
-    settings = load_settings()
-    resolve_line(settings, name, {})
-    return settings
+    if not re.fullmatch(LINE_NAME, name):
+        raise DataError(f"line {name!r}: no line can be called that", expected=f"a name like {LINE_NAME}")
+    return load_settings()
 
 
 def _told(entry: EvidenceEntry, before: str | None) -> dict[str, Any]:
@@ -172,9 +183,3 @@ def _refuse_champion(held: Aliases, name: str, version: str) -> None:
 def _newest_verdict(lake: Lake, name: str, version: str) -> Verdict | None:
     found = lake.tables.rows("verdicts", Verdict, {"line": name, "model_version": version})
     return max(found, key=lambda verdict: verdict.at, default=None)
-
-
-def _word_of(verdict: Verdict | None) -> str:
-    if verdict is None:
-        return "no verdict was ever given"
-    return f"its newest verdict says {verdict.verdict}: {' '.join(verdict.reasons[:2])}"

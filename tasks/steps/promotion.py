@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tasks.config import Line, load_settings
 from tasks.errors import DataError, NothingToDo
 from tasks.lake import Lake, open_lake
 from tasks.schemas import ENDINGS, Answer, Decision, EvidenceEntry, NightState, Verdict
+from tasks.steps.loosening import Deviation, judged_differently, loosened, told
 from tasks.steps.news import finish_night, judged_key, resolve_line
 from tasks.steps.undertaking import Undertaking, command, undertake
 from tasks.steps.verdicts import verdict_named
 
 if TYPE_CHECKING:
     from tasks.registry import Registry
+
+
+NO_OVERRIDE = "To promote by looser gates takes an override with a note by a named person, and this run had none."
+
+
+class Override(NamedTuple):
+    """A person's word that a verdict by loosened gates may be carried out."""
+
+    by: str
+    note: str
+
+
+def override_of(override: bool, note: str, by: str) -> Override | None:
+    """A run's override; None where it has none, or one without a reason or a name."""
+    return Override(by.strip(), note.strip()) if override and note.strip() and by.strip() else None
 
 
 def promote_model(
@@ -25,6 +41,9 @@ def promote_model(
     news: str | None = None,
     dry_run: bool = False,
     answer: Mapping[str, Any] | None = None,
+    override: bool = False,
+    note: str = "",
+    by: str = "",
 ) -> dict[str, Any]:
     """Carry out a night's verdict, once: put the model in charge or not, record the evidence, file the night.
 
@@ -35,28 +54,35 @@ def promote_model(
         news: Fingerprint of the night's inputs, from `check_news`; filed, so that the same inputs are not judged twice.
         dry_run: Change nothing, record nothing, file nothing.
         answer: What a person said when asked (an `Answer`); a line that asks for approval promotes by nothing else.
+        override: Promote even if the verdict was made easier to pass than the line's file wants it: by gates or an
+            evaluation that were loosened for the run. Needs `note` and `by`.
+        note: Why.
+        by: Who says so.
 
     Returns:
-        `model_version`, `promoted_at`, `evidence`.
+        `model_version`, `promoted_at`, `evidence`, `by`, `differs` (in what the gates differed; empty: in nothing).
 
     Raises:
         NothingToDo: The champion stays; says why.
         DataError: Another model took charge since the verdict: it compared with the wrong one.
     """
     settings = load_settings()
-    line = resolve_line(settings, name, changes or {})
+    own, line = resolve_line(settings, name, {}), resolve_line(settings, name, changes or {})
     lake = open_lake(settings)
     verdict = verdict_named(lake, verdict_id)
     if verdict.line != name:
         raise DataError(f"verdict {verdict_id}", expected=f"one of line {name}", found=f"one of line {verdict.line}")
+    found = judged_differently(lake, own, verdict, otherwise=line)
     if dry_run:
-        raise NothingToDo(f"dry run: the verdict is {verdict.verdict}; the champion stays")
+        raise NothingToDo(_spaced(f"dry run: the verdict is {verdict.verdict}; the champion stays.", told(found)))
+    said = Answer.model_validate(answer) if answer else None
+    end = _end(own, verdict, found, said, override_of(override, note, by))
     with command(settings, name) as (lake, registry):
-        entry = _carry_out(lake, registry, line, verdict, Answer.model_validate(answer) if answer else None)
+        entry = _carry_out(lake, registry, verdict, said, end)
         champion = registry.champion(name)
     _file(lake, line, verdict, entry, news)
     if entry.outcome is not NightState.PROMOTED:
-        raise NothingToDo(_why_not(verdict, entry))
+        raise NothingToDo(_why_not(verdict, entry), fix=_all_the_same(verdict, entry))
     if champion is None or champion.version != verdict.model_version:
         raise NothingToDo(
             f"verdict {verdict_id} was carried out on {entry.at:%Y-%m-%d %H:%M} UTC (evidence {entry.number}); since "
@@ -69,43 +95,65 @@ def promote_model(
         "promoted_at": str(champion.promoted_at),
         "evidence": entry.number,
         "by": entry.by,
+        "differs": told(found),
     }
 
 
-def _carry_out(lake: Lake, registry: Registry, line: Line, verdict: Verdict, answer: Answer | None) -> EvidenceEntry:
+class _End(NamedTuple):
+    """What becomes of a night, and what its evidence says beside the gates."""
+
+    outcome: NightState
+    note: str
+    by: str | None = None
+    override: bool = False
+
+
+def _end(
+    own: Line, verdict: Verdict, found: tuple[Deviation, ...], answer: Answer | None, override: Override | None
+) -> _End:
+    said, by, differs = (answer.note if answer else ""), (answer.by if answer else None), told(found)
+    if verdict.verdict is not Decision.PROMOTE:
+        return _End(ENDINGS[verdict.verdict], _spaced(differs, said), by)
+    if loosened(found) and override is None:
+        return _End(NightState.HELD, _spaced(differs, NO_OVERRIDE, said), by)
+    if answer is None and own.approval.required:
+        nobody = "the line asks for a person's approval, and nobody was asked"
+        return _End(NightState.HELD, _spaced(differs, nobody))
+    if answer and not answer.approved:
+        return _End(NightState.HELD, _spaced(differs, said), by)
+    if override and loosened(found):
+        return _End(NightState.PROMOTED, _spaced(differs, override.note, said), override.by, override=True)
+    return _End(NightState.PROMOTED, _spaced(differs, said), by)
+
+
+def _spaced(*parts: str) -> str:
+    return " ".join(part for part in parts if part)
+
+
+def _carry_out(lake: Lake, registry: Registry, verdict: Verdict, answer: Answer | None, end: _End) -> EvidenceEntry:
     """The night's evidence: found where the night was carried out already, made else."""
     from tasks import evidence
 
-    if done := evidence.find(lake, line.line, "night", verdict.verdict_id):
+    if done := evidence.find(lake, verdict.line, "night", verdict.verdict_id):
         return done
-    outcome, note = _outcome(line, verdict, answer)
     plan = Undertaking(
-        line=line.line,
+        line=verdict.line,
         action="night",
         key=verdict.verdict_id,
-        outcome=outcome,
-        before=registry.aliases(line.line),
+        outcome=end.outcome,
+        before=registry.aliases(verdict.line),
         verdict_id=verdict.verdict_id,
         model_version=verdict.model_version,
         answer=answer,
-        by=answer.by if answer else None,
-        note=note,
+        by=end.by,
+        note=end.note,
+        override=end.override,
     )
-    champion = registry.champion(line.line)
+    champion = registry.champion(verdict.line)
     known = (verdict.model_version, verdict.champion_version)
-    if outcome is NightState.PROMOTED and champion is not None and champion.version not in known:
+    if end.outcome is NightState.PROMOTED and champion is not None and champion.version not in known:
         _refuse_overtaken(lake, registry, verdict, champion.version, plan)
     return undertake(lake, registry, plan)
-
-
-def _outcome(line: Line, verdict: Verdict, answer: Answer | None) -> tuple[NightState, str]:
-    """What becomes of a night, and the note of whoever decided it beside the gates."""
-    note = answer.note if answer else ""
-    if verdict.verdict is not Decision.PROMOTE:
-        return ENDINGS[verdict.verdict], note
-    if answer is None and line.approval.required:
-        return NightState.HELD, "the line asks for a person's approval, and nobody was asked"
-    return (NightState.HELD if answer and not answer.approved else NightState.PROMOTED), note
 
 
 def _refuse_overtaken(lake: Lake, registry: Registry, verdict: Verdict, champion: str, plan: Undertaking) -> None:
@@ -116,7 +164,8 @@ def _refuse_overtaken(lake: Lake, registry: Registry, verdict: Verdict, champion
     found = f"version {champion} in charge by now"
     note = f"compared with version {verdict.champion_version or 'none'}; {found}"
     key = f"{verdict.verdict_id} overtaken by {champion}"
-    undertake(lake, registry, plan.model_copy(update={"outcome": NightState.FAILED, "key": key, "note": note}))
+    failed = {"outcome": NightState.FAILED, "key": key, "note": note, "override": False}
+    undertake(lake, registry, plan.model_copy(update=failed))
     raise DataError(
         f"verdict {verdict.verdict_id} compared with model version {verdict.champion_version or 'none'}",
         found=found,
@@ -127,8 +176,17 @@ def _refuse_overtaken(lake: Lake, registry: Registry, verdict: Verdict, champion
 def _why_not(verdict: Verdict, entry: EvidenceEntry) -> str:
     if verdict.verdict is not Decision.PROMOTE:
         return f"the verdict is {verdict.verdict}; the champion stays"
-    said = f"{entry.by} said hold" if entry.by else "held"
+    said = f"{entry.by} said hold" if entry.by and NO_OVERRIDE not in entry.note else "held"
     return f"{said}{f': {entry.note}' if entry.note else ''}; the champion stays (evidence {entry.number})"
+
+
+def _all_the_same(verdict: Verdict, entry: EvidenceEntry) -> str | None:
+    """How to put a model in charge that was held: what is decided is decided, so only by hand."""
+    if verdict.verdict is not Decision.PROMOTE:
+        return None
+    by_hand = f'nightscope promote {verdict.line} --to {verdict.model_version} --override --note "why", if you want it'
+    beforehand = 'a run says so beforehand with --set override=true --set note="why"'
+    return f"{by_hand}; {beforehand}" if NO_OVERRIDE in entry.note else by_hand
 
 
 def _file(lake: Lake, line: Line, verdict: Verdict, entry: EvidenceEntry, news: str | None) -> None:

@@ -4,7 +4,12 @@ Two stores, no common transaction. So what is about to be done is first written 
 evidence will say, the aliases as they were among it. Then it is done, then recorded, then crossed out. Whoever works on
 the line next finds what was not crossed out and finishes it first: killed anywhere, nothing is half done or unrecorded.
 
-All of this needs the lock that `command` takes, so that nobody else moves the line's aliases meanwhile.
+All of this needs the lock that `command` takes, so that nobody else moves the line's aliases meanwhile. It is a file's
+lock, and holds on one machine. Between machines nothing takes turns but Airflow's pool `promotion`, which the nights'
+`promote_model` and the DAGs *Promote a model* and *Roll back a model* share. So orders (`nightscope promote`,
+`nightscope rollback`, `nightscope step promote-model`) must run on the machine of the Airflow workers that serve the
+pool `promotion`, or go through these DAGs. `evaluate_models` takes command too, to finish what was broken off, and is
+not in that pool: its workers belong on the same machine.
 """
 
 from __future__ import annotations
@@ -16,7 +21,7 @@ from typing import TYPE_CHECKING, Literal
 from tasks.config import Settings
 from tasks.errors import DataError
 from tasks.lake import Lake, open_lake
-from tasks.schemas import Aliases, Answer, EvidenceEntry, Frozen, NightState, digest
+from tasks.schemas import Aliases, Answer, EvidenceEntry, Frozen, NightState, Verdict, digest
 from tasks.steps.verdicts import JSON, verdict_named
 
 if TYPE_CHECKING:
@@ -76,8 +81,13 @@ def _finish(lake: Lake, registry: Registry, undertaking: Undertaking) -> None:
     what = f"{undertaking.action} of {undertaking.line} ({undertaking.outcome}, version {undertaking.model_version})"
     try:
         entry = _carry_out(lake, registry, undertaking)
-    except DataError as error:
+    except (DataError, ValueError) as error:
         # Its version or verdict is gone: trying again cannot help, and a rollback must not wait for it.
+        now = registry.aliases(undertaking.line).champion
+        if now != undertaking.before.champion and now in (undertaking.model_version, None):
+            entry = _record(lake, registry, undertaking, None, f"its verdict or version is gone: {error}")
+            print(f"a {what} that was broken off had taken effect: evidence {entry.number}, {error}", flush=True)
+            return
         aside = f"{_where(undertaking.line).removesuffix('.json')}/{digest(undertaking.key)[:16]}.json"
         lake.store.put_bytes(aside, undertaking.model_dump_json().encode(), JSON)
         lake.store.remove(_where(undertaking.line))
@@ -88,31 +98,38 @@ def _finish(lake: Lake, registry: Registry, undertaking: Undertaking) -> None:
 
 def _carry_out(lake: Lake, registry: Registry, undertaking: Undertaking) -> EvidenceEntry:
     """Every step may be repeated; removing the note of it ends it."""
-    from tasks import evidence
-
     line, version = undertaking.line, undertaking.model_version
     verdict = verdict_named(lake, undertaking.verdict_id) if undertaking.verdict_id else None
     if undertaking.outcome is NightState.PROMOTED:
         registry.promote(line, str(version), undertaking.verdict_id)
     elif undertaking.outcome is NightState.ROLLED_BACK:
         registry.roll_back(line, str(version))
+    return _record(lake, registry, undertaking, verdict)
+
+
+def _record(
+    lake: Lake, registry: Registry, undertaking: Undertaking, verdict: Verdict | None, gap: str = ""
+) -> EvidenceEntry:
+    """Record what was done, with the aliases as they are now, and cross it out."""
+    from tasks import evidence
+
     entry = evidence.record(
         lake,
         registry,
-        line=line,
+        line=undertaking.line,
         action=undertaking.action,
         key=undertaking.key,
         outcome=undertaking.outcome,
         verdict=verdict,
-        model_version=version,
+        model_version=undertaking.model_version,
         before=undertaking.before,
-        after=registry.aliases(line),
+        after=registry.aliases(undertaking.line),
         answer=undertaking.answer,
         by=undertaking.by,
-        note=undertaking.note,
+        note="; ".join(filter(None, (undertaking.note, gap))),
         override=undertaking.override,
     )
-    lake.store.remove(_where(line))
+    lake.store.remove(_where(undertaking.line))
     return entry
 
 

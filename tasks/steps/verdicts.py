@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tasks.config import Line, load_settings
-from tasks.errors import NotFound, TransportError
+from tasks.errors import DataError, NotFound, TransportError
 from tasks.lake import Lake, open_lake
 from tasks.schemas import Verdict, digest, now
 from tasks.steps.news import judged_key, resolve_line
@@ -30,6 +30,7 @@ def decide_verdict(
         `verdict_id`, `verdict`, `reasons`, `report_oid`, `report`.
 
     Raises:
+        DataError: The evaluation is of an experiment, or of another model than the training's.
         ServiceUnavailable: MLflow did not answer; the verdict is recorded.
     """
     from tasks.evaluation.evaluation import load_evaluation
@@ -57,9 +58,18 @@ def _decide(
     evaluation: Evaluation,
     training: Mapping[str, Any],
 ) -> Verdict:
+    from tasks.datasets.experiments import refuse_experiment
     from tasks.evaluation.report import Judged
     from tasks.gates.decide import decide
 
+    refuse_experiment(lake.datasets.load(line.line, evaluation.dataset_version))
+    judged_version = evaluation.challenger.model.model_version
+    if training.get("model_version", judged_version) != judged_version:
+        raise DataError(
+            f"evaluation {evaluation_oid[:12]} is of model version {judged_version}",
+            expected=f"one of version {training['model_version']}, whose training this is",
+            fix="evaluate that version, or name this one's training",
+        )
     outcome = decide(line, evaluation)
     judged = Judged(outcome.decision, outcome.reasons, outcome.gates, now())
     line_oid = lake.blobs.put_bytes(line.model_dump_json(by_alias=True).encode(), JSON)  # classes keep their order

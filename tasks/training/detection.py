@@ -338,7 +338,7 @@ def _keep(
         hardware=night.started.get("hardware", {}),
         setup=setup,
         weights_oid=lake.blobs.put_file(Path(finished["weights"])),
-        checkpoint_oid=night.checkpoint,
+        checkpoint_oid=night.checkpoint if night.live else None,  # no evidence names an experiment's: gc may take it
         nondeterministic=night.nondeterministic,
         epochs=len(night.history),
         steps=int(night.history[-1].metrics["step"]) if night.history else 0,

@@ -16,6 +16,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -173,7 +174,7 @@ def make_export(job: ExportJob) -> dict[str, Any]:
     result = job.folder / "result.json"
     if done.returncode != 0 or not result.exists():
         what = label(job.format, job.int8)
-        raise StepFailed(f"export to {what} failed (exit code {done.returncode})", found=tail(log), fix=f"see {log}")
+        raise StepFailed(f"export to {what} failed (exit code {done.returncode})", found=tail(log))
     said: dict[str, Any] = json.loads(result.read_text())
     return said
 
@@ -231,15 +232,17 @@ class _User:
 
     def ask(self) -> dict[str, Any]:
         """Have it predict all images once."""
-        if self._process.stdin:
-            self._process.stdin.write("again\n")
-            self._process.stdin.flush()
+        with suppress(BrokenPipeError):  # it died: hearing says so, and why
+            if self._process.stdin:
+                self._process.stdin.write("again\n")
+                self._process.stdin.flush()
         return self.hear()
 
     def finish(self) -> dict[str, Any]:
         """Tell it that this was all, and hear what it needed."""
-        if self._process.stdin:
-            self._process.stdin.close()
+        with suppress(BrokenPipeError):
+            if self._process.stdin:
+                self._process.stdin.close()
         return self.hear()
 
     def end(self) -> None:

@@ -66,6 +66,21 @@ def test_a_promotion_that_was_not_carried_out_is_a_hold_and_says_why() -> None:
     assert _outcome([*steps[:1], _step("promote_model", "failed")], {}, verdict)[0] == "failed"
 
 
+def test_a_night_by_other_gates_says_so_first() -> None:
+    steps = [_step("decide", "success"), _step("promote_model", "success")]
+    verdict = {"verdict": "promote", "reasons": ["all passed"]}
+    said = _outcome(steps, {}, verdict, promotion={"differs": "This run's gates differ."})
+    assert said == ("promoted", "This run's gates differ. all passed")
+
+
+def test_a_note_is_text_whatever_yaml_would_make_of_it() -> None:
+    assert night._parsed(["note=better: 5 = more", "override=true", "epochs=3"]) == {
+        "override": True, "epochs": 3, "note": "better: 5 = more",
+    }  # fmt: skip
+    assert night._parsed(["note=5"]) == {"note": "5"}
+    assert night._parsed(None) == {}
+
+
 def test_a_night_that_waits_for_a_person_says_so_once(capsys) -> None:
     watch = night._Watch(["approve_promotion"], lambda task: f"please answer {task}")
     for state in ("running", "awaiting_input", "awaiting_input", "success"):

@@ -99,6 +99,7 @@ assert asks.options == ["Approve", "Hold"] and asks.defaults == ["Hold"], asks.o
 assert asks.response_timeout == timedelta(hours=5), asks.response_timeout
 assert asks.assigned_users == [{{"id": "ana", "name": "ana"}}], asks.assigned_users
 assert list(asks.serialized_params) == ["note"], asks.serialized_params
+assert asks.serialized_params["note"]["description"].startswith("Why; kept"), "the person's note, not the run's"
 assert asks.retries >= 1 and "5 hours" in dag.doc_md
 # Not asked (a reject, a dry run): the verdict is recorded all the same. Nothing new: skipped with the night.
 assert promotes.trigger_rule == "none_failed_min_one_success", promotes.trigger_rule

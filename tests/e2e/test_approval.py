@@ -93,7 +93,7 @@ def test_a_person_approves_and_takes_it_back(stack: Settings, airflow: httpx.Cli
     scene = _scene(stack, ASKED, tmp_path)
     version = scene.version().version
     verdict_id = scene.verdict(version, None)
-    night = Command(tmp_path, "run", ASKED)
+    night = Command(tmp_path, "run", ASKED, "--set", "note=the run's, not the person's")
     _until(lambda: "waiting for a person's approval" in night.said())
     runs = "/api/v2/dags/retrain_asked_line/dagRuns"
     (run,) = airflow.get(runs).json()["dag_runs"]

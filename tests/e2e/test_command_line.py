@@ -24,8 +24,9 @@ from tests.services import running
 
 LINE = "sperm-detector"
 FRAMES, LABEL_EVERY, RECORDINGS = 48, 8, 3
-SMALL = ("imgsz=96", "min_steps=60", "batch=4", "gate.AP50.sperm.at_least=0", "gate.latency_ms_p95.at_most=60000")
-"""Learns next to nothing in half a minute; the gates let it pass."""
+SMALL = ("imgsz=96", "min_steps=60", "batch=4", "gate.AP50.sperm.at_least=0", "gate.latency_ms_p95.at_most=60000",
+         "override=true", "note=test: small")  # fmt: skip
+"""Learns next to nothing in half a minute; the gates let it pass, and a person says that they may."""
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +126,7 @@ def test_a_night_that_is_killed_everywhere_ends_once_and_well(stack: Settings, t
         report
     )
     assert report["state"] == "promoted", report
+    assert report["reason"].startswith("This run's gates differ from the line's file: AP50.sperm.at_least 0 instead")
     assert all(set(step) == {"name", "state", "seconds"} for step in report["steps"])
     assert ["text.mp4" in item["what"] for item in report["quarantined"]] == [True] and report["quarantined"][0][
         "reason"

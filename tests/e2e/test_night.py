@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tasks import steps
+from tasks import evidence, steps
 from tasks.cli.stack import count_lake
 from tasks.config import HOME, Settings
 from tasks.ingest.landing import add
@@ -30,8 +30,10 @@ SMALL = {
     "batch": 4,
     "gate.AP50.sperm.at_least": 0.0,
     "gate.latency_ms_p95.at_most": 60_000,
+    "override": True,
+    "note": "a test's night",
 }
-"""Learns nothing in seconds; the gates let it pass."""
+"""Learns nothing in seconds; the gates let it pass, and a person says that they may."""
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +82,9 @@ def test_a_night_promotes_then_skips_then_compares(installation: Settings, tmp_p
     assert first["state"] == "success", first
     assert first["verdict"]["verdict"] == "promote", first["verdict"]["reasons"]
     assert any("no champion yet" in reason.lower() for reason in first["verdict"]["reasons"])
+    entry = evidence.entries(open_lake(installation), LINE)[-1]
+    assert entry.by == "dag_test" and "AP50.sperm.at_least 0 instead of 0.6" in entry.note
+    assert entry.note.endswith("a test's night")
     champion = steps.describe_champion(LINE)
     assert champion["model_version"] == "1" and champion["metrics"]["per_class"].keys() == {"sperm", "impurity"}
 

@@ -13,6 +13,7 @@ from tasks import evidence
 from tasks.config import Settings
 from tasks.evaluation.evaluate import evaluate
 from tasks.evaluation.evaluation import ModelRef
+from tasks.evidence.bundle import Action
 from tasks.evidence.checks.findings import Verification
 from tasks.gates.decide import decide
 from tasks.lake import Lake, ObjectStore, open_lake
@@ -24,6 +25,7 @@ from tasks.schemas import (
     ENDINGS,
     Decision,
     EvidenceEntry,
+    NightState,
     Recording,
     Verdict,
     canonical_json,
@@ -164,6 +166,20 @@ class Nights:
             before=before,
             after=self.registry.aliases(line),
         )
+
+    def order(self, action: Action, version: str, key: str) -> EvidenceEntry:
+        """A person puts a version in charge, or back, whatever was said of it, and that is recorded."""
+        line, before = self.line.line, self.registry.aliases(self.line.line)
+        if action == "promotion":
+            self.registry.promote(line, version, None)
+        else:
+            self.registry.roll_back(line, version)
+        return evidence.record(
+            self.lake, self.registry, line=line, action=action, key=key,
+            outcome=NightState.PROMOTED if action == "promotion" else NightState.ROLLED_BACK,
+            verdict=next((v for v in self.lake.tables.rows("verdicts", Verdict) if v.model_version == version), None),
+            model_version=version, before=before, after=self.registry.aliases(line), by="Ada", note="x", override=True,
+        )  # fmt: skip
 
     def night(self, run_key: str, error: float = 0.1) -> EvidenceEntry:
         """All of it."""

@@ -183,9 +183,6 @@ def test_a_challenger_that_predicts_nothing_is_rejected_by_a_comparison_too() ->
     blind = evaluation_of({path: None}, {path: 0.8}, {path: []})
     outcome = decide(line_with({"metric": "precision", "not_worse_by": 0.1}), blind)
     assert outcome.decision is Decision.REJECT and "predicted nothing" in outcome.reasons[0]
-    champion_blind = evaluation_of({path: 0.8}, {path: None}, {path: []})
-    outcome = decide(line_with({"metric": "precision", "not_worse_by": 0.1}), champion_blind)
-    assert outcome.decision is Decision.INSUFFICIENT_DATA
 
 
 def test_latency_is_judged_on_the_device_that_the_gate_names() -> None:
@@ -249,3 +246,19 @@ def test_the_worst_gate_decides() -> None:
     assert outcome.decision is Decision.INSUFFICIENT_DATA
     stricter = decide(line_with({**AT_LEAST, "at_least": 0.99}, *gates[1:]), one_cluster)
     assert stricter.decision is Decision.REJECT
+
+
+def test_a_champion_that_predicts_nothing_can_be_replaced() -> None:
+    """Its calibration is undefined; that must not keep it in charge for ever."""
+    line = line_with({"metric": "ECE", "not_worse_by": 0.1})
+    silent = evaluation_of({("ECE",): 0.2}, {("ECE",): None}, {})
+    outcome = decide(line, silent)
+    assert outcome.decision is Decision.PROMOTE and "the champion predicted nothing" in outcome.reasons[1]
+
+
+@pytest.mark.parametrize(("undefined", "decision"), [(4, Decision.PROMOTE), (30, Decision.INSUFFICIENT_DATA)])
+def test_draws_that_measure_nothing_are_not_passed_over(undefined: int, decision: Decision) -> None:
+    draws = [None] * undefined + [0.1] * (100 - undefined)
+    found = evaluation_of({("AP50",): 0.6}, {("AP50",): 0.5}, {("AP50",): draws})
+    outcome = decide(line_with({"metric": "AP50", "not_worse_by": 0.1}), found)
+    assert outcome.decision is decision

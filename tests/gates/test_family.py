@@ -72,15 +72,25 @@ def test_the_correction_steps_down() -> None:
     assert [found.decision for found in both.gates[0].slices] == [Decision.REJECT, Decision.REJECT]
 
 
-def test_slices_without_labels_are_left_out_and_named() -> None:
-    outcome = judged({}, empty=("class.impurity", "size.large"))
+def test_sizes_without_labels_are_left_out_and_named() -> None:
+    outcome = judged({}, empty=("size.medium", "size.large"))
     assert outcome.decision is Decision.PROMOTE
-    assert "Left out for want of labels in the test split: class impurity and size large." in outcome.reasons[1]
-    assert [found.slice for found in outcome.gates[0].slices if found.decision is None] == [
-        "class.impurity", "size.large"
-    ]  # fmt: skip
-    nothing = judged({}, empty=SLICES)
-    assert nothing.decision is Decision.INSUFFICIENT_DATA
+    assert "Left out for want of labels in the test split: size medium and size large." in outcome.reasons[1]
+    assert [found.slice for found in outcome.gates[0].slices if found.decision is None] == ["size.medium", "size.large"]
+
+
+@pytest.mark.parametrize(
+    ("gate", "empty"),
+    [
+        (EACH, "class.impurity"),
+        ({"metric": "AP50_95", "for_each": ["class"], "at_least": 0.1}, "class.impurity"),
+        ({"metric": "AP50_95", "for_each": ["size.small"], "not_worse_by": 0.01}, "size.small"),
+    ],
+)
+def test_what_was_asked_for_by_name_is_never_left_out(gate: dict[str, Any], empty: str) -> None:
+    outcome = judged({}, gate=gate, empty=(empty,))
+    assert outcome.decision is Decision.INSUFFICIENT_DATA
+    assert f"{empty.replace('.', ' ')} (no label of it in the test split)" in outcome.reasons[0]
 
 
 def test_a_slice_in_too_few_recordings_is_insufficient_and_says_so() -> None:
@@ -101,7 +111,8 @@ def test_an_absolute_gate_for_each_class() -> None:
         "AP50 in each of 2 slices (at least 0.500 is required): "
         "failed in class impurity (0.200). Passed in class sperm."
     )
-    assert decide(line_with(gate), evaluation_of(values)).decision is Decision.PROMOTE, "no impurity to measure it on"
+    unmeasured = decide(line_with(gate), evaluation_of(values))
+    assert unmeasured.decision is Decision.INSUFFICIENT_DATA, "no impurity to measure it on"
 
 
 def test_a_slice_asked_for_twice_counts_once() -> None:

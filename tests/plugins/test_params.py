@@ -49,5 +49,6 @@ def test_a_changed_gate_changes_the_line() -> None:
     line = a_line()
     params = {name: param.value for name, param in form(line, ["any"]).items()}
     assert changes(params, line) == {}
+    assert changes({**params, "override": True, "note": "why", "force": True}, line) == {}, "these are the run's"
     changed = changes({**params, "gate.AP50_95.each-class-size.large.not_worse_by": 0.05}, line)
     assert [gate.threshold for gate in line.with_changes(changed).gates] == [0.6, 0.02, 0.05, 0.005, 20]

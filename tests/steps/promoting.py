@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -57,8 +57,16 @@ class Scene:
         number = len(self.registry.versions(self.name)) + 1
         return make_version(self.registry, self.name, digest(self.name, number), self.folder)
 
-    def verdict(self, version: str, champion: str | None, word: Decision = Decision.PROMOTE, salt: int = 0) -> str:
-        """What the gates said of a version; returns the verdict's id."""
+    def verdict(
+        self,
+        version: str,
+        champion: str | None,
+        word: Decision = Decision.PROMOTE,
+        salt: int = 0,
+        changes: Mapping[str, Any] | None = None,
+    ) -> str:
+        """What the gates, changed for the run, said of a version; returns the verdict's id."""
+        judged = a_line(line=self.name).with_changes(changes or {})
         path = ("per_class", "sperm", "AP50")
         values = {path: 0.9 + salt / 1000}
         evaluation = evaluation_of(values, values if champion else None, {path: [0.0] * 10} if champion else None)
@@ -71,7 +79,7 @@ class Scene:
             champion_metrics=evaluation.champion_metrics, intervals=_INTERVALS,
             dataset_version=self.dataset_version, model_version=version, champion_version=champion, mlflow_run="r",
             evaluation_oid=oid, report_oid=self.lake.blobs.put_bytes(b"<html>report</html>"),
-            line_oid=self.lake.blobs.put_bytes(a_line(line=self.name).model_dump_json(by_alias=True).encode()),
+            line_oid=self.lake.blobs.put_bytes(judged.model_dump_json(by_alias=True).encode()),
             at=now(),
         )  # fmt: skip
         self.lake.tables.append("verdicts", [verdict], key="verdict_id")

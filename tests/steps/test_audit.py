@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from typer.testing import CliRunner
 
 from tasks import steps
 from tasks.cli import app
 from tasks.config import load_line
+from tasks.datasets.audit import COLUMNS
 from tasks.errors import ConfigError, LeakageError, NotFound
 from tasks.lake import Lake
-from tasks.steps.audit import require_audit
+from tasks.lake.quarantine import listed
+from tasks.steps.audit import require_apart, require_audit
 from tasks.synthetic import make_recordings
 from tests.datasets.audit.recorded import dataset, pictures_of, write
+from tests.steps.small_line import small_line, steps_use
+from tests.validation.factory import a_box, a_recording, an_annotation, fill, put_frame
 
 LINE = "sperm-detector"
 
@@ -61,7 +68,7 @@ def test_a_version_that_passed_today_is_not_audited_again(
     require_audit(installed, first)
     record = steps.audit_dataset(LINE)
     assert record["passed"] and record["dataset_version"] == first.version
-    kept = {name: record[name] for name in ("passed", "code")}
+    kept = {name: record[name] for name in ("passed", "code", "settled")}
     second = installed.datasets.load(LINE, frozen(installed, rows.slice(1), leak_check=kept))
     monkeypatch.setattr(steps.audit, "audited", lambda *_: pytest.fail("audited again"))
     require_audit(installed, second)
@@ -93,3 +100,68 @@ def test_several_versions_with_one_beginning_are_told_apart(installed: Lake, mon
         installed.store.put_bytes(f"datasets/{LINE}/abcdef{number}{'0' * 57}/about.json", b"{}", "application/json")
     with pytest.raises(ConfigError, match="abcdef: 2 dataset versions begin so"):
         steps.audit_dataset("abcdef")
+
+
+@pytest.fixture
+def remembered(installed: Lake, videos: list[Path]) -> tuple[str, str]:
+    """What the champion learned from, and tonight's version: its copy in test, the original not in it."""
+    rows = dataset(installed, [(videos[0], "train", "a"), (videos[1], "val", "b"), (videos[2], "test", "c")])
+    names = rows.column("recording_name")
+    learned = rows.filter(pc.is_in(names, pa.array([videos[0].name, videos[1].name])))
+    tonight = rows.filter(pc.is_in(names, pa.array([videos[1].name, videos[2].name])))
+    return frozen(installed, learned), frozen(installed, tonight)
+
+
+def test_a_champion_is_not_judged_on_a_copy_of_what_it_learned_from(
+    installed: Lake, remembered: tuple[str, str]
+) -> None:
+    learned, tonight = remembered
+    require_audit(installed, installed.datasets.load(LINE, tonight))
+    with pytest.raises(LeakageError, match=r"champion has learned .*swim-01\.mp4.*copy\.mp4.*labels in the TEST") as it:
+        require_apart(installed, LINE, tonight, learned)
+    assert "pictures: s3://" in str(it.value)
+
+
+def test_a_champion_that_learned_from_something_else_is_judged(
+    installed: Lake, remembered: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    learned, tonight = remembered
+    manifest = installed.datasets.load(LINE, learned)
+    other = frozen(installed, manifest.rows.filter(pc.equal(manifest.rows.column("split"), "val")).select([*COLUMNS]))
+    require_apart(installed, LINE, tonight, other)  # it learned from the second clip, which is another
+    require_apart(installed, LINE, learned, learned)
+    require_apart(installed, LINE, tonight, "f" * 64)
+    assert "dataset ffffffffffff, which is gone" in capsys.readouterr().out
+
+
+def test_no_model_is_evaluated_against_a_champion_that_knows_the_test(
+    installed: Lake, remembered: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learned, tonight = remembered
+
+    class Registered:
+        def version(self, name: str, version: str) -> SimpleNamespace:
+            return SimpleNamespace(version=version)
+
+        def champion(self, name: str) -> SimpleNamespace:
+            return SimpleNamespace(version="1", dataset_version=learned)
+
+    monkeypatch.setattr(
+        "tasks.steps.undertaking.command", lambda settings, name: nullcontext((installed, Registered()))
+    )
+    with pytest.raises(LeakageError, match="champion has learned"):
+        steps.evaluate_models(LINE, {}, tonight, "2")
+
+
+def test_auditing_what_is_not_frozen_yet_sets_bad_labels_aside(installed: Lake, tmp_path: Path) -> None:
+    with steps_use(small_line(installed.settings, tmp_path)):
+        recording = a_recording("bad", 30)
+        frame = put_frame(installed, recording, 0)
+        fill(installed, [recording], [frame], [an_annotation(frame, [a_box(), a_box(width=0)])])
+        shown = CliRunner().invoke(app, ["audit", "cells"])
+        assert shown.exit_code == 0, shown.output
+        assert "what would be frozen now" in shown.stdout and "no leak found" in shown.stdout
+        assert installed.datasets.versions("cells") == []
+        assert len(listed(installed, "cells")) == 1
+        told = " ".join(CliRunner().invoke(app, ["audit", "--help"]).stdout.split())
+        assert "validated first" in told and "set aside" in told

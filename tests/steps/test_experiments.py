@@ -85,6 +85,19 @@ def test_no_night_takes_a_version_that_leaks_on_purpose(installation: Settings, 
             steps.train_challenger(LINE, {}, leaking)
 
 
+def test_no_night_judges_on_a_version_that_leaks_on_purpose(
+    installation: Settings, version: str, training: dict[str, Any]
+) -> None:
+    lake = open_lake(installation)
+    leaking = next(info.key.split("/")[2] for info in lake.store.list(f"datasets/{LINE}/") if version not in info.key)
+    with pytest.raises(DataError, match="made for an experiment"):
+        steps.evaluate_models(LINE, {}, leaking, training["model_version"])
+    evaluated = [json.loads(lake.store.get_bytes(info.key)) for info in lake.store.list(f"experiments/{LINE}/")]
+    oid = next(found["splits"]["by_frame"]["evaluation_oid"] for found in evaluated if "splits" in found)
+    with pytest.raises(DataError, match="made for an experiment"):
+        steps.decide_verdict(LINE, {}, oid, {"run_key": "k", "mlflow_run": "r"})
+
+
 @pytest.fixture(scope="module")
 def training(installation: Settings, version: str) -> dict[str, Any]:
     """A challenger as a night leaves it."""

@@ -100,13 +100,17 @@ def test_what_cannot_be_exported_is_said_first(champion: Champion) -> None:
         steps.export_model(champion.line.line, "onnx", version="99")
 
 
-def a_record(tolerance: dict[str, float], difference: float | None, **boxes: Any) -> ExportRecord:
+def a_record(tolerance: dict[str, float], difference: float | None, worst: float = 0.0, **boxes: Any) -> ExportRecord:
     usual = {"compared": 1000, "without_partner": 0, "extra": 0, "corner_px_p95": 0.01}
     return ExportRecord(
         line="l", kind="detection", model_version="1", weights_oid="w", dataset_version="d", classes=("sperm",),
         imgsz=96, predict={}, tolerance=tolerance, benchmark={}, evaluation_oid="e", code_version="c", hardware="h",
         export=Export(format="onnx", int8=False, files={}, size_bytes=1, shape="", libraries={}),
-        checks={"boxes": usual | boxes, "metrics": {"AP50": {"difference": difference}}},
+        checks={
+            "boxes": usual | boxes,
+            "metrics": {"AP50": {"difference": difference}},
+            "classes": {"sperm": {"difference": worst}},
+        },
     )  # fmt: skip
 
 
@@ -118,7 +122,9 @@ def a_record(tolerance: dict[str, float], difference: float | None, **boxes: Any
         (FULL, 0.0011, {}, "AP50: differs by 0.0011, allowed 0.001"),
         (FULL, 0.0, {"corner_px_p95": 0.6}, "boxes: moved by 0.60 px (p95), allowed 0.5"),
         (FULL, 0.0, {"without_partner": 4, "extra": 2}, "boxes: 4 of 1000 are missing and 2 are new"),
-        (INT8, -0.019, {"corner_px_p95": 3.0, "extra": 90}, None),
+        (INT8, -0.019, {"corner_px_p95": 3.0, "extra": 40}, None),
+        (INT8, -0.01, {"without_partner": 60}, "boxes: 60 of 1000 are missing"),
+        (INT8, -0.01, {"worst": -0.06}, "AP50 of sperm: loses 0.0600, allowed 0.05"),
         (INT8, 0.05, {}, None),
         (INT8, -0.021, {}, "AP50: loses 0.0210, allowed 0.02"),
         (INT8, None, {}, "AP50: cannot be measured"),

@@ -8,8 +8,8 @@ import time
 import pytest
 
 from tasks import evidence, steps
-from tasks.errors import DataError, NotFound
-from tasks.schemas import Decision, NightState
+from tasks.errors import ConfigError, DataError, NotFound, NothingToDo
+from tasks.schemas import Decision, NightState, now
 from tasks.steps.undertaking import Undertaking
 from tests.steps.promoting import Scene, die
 
@@ -59,6 +59,91 @@ def test_a_model_that_passed_needs_no_override_even_if_asked_for(scene: Scene, t
     told = steps.promote_version(scene.name, second, by="ana", override=True)
     bundle = json.loads(scene.lake.blobs.get_bytes(evidence.entries(scene.lake, scene.name)[-1].bundle_oid))
     assert told["model_version"] == second and bundle["override"] is False
+
+
+def _takes_an_override(scene: Scene, version: str, why: str) -> None:
+    with pytest.raises(DataError, match=rf"{why}.*explicit override with a note"):
+        steps.promote_version(scene.name, version, by="ana", note="why")
+    steps.promote_version(scene.name, version, by="ana", note="why", override=True)
+    bundle = json.loads(scene.lake.blobs.get_bytes(evidence.entries(scene.lake, scene.name)[-1].bundle_oid))
+    assert bundle["override"] is True and scene.champion()[0] == version
+
+
+@pytest.mark.parametrize("compared", ["another", "none"])
+def test_a_verdict_against_another_champion_takes_an_override(
+    scene: Scene, two: tuple[str, str], compared: str
+) -> None:
+    third = scene.version().version
+    scene.verdict(third, two[1] if compared == "another" else None)
+    said = f"version {two[1]}" if compared == "another" else "no champion"
+    _takes_an_override(scene, third, f"compared it with {said}, and version {two[0]} is in charge now")
+
+
+def test_a_verdict_by_looser_gates_takes_an_override(scene: Scene, two: tuple[str, str]) -> None:
+    scene.verdict(two[1], two[0], changes={"gate.AP50.sperm.at_least": 0.0})
+    _takes_an_override(scene, two[1], "gates of its newest verdict differ .* AP50.sperm.at_least 0 instead of 0.6")
+
+
+def test_a_verdict_by_the_gates_of_a_file_that_was_tightened_takes_an_override(
+    scene: Scene, two: tuple[str, str]
+) -> None:
+    scene.verdict(two[1], two[0])
+    scene.configure(gates=[{"metric": "AP50", "class": "sperm", "at_least": 0.95}])
+    _takes_an_override(scene, two[1], "AP50.sperm.at_least 0.6 instead of 0.95")
+
+
+def test_a_night_that_a_person_held_takes_an_override(scene: Scene, two: tuple[str, str]) -> None:
+    scene.configure(approval="required")
+    verdict_id = scene.verdict(two[1], two[0])
+    with pytest.raises(NothingToDo):
+        steps.promote_model(scene.name, {}, verdict_id, answer=answer(False))
+    scene.configure()  # a line that does not ask any more, either
+    _takes_an_override(scene, two[1], r"its night was held \(evidence 2, bob: looked at it\)")
+
+
+def test_a_missing_approval_takes_an_override_and_a_given_one_none(scene: Scene, two: tuple[str, str]) -> None:
+    first, second = two
+    approved = scene.verdict(second, first)
+    scene.configure(approval="required")
+    steps.promote_model(scene.name, {}, approved, answer=answer(True))
+    steps.roll_back(scene.name, by="ana")
+    told = steps.promote_version(scene.name, second, by="ana")  # compared with `first`, approved by bob
+    assert told["model_version"] == second
+    steps.roll_back(scene.name, by="ana")
+    scene.verdict(second, first, salt=1)
+    _takes_an_override(scene, second, "nobody has approved its newest verdict")
+
+
+@pytest.mark.parametrize("fault", ["wrong", "gone"])
+def test_the_way_back_is_open_without_the_lines_file_and_the_old_verdict(
+    scene: Scene, two: tuple[str, str], fault: str
+) -> None:
+    first, second = two
+    steps.promote_version(scene.name, second, by="ana", override=True, note="try")
+    file = scene.folder / f"{scene.name}.yaml"
+    if fault == "wrong":
+        file.write_text("kind: telepathy")
+    else:
+        file.unlink()
+    scene.registry.client.set_model_version_tag(scene.name, first, "nightscope.verdict", "lost")
+    told = steps.roll_back(scene.name, by="bob", note="worse")
+    assert scene.champion() == (first, second)
+    assert (told["verdict_id"], told["note"]) == (None, "worse Its verdict lost is not in the lake any more.")
+    with pytest.raises(ConfigError):
+        steps.promote_version(scene.name, second, by="ana", override=True, note="try")
+    scene.configure()
+    assert steps.describe_champion(scene.name)["verdict"] is None
+
+
+def test_no_way_back_for_what_is_no_line(scene: Scene) -> None:
+    with pytest.raises(NotFound, match="MLflow has no model of that name"):
+        steps.roll_back("never-trained", by="ana")
+    with pytest.raises(DataError, match="no line can be called that"):
+        steps.roll_back("../elsewhere", by="ana")
+
+
+def answer(approved: bool) -> dict[str, object]:
+    return {"approved": approved, "by": "bob", "note": "looked at it", "at": now().isoformat()}
 
 
 def test_the_way_back_takes_seconds_and_leads_back(scene: Scene, two: tuple[str, str]) -> None:

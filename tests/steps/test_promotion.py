@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 
 import pytest
 
@@ -11,6 +12,7 @@ from tasks.config import load_settings
 from tasks.errors import DataError, NothingToDo
 from tasks.schemas import Decision, NightState, now
 from tasks.steps.news import finished_night, judged_key, resolve_line
+from tasks.steps.undertaking import Undertaking, command
 from tests.steps.promoting import Scene, die, processes, race, start
 
 
@@ -91,6 +93,91 @@ def test_a_line_that_asks_for_a_person_promotes_by_nothing_else(scene: Scene, tw
     recorded = evidence.find(scene.lake, scene.name, "night", approved)
     assert recorded is not None and (recorded.by, recorded.note) == ("ana", "looked at it")
     assert scene.champion() == (second, first)
+
+
+LOOSER = {"gate.AP50.sperm.at_least": 0.0}
+DIFFERS = "This run's gates differ from the line's file: AP50.sperm.at_least 0 instead of 0.6."
+
+
+@pytest.mark.parametrize("changes", [LOOSER, {"evaluation.min_clusters": 2}])
+def test_looser_gates_promote_nothing_without_an_override(
+    scene: Scene, two: tuple[str, str], changes: dict[str, float]
+) -> None:
+    for salt, order in enumerate(
+        [{}, {"override": True, "by": "ana"}, {"override": True, "note": " ", "by": "ana"},
+         {"override": True, "note": "why"}, {"note": "why", "by": "ana"}, {"answer": answer(True)}]
+    ):  # fmt: skip
+        verdict_id = scene.verdict(two[1], two[0], salt=salt, changes=changes)
+        # Whoever carries it out need not say that the gates were changed: the verdict keeps how it was judged.
+        with pytest.raises(NothingToDo, match=r"held: This run's gates differ .*override with a note.*--override"):
+            steps.promote_model(scene.name, changes if salt % 2 else {}, verdict_id, **order)  # type: ignore[arg-type]
+        assert night(scene, verdict_id, override=True, note="x", by="ana") is NightState.HELD, "decided is decided"
+    assert scene.champion() == (two[0], None)
+
+
+def test_an_override_of_looser_gates_is_recorded(scene: Scene, two: tuple[str, str]) -> None:
+    verdict_id = scene.verdict(two[1], two[0], changes=LOOSER)
+    with pytest.raises(NothingToDo, match=f"dry run.*{DIFFERS}"):
+        steps.promote_model(scene.name, LOOSER, verdict_id, dry_run=True)
+    told = steps.promote_model(scene.name, LOOSER, verdict_id, override=True, note="a test", by="ana")
+    assert (told["by"], told["differs"]) == ("ana", DIFFERS)
+    assert scene.champion() == (two[1], two[0])
+    entry = evidence.entries(scene.lake, scene.name)[-1]
+    bundle = json.loads(scene.lake.blobs.get_bytes(entry.bundle_oid))
+    assert (entry.by, entry.note, bundle["override"]) == ("ana", f"{DIFFERS} a test", True)
+
+
+def test_stricter_gates_are_marked_and_promote(scene: Scene, two: tuple[str, str]) -> None:
+    verdict_id = scene.verdict(two[1], two[0], changes={"gate.AP50.sperm.at_least": 0.7})
+    assert night(scene, verdict_id, override=True, note="unasked", by="ana") is NightState.PROMOTED
+    entry = evidence.entries(scene.lake, scene.name)[-1]
+    assert "at_least 0.7 instead of 0.6" in entry.note and entry.by is None
+    assert json.loads(scene.lake.blobs.get_bytes(entry.bundle_oid))["override"] is False
+
+
+def test_what_looser_gates_rejected_is_marked_too(scene: Scene, two: tuple[str, str]) -> None:
+    verdict_id = scene.verdict(two[1], two[0], Decision.REJECT, changes=LOOSER)
+    assert night(scene, verdict_id, override=True, note="x", by="ana") is NightState.REJECTED
+    assert evidence.entries(scene.lake, scene.name)[-1].note == DIFFERS
+
+
+def test_looser_gates_take_an_override_and_an_approval(scene: Scene, two: tuple[str, str]) -> None:
+    scene.configure(approval="required")
+    verdict_id = scene.verdict(two[1], two[0], changes=LOOSER)
+    with pytest.raises(NothingToDo, match="nobody is asked"):
+        steps.approval_request(scene.name, LOOSER, verdict_id, report_url="u")
+    asked = steps.approval_request(scene.name, LOOSER, verdict_id, report_url="u", override=True, note="a test")
+    assert asked["body"].startswith(f"**{DIFFERS}**\n\n**The run overrides that: a test**")
+    order = {"override": True, "note": "a test", "by": "bob"}
+    assert night(scene, verdict_id, **order) is NightState.HELD
+    again = scene.verdict(two[1], two[0], salt=1, changes=LOOSER)
+    assert night(scene, again, answer=answer(True), **order) is NightState.PROMOTED
+    entry = evidence.entries(scene.lake, scene.name)[-1]
+    bundle = json.loads(scene.lake.blobs.get_bytes(entry.bundle_oid))
+    assert (entry.by, bundle["approval"]["by"]) == ("bob", "ana")
+    assert entry.note == f"{DIFFERS} a test looked at it"
+
+
+def test_a_model_in_charge_is_not_judged_again_by_other_gates(scene: Scene, two: tuple[str, str]) -> None:
+    (verdict,) = steps.list_verdicts(scene.name)
+    taken = steps.evaluate_models(scene.name, {}, scene.dataset_version, two[0])
+    assert taken == verdict["evaluation_oid"]
+    for changes in (LOOSER, {"gate.AP50.sperm.at_least": 0.7}, {"evaluation.min_clusters": 7}):
+        with pytest.raises(NothingToDo, match=f"version {two[0]} is in charge already; the gates"):
+            steps.evaluate_models(scene.name, changes, scene.dataset_version, two[0])
+    scene.configure(evaluation={"resamples": 300})
+    with pytest.raises(NothingToDo, match="is in charge already; the gates"):
+        steps.evaluate_models(scene.name, {}, scene.dataset_version, two[0])
+
+
+def test_who_put_a_model_in_charge_that_was_never_judged(scene: Scene, two: tuple[str, str]) -> None:
+    steps.promote_version(scene.name, two[1], by="ana", override=True, note="why")
+    with pytest.raises(NothingToDo, match=rf"version {two[1]} was put in charge by evidence 2 \(ana\)"):
+        steps.evaluate_models(scene.name, {}, scene.dataset_version, two[1])
+    third = scene.version().version
+    scene.registry.client.set_registered_model_alias(scene.name, "champion", third)
+    with pytest.raises(NothingToDo, match="in MLflow already, by hand"):
+        steps.evaluate_models(scene.name, {}, scene.dataset_version, third)
 
 
 def test_what_the_gates_rejected_cannot_be_approved(scene: Scene, two: tuple[str, str]) -> None:
@@ -189,3 +276,26 @@ def test_a_verdict_of_another_line_is_refused(scene: Scene, two: tuple[str, str]
             (scene.folder / f"{scene.name}.yaml").read_text().replace(scene.name, "sperm-detector")
         )
         steps.promote_model("sperm-detector", {}, scene.verdict(two[1], two[0]))
+
+
+@pytest.mark.parametrize("took_effect", [True, False])
+def test_of_a_broken_off_promotion_without_verdict_what_took_effect_is_recorded(
+    scene: Scene, two: tuple[str, str], took_effect: bool
+) -> None:
+    """The row of its verdict is lost between the kill and the next order."""
+    first, second = two
+    begun = Undertaking(line=scene.name, action="night", key="lost", outcome=NightState.PROMOTED, verdict_id="lost",
+                        before=scene.registry.aliases(scene.name), model_version=second)  # fmt: skip
+    scene.lake.store.put_bytes(f"undertakings/{scene.name}.json", begun.model_dump_json().encode())
+    if took_effect:
+        scene.registry.promote(scene.name, second, None)
+    with command(load_settings(), scene.name):
+        pass
+    recorded = evidence.find(scene.lake, scene.name, "night", "lost")
+    aside = [info.key for info in scene.lake.store.list(f"undertakings/{scene.name}")]
+    if took_effect:
+        assert recorded is not None and "verdict 'lost'" in recorded.note and aside == []
+        assert scene.champion() == (second, first)
+    else:
+        assert recorded is None and len(aside) == 1 and aside[0].startswith(f"undertakings/{scene.name}/")
+        assert scene.registry.aliases(scene.name).champion == first

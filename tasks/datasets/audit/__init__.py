@@ -7,7 +7,15 @@
 
 Each of the last three finds its suspects without comparing all pairs, then looks at these closely (`look`, `frames`),
 on pictures freed of light and background: two clips under one microscope share its dirt, and that is no leak. What a
-recording looks like is kept as its signature (`signatures`), so that an audit costs what is new.
+recording looks like is kept as its signature (`signatures`), and what a closer look saw is kept, too. A suspect that
+cannot be looked at is not cleared: it counts as found (`unseen`) until it can.
+
+What grows with what: an audit of the same rows is filed, and only read. Another one
+- reads the signatures of all its recordings and searches all of them anew, however little is new: with the number of
+  frames, and with its square where very many look alike (stills of one microscope);
+- decodes the recordings that are new, once each, for their signatures;
+- looks closer at those pairs of suspects that are new, and decodes both clips again for each such pair and part;
+- compares the pictures of all suspected frames anew; each is decoded once, and kept as 8 kB.
 
 The thresholds were measured on three real clips (MIaMIA-SVDS, 698 x 528, 30 Hz, 19 to 82 frames) and five synthetic
 ones (480 x 360, 25 Hz, 120 frames), with eleven copies of each: all 88 are found, and no two different clips are taken
@@ -25,15 +33,28 @@ for one. Nor are they where real and synthetic clips were laid over the same dir
 - whole frames: encoded again at JPEG quality 50 or 90, halved or brightened, a frame differs from itself in up to 10 of
   64 bits and correlates at 0.98 or more (quality 20: 24 bits, 0.93). Its neighbour in time (33 ms) correlates at 0.86
   to 0.91. Different clips differ in 18 bits or more and correlate at 0.12 or less; over one background at 0.67 or less,
-  and at 0.07 or less once it is subtracted.
+  and at 0.07 or less once it is subtracted. Where nothing moves, so that nothing remains, only what copies show counts:
+  0.93 or more, and for frames 10 bits or fewer. Two clips of few heads that do not move, under one dirt that is much
+  stronger than they, reach that, too, and are taken for one.
 
 What it does not find: a copy that was turned or mirrored, one of which more than 40 % of a side was cut off (it is not
 looked for), and a cropped and trimmed one without any still structure by which to place it.
 """
 
-from tasks.datasets.audit.audit import audit
+from tasks.datasets.audit.audit import COLUMNS, audit
 from tasks.datasets.audit.code import audit_code
-from tasks.datasets.audit.filing import audited, has_passed, require_passed
+from tasks.datasets.audit.filing import audited, filed, has_passed, require_passed
 from tasks.datasets.audit.findings import Audit, Finding, Side
 
-__all__ = ["Audit", "Finding", "Side", "audit", "audit_code", "audited", "has_passed", "require_passed"]
+__all__ = [
+    "COLUMNS",
+    "Audit",
+    "Finding",
+    "Side",
+    "audit",
+    "audit_code",
+    "audited",
+    "filed",
+    "has_passed",
+    "require_passed",
+]

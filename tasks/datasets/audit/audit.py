@@ -46,17 +46,28 @@ def audit(lake: Lake, rows: pa.Table, viewer: Viewer | None = None) -> Audit:
         signed, unseen = signatures(lake, sorted(splits), viewer)
     whole, parts = moments.suspects(signed, splits), crops.suspects(signed, splits)
     cleared: list[Finding] = []
+    unlooked: dict[Pair, str] = {}
     looked_at = 0
     if viewer is not None:
         for regions in (dict.fromkeys(whole, (WHOLE, WHOLE)), {pair: (o.one, o.other) for pair, o in parts.items()}):
             wanted = {pair: own for pair, own in regions.items() if _sorted(pair) not in known}
-            for pair, look in _looks(lake, viewer, wanted).items():
+            looks, without = _looks(lake, viewer, wanted)
+            unlooked |= {_sorted(pair): why for pair, why in without.items()}
+            for pair, look in looks.items():
                 finding = _finding(sides, pair, look, wanted[pair], whole.get(pair), parts.get(pair))
                 (found if look.same else cleared).append(finding)
                 looked_at += look.looked_up
             known |= {finding.pair for finding in found}
-    close = {pair: own for pair, own in frames.suspects(every, signed).items() if _sorted(pair) not in known}
+    unlooked = {pair: why for pair, why in unlooked.items() if pair not in known}
+    close = {
+        pair: own
+        for pair, own in frames.suspects(every, signed).items()
+        if _sorted(pair) not in known and _sorted(pair) not in unlooked
+    }
+    close |= {pair: frames.all_of(every, pair) for pair in unlooked}  # whether they move or not
     alike, only_behind, decoded = frames.alike(lake, every, close)
+    known |= {finding.pair for finding in alike}
+    undecided = [_undecided(sides, pair, why) for pair, why in unlooked.items() if pair not in known]
     names = {recording: row["recording_name"] for recording, row in sides.items()}
     return Audit(
         code=audit_code(clips=viewer is not None),
@@ -64,9 +75,10 @@ def audit(lake: Lake, rows: pa.Table, viewer: Viewer | None = None) -> Audit:
         recordings=len(splits),
         suspects=len({_sorted(pair) for pair in (*whole, *parts, *close)}),
         looked_at=looked_at + decoded,
-        findings=tuple(found + alike),
-        cleared=tuple(cleared + only_behind),
+        findings=tuple(found + alike + undecided),
+        cleared=tuple(own for own in cleared + only_behind if own.pair not in unlooked),
         not_compared=tuple(sorted((names[recording], why) for recording, why in unseen.items())),
+        settled=viewer is None or not set(splits) & set(viewer.crashed),
     )
 
 
@@ -91,26 +103,48 @@ def _with_hashes(lake: Lake, rows: pa.Table) -> list[Row]:
     return [{**row, "phash": hashes[row["frame_oid"]]} for row in found]
 
 
-def _looks(lake: Lake, viewer: Viewer, wanted: Mapping[Pair, tuple[Region, Region]]) -> dict[Pair, Look]:
-    """Look at pairs of recordings closely. What was seen once is kept, by recordings, parts and code."""
+def _looks(
+    lake: Lake, viewer: Viewer, wanted: Mapping[Pair, tuple[Region, Region]]
+) -> tuple[dict[Pair, Look], dict[Pair, str]]:
+    """Look at pairs of recordings closely. What was seen once is kept, by recordings, parts and code.
+
+    Returns:
+        The looks, and why there is none at the other pairs.
+    """
     folder = lake.settings.cache_dir / "looks"
     paths = {pair: folder / f"{digest(audit_code(), pair, regions)}.json" for pair, regions in wanted.items()}
     found = {pair: Look(**json.loads(path.read_text())) for pair, path in paths.items() if path.is_file()}
     folder.mkdir(parents=True, exist_ok=True)
+    without: dict[Pair, str] = {}
     for pair, clips in _clips(viewer, {pair: own for pair, own in wanted.items() if pair not in found}):
+        if isinstance(clips, str):
+            without[pair] = clips
+            continue
         found[pair] = look_closely(*clips, search=wanted[pair] != (WHOLE, WHOLE))
         part = paths[pair].with_suffix(f".{os.getpid()}.part")
         part.write_text(json.dumps(asdict(found[pair])))
         part.replace(paths[pair])
-    return {pair: found[pair] for pair in wanted if pair in found}
+    return {pair: found[pair] for pair in wanted if pair in found}, without
 
 
-def _clips(viewer: Viewer, wanted: Mapping[Pair, tuple[Region, Region]]) -> Iterable[tuple[Pair, tuple[Clip, Clip]]]:
-    """Both clips of each pair; a pair of which one cannot be seen any more is left out."""
+def _clips(
+    viewer: Viewer, wanted: Mapping[Pair, tuple[Region, Region]]
+) -> Iterable[tuple[Pair, tuple[Clip, Clip] | str]]:
+    """Both clips of each pair, or why one of them cannot be seen any more."""
     for pair, regions in wanted.items():
-        clips = [clip for _, clip in viewer.watch(list(zip(pair, regions, strict=True)))]
-        if not isinstance(clips[0], str) and not isinstance(clips[1], str):
-            yield pair, (clips[0], clips[1])
+        one, other = (clip for _, clip in viewer.watch(list(zip(pair, regions, strict=True))))
+        if isinstance(one, str):
+            yield pair, one
+        elif isinstance(other, str):
+            yield pair, other
+        else:
+            yield pair, (one, other)
+
+
+def _undecided(rows: Mapping[Oid, Row], pair: Pair, why: str) -> Finding:
+    """A suspect pair that nobody could look at, and whose frames are not alike: they may be of other moments."""
+    one, other = sorted((_side(rows[recording]) for recording in pair), key=lambda side: _ORDER.get(side.split, 3))
+    return Finding("unseen", one, other, f"they have moments or parts in common, but could not be looked at: {why}")
 
 
 def _finding(
@@ -137,6 +171,11 @@ def _finding(
         reasons.append(
             f"{what} in {look.moments} of {look.looked_up} compared frames is the same{shift} "
             f"(correlation up to {look.correlation:.2f})"
+        )
+    elif look.alike:
+        reasons.append(
+            f"whose correlation of {look.correlation:.2f} at most is not that of a copy: "
+            "they cannot be told apart by still pictures"
         )
     else:
         reasons.append(f"but {what} is not the same (correlation {look.correlation:.2f} at most)")

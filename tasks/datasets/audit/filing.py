@@ -1,7 +1,8 @@
 """Audits are kept: the same rows, audited by the same code, are not audited again.
 
 Result and report are blobs; `audits/<line>/<digest of rows and code>.json` in the lake's bucket names both, also where
-an audit refused what it saw and no dataset version will ever name it.
+an audit refused what it saw and no dataset version will ever name it. It is not written where a worker process died
+over the audit: the next try looks again.
 """
 
 from __future__ import annotations
@@ -46,12 +47,22 @@ def audited(lake: Lake, line: str, rows: pa.Table, viewer: Viewer | None = None)
     found = replace(found, report_oid=lake.blobs.put_bytes(report.encode(), "text/html"))
     full = canonical_json(found.in_full()).encode()
     found = replace(found, result_oid=lake.blobs.put_bytes(full, "application/json"))
-    lake.store.put_bytes(key, canonical_json(found.as_json()).encode(), "application/json")
+    if found.settled:
+        lake.store.put_bytes(key, canonical_json(found.as_json()).encode(), "application/json")
+    return found
+
+
+def filed(lake: Lake, line: str, rows: pa.Table) -> dict[str, Any] | None:
+    """The summary of the audit that today's code, clips included, made of these rows; None: it never audited them."""
+    try:
+        found: dict[str, Any] = json.loads(lake.store.get_bytes(_key(line, rows, clips=True)))
+    except NotFound:
+        return None
     return found
 
 
 def require_passed(lake: Lake, line: str, audit: Audit) -> None:
-    """Refuse what leaks.
+    """Refuse what leaks, or what looks as if it did and cannot be looked at.
 
     Raises:
         LeakageError: Naming the pairs, and where the report is that shows them.
@@ -64,18 +75,21 @@ def require_passed(lake: Lake, line: str, audit: Audit) -> None:
         own = [str(finding) for finding in audit.findings if finding.kind == kind]
         rest = f" and {len(own) - _NAMED} more" if len(own) > _NAMED else ""
         named.append(f"{WHAT[kind]}: {'; '.join(own[:_NAMED])}{rest}")
+    again = "" if audit.settled else "run it again, as a worker process died over it; else "
     raise LeakageError(
         ". ".join(named),
         expected="each group, recording and picture in one split only: the test would flatter the model",
-        found=f"{len(audit.findings)} leaks; pictures: {lake.blobs.uri(audit.report_oid)}",
-        fix="delete the labels of one of the two recordings in Label Studio; recordings that belong together need the "
-        f"same donor when they are added (see the pairs: nightscope audit {line} --out report.html)",
+        found=f"{len(audit.findings)} of them; pictures: {lake.blobs.uri(audit.report_oid)}",
+        fix=f"{again}delete the labels of the copy in the test (or val) split in Label Studio, not those in train: a "
+        "champion may have learned from them; recordings that belong together need the same donor when they are added "
+        f"(see the pairs: nightscope audit {line} --out report.html)",
     )
 
 
 def has_passed(leak_check: dict[str, Any]) -> bool:
-    """Whether a dataset version's record says that this code audited it, clips included, and nothing leaked."""
-    return leak_check.get("passed") is True and leak_check.get("code") == audit_code()
+    """Whether a version's record says that this code audited it for good, clips included, and nothing leaked."""
+    settled = leak_check.get("settled") is True
+    return settled and leak_check.get("passed") is True and leak_check.get("code") == audit_code()
 
 
 def _key(line: str, rows: pa.Table, *, clips: bool) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from tasks.schemas import Oid
 
-Kind = Literal["group", "recording", "blob", "frame", "clip"]
+Kind = Literal["group", "recording", "blob", "frame", "clip", "unseen"]
 
 WHAT: dict[Kind, str] = {
     "group": "a group stands in two splits",
@@ -16,6 +16,7 @@ WHAT: dict[Kind, str] = {
     "blob": "the very same frame stands in two splits",
     "frame": "nearly the same frame stands in two splits",
     "clip": "the same clip stands in two splits under two names",
+    "unseen": "two clips look like one and could not be looked at",
 }
 
 
@@ -76,9 +77,10 @@ class Audit:
         recordings: How many recordings.
         suspects: Pairs of recordings that were looked at closely.
         looked_at: Frames that were decoded for it.
-        findings: What leaks; none: passed.
+        findings: What leaks, and what could not be ruled out (`unseen`); none: passed.
         cleared: Pairs that were looked at closely and are not the same.
         not_compared: Recordings whose moving pictures could not be compared, and why; their frames were.
+        settled: No worker process died over it. Else it is not kept: the next try looks again.
         result_oid: Blob: all of this as JSON; "" until it is filed.
         report_oid: Blob: the report for people, HTML.
     """
@@ -91,6 +93,7 @@ class Audit:
     findings: tuple[Finding, ...]
     cleared: tuple[Finding, ...] = ()
     not_compared: tuple[tuple[str, str], ...] = ()
+    settled: bool = True
     result_oid: Oid = ""
     report_oid: Oid = ""
 
@@ -111,6 +114,7 @@ class Audit:
             "findings": dict(sorted(Counter(finding.kind for finding in self.findings).items())),
             "cleared": len(self.cleared),
             "not_compared": len(self.not_compared),
+            "settled": self.settled,
             "result_oid": self.result_oid,
             "report_oid": self.report_oid,
         }

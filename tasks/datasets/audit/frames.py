@@ -5,14 +5,16 @@ Stills, folders of images, very short clips, and clips in which nothing moves. T
 1. perceptual hashes at most `HASH_BITS` bits apart make a pair a suspect;
 2. suspects are decoded, reduced to 64 x 64, freed of illumination (high-pass), and correlated;
 3. a fixed background (dirt, a grid) alone can correlate. Where both recordings have frames enough to know theirs (the
-   median), it is subtracted, and what remains, the objects, must correlate too.
+   median), it is subtracted, and what remains, the objects, must correlate too. Where nothing remains, they must be
+   as alike as copies are.
 """
 
 from __future__ import annotations
 
 import os
+import tempfile
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,10 +33,14 @@ from tasks.schemas import Oid
 HASH_BITS = 11
 CORRELATION = 0.75
 RESIDUAL_CORRELATION = 0.5
+COPY_CORRELATION, COPY_BITS = 0.93, 10
+"""What copies of one still picture have at least, and at most. Below that, where nothing moves, it may be the dirt."""
+_AT_ONCE = 512
 _MIN_BACKGROUND_FRAMES = 5
 _MIN_RESIDUAL = 0.1  # of the high-pass energy: below it everything stands still, and the residual is noise
 Pair = tuple[Oid, Oid]
 Numbers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 
 def suspects(frames: Sequence[Row], signed: Mapping[Oid, Signature]) -> dict[Pair, tuple[Numbers, Numbers]]:
@@ -48,29 +54,57 @@ def suspects(frames: Sequence[Row], signed: Mapping[Oid, Signature]) -> dict[Pai
     Returns:
         For each pair of recordings the numbers of its frames that are in any such pair of frames.
     """
-    hashes = np.array([int(frame["phash"], 16) for frame in frames], dtype=np.uint64)
-    splits, recordings = _numbers(frames, "split"), _numbers(frames, "recording_id")
+    if not frames:
+        return {}
+    # Frames of one recording with one hash are looked up as one.
+    every = np.array([int(frame["phash"], 16) for frame in frames], dtype=np.uint64)
+    owners = np.stack([_numbers(frames, "split"), _numbers(frames, "recording_id")]).astype(np.uint64)
+    _, first, inverse = np.unique(np.stack([*owners, every]), axis=1, return_index=True, return_inverse=True)
+    number = inverse.ravel()
+    hashes, (splits, recordings) = every[first], owners[:, first].astype(np.int64)
     kinds = {recording: _kind(own) for recording, own in signed.items()}
-    kind = np.array([kinds.get(frame["recording_id"], 0) for frame in frames], dtype=np.int64)
-    open_ = np.flatnonzero(kind < 2)
-    width = int(recordings.max()) + 1 if len(frames) else 1
-    met: dict[int, set[int]] = defaultdict(set)
-    for one, other in within(hashes[open_], hashes, HASH_BITS):
-        apart = (splits[open_[one]] != splits[other]) & (recordings[open_[one]] != recordings[other])
-        apart &= (kind[open_[one]] < 1) | (kind[other] < 3)
-        ours, theirs = open_[one[apart]], other[apart]
-        pairs = np.minimum(recordings[ours], recordings[theirs]) * width
-        pairs += np.maximum(recordings[ours], recordings[theirs])
-        both = np.unique(np.concatenate([pairs * len(frames) + ours, pairs * len(frames) + theirs]))
-        for pair, start, end in _runs(both // len(frames)):
-            met[pair].update((both[start:end] % len(frames)).tolist())
+    kind = np.array([kinds.get(frames[at]["recording_id"], 0) for at in first.tolist()], dtype=np.int64)
+    count, width = len(first), int(recordings.max(initial=0)) + 1
+    met = [np.empty(0, np.int64)]
+    for ours, theirs in _to_compare(splits, kind):
+        for one, other in within(hashes[ours], hashes[theirs], HASH_BITS):
+            apart = recordings[ours[one]] != recordings[theirs[other]]
+            mine, yours = ours[one[apart]], theirs[other[apart]]
+            low = np.minimum(recordings[mine], recordings[yours])
+            pairs = low * width + np.maximum(recordings[mine], recordings[yours])
+            met.append(np.unique(np.concatenate([pairs * count + mine, pairs * count + yours])))
+    both = np.unique(np.concatenate(met))
+    recording_of = recordings[number]
+    members = np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number, minlength=count))[:-1])
     found = {}
-    for numbers in met.values():
-        own = np.array(sorted(numbers))
-        first = own[recordings[own] == recordings[own[0]]]
-        second = own[recordings[own] != recordings[own[0]]]
-        found[frames[first[0]]["recording_id"], frames[second[0]]["recording_id"]] = (first, second)
+    for _, start, end in _runs(both // count):
+        chosen = both[start:end] % count
+        own = np.sort(np.concatenate([members[at] for at in chosen.tolist()]))
+        of_one = recording_of[own] == recording_of[own[0]]
+        one, other = own[of_one], own[~of_one]
+        found[frames[one[0]]["recording_id"], frames[other[0]]["recording_id"]] = (one, other)
     return found
+
+
+def all_of(frames: Sequence[Row], pair: Pair) -> tuple[Numbers, Numbers]:
+    """All frames of two recordings, as `suspects` gives those that are alike."""
+    one, other = (
+        np.array([number for number, frame in enumerate(frames) if frame["recording_id"] == recording], np.int64)
+        for recording in pair
+    )
+    return one, other
+
+
+def _to_compare(splits: Numbers, kind: Numbers) -> Iterator[tuple[Numbers, Numbers]]:
+    """What to compare with what, by split and `_kind`: only different splits, and each two once."""
+    for one in range(int(splits.max(initial=-1)) + 1):
+        for other in range(int(splits.max()) + 1):
+            for own, most in ((0, 3), (1, 2)):
+                least = own if one < other else own + 1  # those of one kind are met from one side, not from both
+                ours = np.flatnonzero((splits == one) & (kind == own))
+                theirs = np.flatnonzero((splits == other) & (kind >= least) & (kind <= most))
+                if one != other and len(ours) and len(theirs):
+                    yield ours, theirs
 
 
 def _kind(own: Signature) -> int:
@@ -104,13 +138,13 @@ def alike(
     for frame in frames:
         by_recording[frame["recording_id"]].append(frame["frame_oid"])
     backgrounds: dict[Oid, Vectors | None] = {}
+    hashes = np.array([int(frame["phash"], 16) for frame in frames], dtype=np.uint64)
+    seen = np.unique(np.concatenate([np.empty(0, np.int64), *(own for pair in suspected.values() for own in pair)]))
+    shown = _load(lake, [frames[number]["frame_oid"] for number in seen.tolist()])
     found: list[Finding] = []
     cleared: list[Finding] = []
-    seen = set[int]()
     for (one, other), (ours, theirs) in suspected.items():
-        seen |= {*ours.tolist(), *theirs.tolist()}
-        here = descriptors(lake, [frames[number]["frame_oid"] for number in ours])
-        there = descriptors(lake, [frames[number]["frame_oid"] for number in theirs])
+        here, there = (shown[np.searchsorted(seen, own)].astype(np.float32) for own in (ours, theirs))
         correlations = here @ there.T
         like = correlations >= CORRELATION
         if not like.any():
@@ -118,14 +152,16 @@ def alike(
         for recording in (one, other):
             if recording not in backgrounds:
                 backgrounds[recording] = _background(lake, by_recording[recording])
-        same = like & _moved_alike(here, backgrounds[one], there, backgrounds[other])
-        finding = _finding(frames, ours, theirs, np.where(same if same.any() else like, correlations, -1), same)
-        (found if same.any() else cleared).append(finding)
+        moved, still = _moved_alike(here, backgrounds[one], there, backgrounds[other])
+        bits = np.bitwise_count(hashes[ours][:, None] ^ hashes[theirs][None, :])
+        same = like & (moved | still & (correlations >= COPY_CORRELATION) & (bits <= COPY_BITS))
+        values = np.where(same if same.any() else like, correlations, -1)
+        (found if same.any() else cleared).append(_finding(frames, ours, theirs, values, same, still))
     return found, cleared, len(seen)
 
 
 def _finding(
-    frames: Sequence[Row], ours: Numbers, theirs: Numbers, values: Vectors, same: npt.NDArray[np.bool_]
+    frames: Sequence[Row], ours: Numbers, theirs: Numbers, values: Vectors, same: Flags, still: Flags
 ) -> Finding:
     """The most alike pair of frames of two recordings."""
     i, j = (int(number) for number in np.unravel_index(int(values.argmax()), values.shape))
@@ -134,7 +170,9 @@ def _finding(
     correlation = round(float(values[i, j]), 4)
     more = f", {count} such pairs" if count > 1 else ""
     why = f"{bits} of 64 hash bits differ, correlation {correlation:.2f}{more}"
-    if not count:
+    if not count and still[i, j]:
+        why += ", and nothing moves: they cannot be told apart by still pictures, and copies are more alike"
+    elif not count:
         why += ", but only of the background: what stands before it is not the same"
     evidence = {"hash_bits": float(bits), "correlation": correlation, "pairs": float(count)}
     return Finding("frame", side_of(one), side_of(other), why, evidence)
@@ -147,14 +185,27 @@ def _background(lake: Lake, oids: Sequence[Oid]) -> Vectors | None:
     return np.asarray(np.median(descriptors(lake, oids), axis=0), dtype=np.float32)
 
 
-def _moved_alike(here: Vectors, ours: Vectors | None, there: Vectors, theirs: Vectors | None) -> npt.NDArray[np.bool_]:
-    """Which pairs of frames are alike not only for their background: bool [here, there]."""
+def _moved_alike(here: Vectors, ours: Vectors | None, there: Vectors, theirs: Vectors | None) -> tuple[Flags, Flags]:
+    """Which pairs of frames are alike not only for their background, and which are nothing but it: [here, there]."""
     if ours is None or theirs is None:
-        return np.ones((len(here), len(there)), np.bool_)
+        known = np.zeros((len(here), len(there)), np.bool_)
+        return ~known, known
     here, there = here - ours, there - theirs
     sizes = np.linalg.norm(here, axis=1)[:, None], np.linalg.norm(there, axis=1)[None, :]
     noise = np.minimum(*sizes) < _MIN_RESIDUAL
-    return np.asarray(noise | (here @ there.T >= RESIDUAL_CORRELATION * sizes[0] * sizes[1]))
+    return np.asarray(~noise & (here @ there.T >= RESIDUAL_CORRELATION * sizes[0] * sizes[1])), np.asarray(noise)
+
+
+def _load(lake: Lake, oids: Sequence[Oid]) -> npt.NDArray[np.float16]:
+    """The descriptors of many frames, each read once: float16 [n, 4096], on the disk until it is looked at."""
+    if not oids:
+        return np.empty((0, SIDE_PX * SIDE_PX), np.float16)
+    lake.settings.cache_dir.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=lake.settings.cache_dir) as file:
+        found = np.memmap(file, np.float16, "w+", shape=(len(oids), SIDE_PX * SIDE_PX))
+        for start in range(0, len(oids), _AT_ONCE):
+            found[start : start + _AT_ONCE] = descriptors(lake, oids[start : start + _AT_ONCE])
+        return found
 
 
 def descriptors(lake: Lake, oids: Sequence[Oid]) -> Vectors:

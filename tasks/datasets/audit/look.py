@@ -22,6 +22,8 @@ from tasks.datasets.audit.seeing import (
 MOVING_CORRELATION = 0.5
 MOMENTS = 3
 CERTAIN_CORRELATION = 0.75
+STILL_CORRELATION = 0.93
+"""Of whole pictures, as nothing moves in them: below it, it may be one microscope's dirt. Copies have more."""
 _ANCHORS, _FEW_ANCHORS = 256, 48
 _COARSE, _FINE = range(-4, 5, 2), range(-1, 2)
 _TOLERANCE_S, _TOLERANCE_FRAMES = 0.1, 2
@@ -40,6 +42,7 @@ class Look:
         other: In the second.
         offset_s: The second clip's time less the first's; None where there is no time.
         moving: Whether moving things were compared (else whole pictures, as nothing moves).
+        alike: They are not the same, but as still pictures too much alike to be told apart.
     """
 
     same: bool
@@ -50,6 +53,7 @@ class Look:
     other: int
     offset_s: float | None
     moving: bool
+    alike: bool = False
 
 
 def look_closely(one: Clip, other: Clip, *, search: bool = False) -> Look:
@@ -57,7 +61,7 @@ def look_closely(one: Clip, other: Clip, *, search: bool = False) -> Look:
 
     Frames spread over the first are looked up among all of the second. They count where they agree on the offset in
     time (or in frames, where a copy was given another rate): `MOMENTS` of them at `MOVING_CORRELATION`, or a single
-    one at `CERTAIN_CORRELATION`, make it the same clip.
+    one at `CERTAIN_CORRELATION`, make it the same clip. Where nothing moves, it takes `STILL_CORRELATION`.
 
     Args:
         one: The first clip.
@@ -101,10 +105,11 @@ def _look(one: Clip, other: Clip, theirs: Vectors, anchors: int) -> Look:
     found = correlations.argmax(axis=1)
     values = correlations[np.arange(len(looked_up)), found]
     best = int(values.argmax())
-    good = values >= (MOVING_CORRELATION if moving else CERTAIN_CORRELATION)
+    good = values >= (MOVING_CORRELATION if moving else STILL_CORRELATION)
     agreeing = _agreeing(one, other, looked_up[good], found[good])
     needed = min(MOMENTS, len(ours), len(theirs))
-    same = agreeing >= needed or bool(values[best] >= CERTAIN_CORRELATION)
+    certain = bool(values[best] >= CERTAIN_CORRELATION)
+    same = agreeing >= needed or (certain if moving else bool(good[best]))
     offset_s = float(other.pts_s[found[best]] - one.pts_s[looked_up[best]])
     return Look(
         same=same,
@@ -115,6 +120,7 @@ def _look(one: Clip, other: Clip, theirs: Vectors, anchors: int) -> Look:
         other=int(other.indices[found[best]]),
         offset_s=None if np.isnan(offset_s) else round(offset_s, 4),
         moving=moving,
+        alike=certain and not same,
     )
 
 

@@ -19,7 +19,8 @@ def within(
     """All pairs of 64-bit hashes that differ in at most `bits` bits; exact.
 
     Multi-index hashing (Norouzi et al. 2012): cut into four bands, two hashes that differ in at most 11 bits differ in
-    at most 2 in one of them. So each hash looks up, for each band, the 137 values near its own, of 65,536.
+    at most 2 in one of them. So each hash looks up, for each band, the 137 values near its own, of 65,536. Equal hashes
+    are looked up once.
 
     Args:
         hashes: uint64 [n].
@@ -27,8 +28,25 @@ def within(
         bits: At most 11.
 
     Yields:
-        Numbers of `hashes` and of `others`, pairwise; a pair may come up to four times.
+        Numbers of `hashes` and of `others`, pairwise; each pair once.
     """
+    (mine, my_order, my_starts), (yours, your_order, your_starts) = _collapsed(hashes), _collapsed(others)
+    for one, other in _within(mine, yours, bits):
+        for pair, own in _joined(np.arange(len(one)), my_starts[one], my_starts[one + 1]):
+            met = other[pair]
+            for number, place in _joined(np.arange(len(pair)), your_starts[met], your_starts[met + 1]):
+                yield my_order[own[number]], your_order[place]
+
+
+def _collapsed(hashes: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.uint64], Numbers, Numbers]:
+    """Each hash once, the numbers of all in the order of their hashes, and where in it those of each hash start."""
+    each, starts = np.unique(np.sort(hashes), return_index=True)
+    return each, np.argsort(hashes, kind="stable"), np.append(starts, len(hashes))
+
+
+def _within(
+    hashes: npt.NDArray[np.uint64], others: npt.NDArray[np.uint64], bits: int
+) -> Iterator[tuple[Numbers, Numbers]]:
     near = bits // _BANDS
     masks = [sum(1 << bit for bit in chosen) for k in range(near + 1) for chosen in combinations(range(_BAND_BITS), k)]
     for band in range(_BANDS):
@@ -41,7 +59,13 @@ def within(
             values = ours ^ mask
             for one, other in _joined(np.arange(len(hashes)), starts[values], starts[values + 1]):
                 where = order[other]
-                close = np.bitwise_count(hashes[one] ^ others[where]) <= bits
+                differ = hashes[one] ^ others[where]
+                close = np.bitwise_count(differ) <= bits
+                one, where, differ = one[close], where[close], differ[close]
+                close = np.ones(len(one), np.bool_)
+                for earlier in range(band):  # found there already
+                    part = differ >> np.uint64(earlier * _BAND_BITS) & np.uint64(2**_BAND_BITS - 1)
+                    close &= np.bitwise_count(part) > near
                 yield one[close], where[close]
 
 

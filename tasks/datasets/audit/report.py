@@ -25,16 +25,22 @@ MOST_BYTES = 4_000_000
 _LEAKS_SHOWN, _CLEARED_SHOWN, _LISTED = 40, 6, 500
 _WIDTH_PX, _QUALITY = 440, 72
 _ALL = 0.95  # of a picture's area
+_DELETE = (
+    "Delete the labels of the one in the test (or val) split in Label Studio, not those in train: a champion may have "
+    "learned from them, and would know that test by heart."
+)
 ADVICE: dict[Kind, str] = {
     "group": "A donor or group keeps its split for ever. If these are two donors, they need two names: add the "
     "recordings again with the right donor.",
     "recording": "A recording belongs to one split. This cannot come from Nightscope's own splits: make the dataset "
     "version again.",
-    "blob": "Both frames are one and the same file. Delete the labels of one of the two recordings in Label Studio.",
-    "frame": "If both come from one donor, say so when they are added: a donor stays in one split. If one is a copy, "
-    "delete the labels of one of the two recordings in Label Studio.",
-    "clip": "One of the two is a copy. Delete the labels of one of them in Label Studio; if both must stay, give both "
-    "the same donor when they are added, which keeps them in one split.",
+    "blob": f"Both frames are one and the same file. {_DELETE}",
+    "frame": "If both come from one donor, say so when they are added: a donor stays in one split. If one is a copy: "
+    f"{_DELETE}",
+    "clip": f"One of the two is a copy. {_DELETE} If both must stay, give both the same donor when they are added, "
+    "which keeps them in one split.",
+    "unseen": "Nobody knows whether one is a copy of the other. If a worker process died, run it again: it looks "
+    f"again. Else bring the recording back into the lake, or: {_DELETE}",
 }
 
 

@@ -6,7 +6,7 @@ what it hands out has these shapes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -49,6 +49,10 @@ class Clip(Protocol):
 
 class Viewer(Protocol):
     """Shows recordings; `tasks.ingest.viewing.Viewer`."""
+
+    @property
+    def crashed(self) -> Collection[Oid]:
+        """Recordings that it could not show because a worker process died: another try may see them."""
 
     def watch(self, wanted: Sequence[tuple[Oid, Region]]) -> Iterator[tuple[Oid, Clip | str]]:
         """Recordings in small, in the order wanted; a reason where one cannot be seen."""

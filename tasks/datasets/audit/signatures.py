@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from tasks.datasets.audit.code import signing_code
 from tasks.datasets.audit.features import Features, features_of
 from tasks.datasets.audit.seeing import (
     MOVING_FRAMES,
@@ -36,8 +37,6 @@ from tasks.errors import NotFound
 from tasks.lake import Lake
 from tasks.schemas import Oid
 
-VERSION = 1
-"""Count it up when a signature of the same recording would come out otherwise: all are made again."""
 BITS = 128
 _CHUNK = 512
 
@@ -140,8 +139,8 @@ def signatures(lake: Lake, recordings: Sequence[Oid], viewer: Viewer) -> tuple[d
 
 
 def key_of(recording: Oid) -> str:
-    """Where a recording's signature is in the lake's bucket."""
-    return f"signatures/{VERSION}/{recording[:2]}/{recording}.npz"
+    """Where a recording's signature is in the lake's bucket: one by other code is not found there, and made again."""
+    return f"signatures/{signing_code()}/{recording[:2]}/{recording}.npz"
 
 
 def _path(lake: Lake, recording: Oid) -> Path:

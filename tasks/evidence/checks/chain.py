@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from tasks.errors import IntegrityError, NotFound, StorageUnavailable
 from tasks.evidence import chain
@@ -50,11 +52,13 @@ def check_chain(lake: Lake, line: str, pins: dict[str, tuple[int, Oid]], found: 
         found: Hears what is wrong.
     """
     rows = _rows(lake, line, found)
-    sealed = _seal(lake, line, found)
-    if sealed:
+    seal = _seal(lake, line, found)
+    sealed = (int(seal["number"]), seal["bundle_oid"]) if seal else None
+    if sealed and sealed[1]:
         pins = {**pins, chain.seal_key(line): sealed}
     bundles = _bundles(lake, rows, [oid for _, oid in pins.values()], found)
     _check_rows(rows, bundles, found)
+    _check_seals(line, seal, bundles, found)
     by_row = {row.bundle_oid: row.number for row in rows}
     for where, (number, oid) in pins.items():
         if oid not in by_row or number not in (0, by_row[oid]):
@@ -92,13 +96,8 @@ def check_verdicts(lake: Lake, bundles: list[Bundle], found: Findings) -> None:
 
 
 def check_files(lake: Lake, found: Findings) -> None:
-    """Compare the files that the tables consist of with the seals of all lines."""
-    sealed: dict[str, Oid] = {}
-    for info in lake.store.list(chain.PREFIX):
-        try:
-            sealed |= chain.read_seal(lake, info.key.removeprefix(chain.PREFIX).partition("/")[0])["files"]
-        except (IntegrityError, NotFound):  # the line's own verification says so
-            continue
+    """Compare the files that the tables consist of with the seals of all lines, each of which must agree."""
+    sealed = chain.sealed_files(lake)
     used: set[str] = set()
     for table in chain.SEALED_TABLES:
         try:
@@ -111,8 +110,9 @@ def check_files(lake: Lake, found: Findings) -> None:
     with ThreadPoolExecutor(lake.settings.workers * 4) as threads:
         hashes = dict(zip(sorted(used), threads.map(lambda key: _hash(lake, key), sorted(used)), strict=True))
     for key, oid in hashes.items():
-        if key in sealed and oid is not None and oid != sealed[key]:
-            found.add(f"file of a table: {key}", f"sha256 {sealed[key]}", oid, "changed")
+        for wanted in sorted(sealed.get(key, ())):
+            if oid not in (None, wanted):
+                found.add(f"file of a table: {key}", f"sha256 {wanted}", oid, "changed")
     found.count("files of tables", sum(key in sealed for key in hashes))
     if unsealed := sum(key not in sealed for key in hashes):
         found.note(f"{unsealed} files of tables are newer than the last seal: their rows were compared, not bytes")
@@ -128,15 +128,25 @@ def _rows(lake: Lake, line: str, found: Findings) -> list[EvidenceEntry]:
         return []
 
 
-def _seal(lake: Lake, line: str, found: Findings) -> tuple[int, Oid] | None:
+def _seal(lake: Lake, line: str, found: Findings) -> dict[str, Any] | None:
     try:
-        content = chain.read_seal(lake, line)
-        return int(content["number"]), str(content["bundle_oid"])
+        return chain.read_seal(lake, line)
     except NotFound:
         found.add(f"seal {chain.seal_key(line)}", "a seal over the tables' files", "no such object", "missing")
     except IntegrityError as error:
         found.add(f"seal {chain.seal_key(line)}", str(error.expected), str(error.found), "changed")
     return None
+
+
+def _check_seals(line: str, seal: dict[str, Any] | None, bundles: dict[Oid, Bundle], found: Findings) -> None:
+    """Was the seal ever lost: the seal that was made anew says so, and so does the bundle that was recorded then."""
+    sealing = [bundle for bundle in bundles.values() if bundle.schema_version >= chain.SEALING]
+    lost = {bundle.number: bundle.made_at for bundle in sealing if bundle.seal is None}
+    lost |= {int(mark["number"]): datetime.fromisoformat(mark["at"]) for mark in (seal or {}).get("restarted", [])}
+    for number, at in sorted(lost.items()):
+        said = f"the seal was lost before entry {number}: table files older than that are compared by rows only"
+        thing = f"seal {chain.seal_key(line)}, made anew {at:%Y-%m-%d %H:%M} UTC"
+        found.add(thing, "the one that was there before", said, "missing", [number])
 
 
 def _bundles(lake: Lake, rows: list[EvidenceEntry], pinned: list[Oid], found: Findings) -> dict[Oid, Bundle]:

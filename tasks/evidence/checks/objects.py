@@ -25,12 +25,11 @@ _SLOW = ("recording ",)
 @dataclass
 class _Object:
     what: str
-    sha256: Oid
     bundles: set[int] = field(default_factory=set)
 
 
 def check_objects(lake: Lake, bundles: Iterable[Bundle], found: Findings, *, quick: bool) -> None:
-    """Hash everything again that the bundles name, each object once.
+    """Hash everything again that the bundles name, each object once, and compare it with what each of them says.
 
     Args:
         lake: One that remembers nothing.
@@ -39,11 +38,11 @@ def check_objects(lake: Lake, bundles: Iterable[Bundle], found: Findings, *, qui
         quick: Leave out recordings and frames.
     """
     chosen = list(bundles)
-    wanted: dict[str, _Object] = {}
+    wanted: dict[tuple[str, Oid], _Object] = {}
     for bundle in chosen:
         for named in bundle.objects:
             if not (quick and named.what.startswith(_SLOW)):
-                wanted.setdefault(named.key, _Object(named.what, named.sha256)).bundles.add(bundle.number)
+                wanted.setdefault((named.key, named.sha256), _Object(named.what)).bundles.add(bundle.number)
         for gap in bundle.missing:
             found.note(f"evidence {bundle.number}: was recorded without {gap}")
     if quick:
@@ -51,17 +50,19 @@ def check_objects(lake: Lake, bundles: Iterable[Bundle], found: Findings, *, qui
     else:
         _add_frames(lake, chosen, wanted, found)
     with ThreadPoolExecutor(lake.settings.workers * 4) as threads:
-        answers = threads.map(lambda key: _look(lake, key), wanted)
-        for (key, one), (there, size_bytes) in zip(wanted.items(), answers, strict=True):
-            found.count("bytes", size_bytes)
-            if there != one.sha256:
-                thing = f"{one.what} (s3://{lake.store.bucket}/{key})"
-                cause: Cause = "missing" if there is None else "changed"
-                found.add(thing, f"sha256 {one.sha256}", there or "no such object", cause, one.bundles)
-    found.count("objects", len(wanted))
+        keys = sorted({key for key, _ in wanted})
+        answers = dict(zip(keys, threads.map(lambda key: _look(lake, key), keys), strict=True))
+    for (key, sha256), one in wanted.items():
+        there, _ = answers[key]
+        if there != sha256:
+            thing = f"{one.what} (s3://{lake.store.bucket}/{key})"
+            cause: Cause = "missing" if there is None else "changed"
+            found.add(thing, f"sha256 {sha256}", there or "no such object", cause, one.bundles)
+    found.count("bytes", sum(size_bytes for _, size_bytes in answers.values()))
+    found.count("objects", len(keys))
 
 
-def _add_frames(lake: Lake, bundles: list[Bundle], wanted: dict[str, _Object], found: Findings) -> None:
+def _add_frames(lake: Lake, bundles: list[Bundle], wanted: dict[tuple[str, Oid], _Object], found: Findings) -> None:
     by_version: dict[Oid, set[int]] = {}
     for bundle in bundles:
         if bundle.data:
@@ -75,7 +76,7 @@ def _add_frames(lake: Lake, bundles: list[Bundle], wanted: dict[str, _Object], f
             continue
         columns = (rows.column(name).to_pylist() for name in ("frame_oid", "recording_name", "frame_index"))
         for oid, name, index in zip(*columns, strict=True):
-            one = wanted.setdefault(lake.blobs.key(oid), _Object(f"frame {index} of {name}", oid))
+            one = wanted.setdefault((lake.blobs.key(oid), oid), _Object(f"frame {index} of {name}"))
             one.bundles |= numbers
         found.count("frames", rows.num_rows)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from tasks.errors import DataError, NotFound, ServiceUnavailable
 from tasks.evidence.bundle import Bundle, ModelEvidence
 from tasks.evidence.checks.findings import Cause, Findings
+from tasks.lake import Lake
+from tasks.registry.exports import TAG as EXPORT
 from tasks.registry.models import Registry
 from tasks.registry.served import EVIDENCE, served_card, served_files, tagged, version_tags
 from tasks.schemas import Aliases, Oid
@@ -50,10 +52,13 @@ def check_aliases(newest: Bundle, now: Aliases, unfinished: str | None, found: F
     found.count("aliases", 3)
 
 
-def check_models(registry: Registry, bundles: list[Bundle], last: dict[str, Bundle], found: Findings) -> None:
+def check_models(
+    lake: Lake, registry: Registry, bundles: list[Bundle], last: dict[str, Bundle], found: Findings
+) -> None:
     """Compare what MLflow holds of each model version with what the bundles say.
 
     Args:
+        lake: Where the records are that tags name.
         registry: MLflow.
         bundles: Whose models.
         last: Model version → its newest bundle, whose tags must stand.
@@ -67,7 +72,9 @@ def check_models(registry: Registry, bundles: list[Bundle], last: dict[str, Bund
         line = bundles[0].line
         try:
             _check_files(registry, line, model, numbers, found)
-            _check_tags(registry, line, model, last.get(version), numbers, found)
+            now = version_tags(registry, line, version)
+            _check_tags(registry, now, model, last.get(version), found)
+            _check_exports(lake, version, now, numbers, found)
         except NotFound as error:
             found.add(f"model version {version} in MLflow", "what was registered", str(error), "missing", numbers)
         except (DataError, ServiceUnavailable) as error:
@@ -96,14 +103,13 @@ def _check_files(registry: Registry, line: str, model: ModelEvidence, numbers: l
 
 
 def _check_tags(
-    registry: Registry, line: str, model: ModelEvidence, last: Bundle | None, numbers: list[int], found: Findings
+    registry: Registry, now: dict[str, str], model: ModelEvidence, last: Bundle | None, found: Findings
 ) -> None:
-    """Tags, and the card, of a version's newest bundle."""
+    """Tags, and the card, of a version's newest bundle. An export may be made again: its tag is no part of these."""
     version = model.model_version
     own = next((one for one in last.models.values() if one.model_version == version), model) if last else model
-    now = version_tags(registry, line, version)
     for name, value in own.tags.items():
-        if name != EVIDENCE and last and now.get(name) != value:
+        if name != EVIDENCE and not name.startswith(EXPORT) and last and now.get(name) != value:
             thing = f"tag {name} of model version {version} in MLflow"
             found.add(thing, value, now.get(name, "no such tag"), "moved", [last.number])
     if last is None or last.card_oid is None:
@@ -113,3 +119,19 @@ def _check_tags(
         thing = f"model card of model version {version} in MLflow"
         cause: Cause = "missing" if card is None else "changed"
         found.add(thing, f"sha256 {last.card_oid}", card or "none", cause, [last.number])
+
+
+def _check_exports(lake: Lake, version: str, tags: dict[str, str], numbers: list[int], found: Findings) -> None:
+    """The record that an export's tag names."""
+    for name, oid in sorted(tags.items()):
+        if not name.startswith(EXPORT):
+            continue
+        thing = f"record that tag {name} of model version {version} in MLflow names"
+        try:
+            there = lake.store.rehash(lake.blobs.key(oid))[0]
+        except DataError as error:
+            found.add(thing, f"sha256 {oid}", str(error), "missing", numbers)
+            continue
+        if there != oid:
+            found.add(thing, f"sha256 {oid}", there, "changed", numbers)
+        found.count("exports")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -9,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tasks.datasets.audit import Audit, Finding, audit
+from tasks.datasets.audit import Audit, Finding, audit, code
+from tasks.datasets.audit.signatures import signatures
 from tasks.ingest.viewing import Viewer
 from tasks.lake import Lake
 from tests.datasets.audit.recorded import Picture, dataset, pictures_of, write
@@ -118,6 +120,8 @@ def test_a_second_audit_reads_no_recording_again(lake: Lake, clips: list[Path], 
     first = audited(lake, rows)
 
     class Nothing:
+        crashed = ()
+
         def watch(self, wanted):
             assert not list(wanted), "everything is in the cache"
             return iter(())
@@ -126,3 +130,57 @@ def test_a_second_audit_reads_no_recording_again(lake: Lake, clips: list[Path], 
             raise AssertionError("an audit needs no pictures")
 
     assert audit(lake, rows, Nothing()) == first
+
+
+def lose_after_signing(lake: Lake, rows: pa.Table) -> None:
+    """Take the first recording away once all have their signatures."""
+    recordings = sorted(set(rows.column("recording_id").to_pylist()))
+    with Viewer(lake) as viewer:
+        signatures(lake, recordings, viewer)
+    gone = rows.column("recording_id")[0].as_py()
+    lake.blobs.fetch(gone).unlink()
+    lake.store.remove(lake.blobs.key(gone))
+
+
+def test_a_suspect_that_cannot_be_looked_at_is_not_cleared(lake: Lake, clips: list[Path], tmp_path: Path) -> None:
+    later = write(tmp_path / "later.mp4", pictures_of(clips[0])[5:])  # no sampled frame is the same
+    rows = dataset(lake, [(clips[0], "train", "a"), (clips[1], "train", "b"), (later, "test", "c")])
+    lose_after_signing(lake, rows)
+    found = audited(lake, rows)
+    assert not found.passed
+    (finding,) = found.findings
+    assert finding.kind == "unseen" and pair_of(finding) == (clips[0].name, "later.mp4")
+    assert "could not be looked at: " in finding.why
+    assert not found.cleared
+
+
+def test_a_suspect_that_cannot_be_looked_at_is_compared_by_its_frames(
+    lake: Lake, clips: list[Path], copies: dict[str, Path]
+) -> None:
+    rows = dataset(lake, [(clips[0], "train", "a"), (copies["brightened"], "test", "b")])
+    lose_after_signing(lake, rows)
+    (finding,) = audited(lake, rows).findings
+    assert finding.kind == "frame", "though both move, and frames of what moves are not compared otherwise"
+
+
+def test_signatures_by_other_code_are_made_again(
+    lake: Lake, clips: list[Path], copies: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = dataset(lake, [(clips[0], "train", "a")]).column("recording_id")[0].as_py()
+    with Viewer(lake) as viewer:
+        signatures(lake, [recording], viewer)
+        lake.store.remove(lake.blobs.key(recording))
+        shutil.rmtree(lake.settings.cache_dir)
+        assert set(signatures(lake, [recording], viewer)[0]) == {recording}, "from the bucket"
+        monkeypatch.setattr("tasks.datasets.audit.signatures.signing_code", lambda: "other")
+        assert set(signatures(lake, [recording], viewer)[1]) == {recording}, "none of that code, and it cannot be seen"
+
+
+def test_all_sources_that_decide_are_in_the_code(tmp_path: Path) -> None:
+    assert {"watching.py", "look.py", "signatures.py", "seeing.py"} <= {path.name for path in code.DECIDING}
+    assert {path.name for path in code.SIGNING} == {"watching.py", "signatures.py", "seeing.py", "features.py"}
+    source = tmp_path / "a.py"
+    source.write_text("LEVEL = 1")
+    before = code.digest_of([source])
+    source.write_text("LEVEL = 2")
+    assert code.digest_of([source]) != before

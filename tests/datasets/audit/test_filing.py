@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
-from tasks.datasets.audit import audit_code, audited, has_passed, require_passed
-from tasks.datasets.audit.findings import Audit
-from tasks.datasets.audit.report import MOST_BYTES
+from tasks.datasets.audit import audit_code, audited, filed, has_passed, require_passed
+from tasks.datasets.audit.findings import Audit, Finding, Side
+from tasks.datasets.audit.report import MOST_BYTES, render_report
 from tasks.errors import LeakageError
 from tasks.ingest.viewing import Viewer
 from tasks.lake import Lake
-from tests.datasets.audit.recorded import dataset
+from tests.datasets.audit.recorded import dataset, pictures_of, write
 
 
 @pytest.fixture
@@ -70,5 +72,36 @@ def test_an_audit_without_clips_or_by_other_code_is_none(lake: Lake, clips: list
     rows = dataset(lake, [(clips[0], "train", "a"), (clips[1], "test", "b")])
     assert not has_passed(audited(lake, "cells", rows).as_json())
     assert not has_passed({"passed": True, "code": "older"})
-    assert not has_passed({"passed": False, "code": audit_code()})
+    assert not has_passed({"passed": False, "code": audit_code(), "settled": True})
+    assert not has_passed({"passed": True, "code": audit_code(), "settled": False})
+    assert has_passed({"passed": True, "code": audit_code(), "settled": True})
     assert not has_passed({})
+
+
+def test_what_a_dead_worker_left_open_is_looked_at_again(
+    lake: Lake, clips: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = write(tmp_path / "later.mp4", pictures_of(clips[0])[5:])
+    rows = dataset(lake, [(clips[0], "train", "a"), (later, "test", "b")])
+    with monkeypatch.context() as broken, Viewer(lake) as viewer:
+        broken.setattr(sys, "executable", "/bin/false")
+        first = audited(lake, "cells", rows, viewer)
+    assert [name for name, why in first.not_compared if "crashed" in why] == ["later.mp4", clips[0].name]
+    assert not has_passed(first.as_json())
+    assert filed(lake, "cells", rows) is None
+    with Viewer(lake) as viewer:
+        second = audited(lake, "cells", rows, viewer)
+    assert [finding.kind for finding in second.findings] == ["clip"]
+    assert filed(lake, "cells", rows) is not None
+
+
+def test_what_could_not_be_ruled_out_is_refused_as_such(lake: Lake) -> None:
+    one, other = (Side(split, "donor", split, f"{split}.mp4", 0) for split in ("train", "test"))
+    unseen = Finding("unseen", one, other, "could not be looked at")
+    open_ = Audit("code", 1, 2, 1, 0, (unseen,), settled=False)
+    with pytest.raises(LeakageError, match=r"two clips look like one and could not be looked at: .*run it again"):
+        require_passed(lake, "cells", replace(open_, report_oid="ab" * 32))
+    page = render_report(lake, "cells", open_, None)
+    assert "0 leaks, 1 not ruled out: refused" in page
+    assert "not those in train" in page
+    assert Audit.from_full(open_.in_full(), "") == open_

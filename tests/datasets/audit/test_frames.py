@@ -92,6 +92,42 @@ def test_a_copy_over_a_dirty_background_is_still_found(lake: Lake) -> None:
     assert "8 such pairs" in finding.why
 
 
+def still(seed: int, strength: float) -> list[Picture]:
+    """A clip in which nothing moves: the camera rustles."""
+    picture, rng = clip(seed, 1, background(1, strength), cells=10)[0], np.random.default_rng(seed)
+    return [np.clip(picture + rng.normal(0, 2, picture.shape), 0, 255).astype(np.uint8) for _ in range(8)]
+
+
+def test_nothing_moves_under_one_dirty_microscope(lake: Lake) -> None:
+    one, other = still(1, 40), still(2, 40)
+    rows = rows_of(lake, "a", "train", one) + rows_of(lake, "b", "test", other)
+    found = audited(lake, rows)
+    assert found.passed
+    assert "cannot be told apart by still pictures" in found.cleared[0].why
+    assert frames.CORRELATION <= found.cleared[0].evidence["correlation"] < frames.COPY_CORRELATION
+
+
+def test_a_copy_of_what_does_not_move_is_still_found(lake: Lake) -> None:
+    rows = rows_of(lake, "a", "train", still(1, 40)) + rows_of(lake, "copy", "test", still(1, 40), quality=50)
+    (finding,) = audited(lake, rows).findings
+    assert finding.evidence["correlation"] >= frames.COPY_CORRELATION
+
+
+def test_each_two_frames_are_compared_once_whatever_their_splits_and_kinds() -> None:
+    rng = np.random.default_rng(0)
+    splits, kind = rng.integers(0, 3, 60), rng.integers(0, 4, 60)
+    found = [
+        frozenset((int(one), int(other)))
+        for ours, theirs in frames._to_compare(splits, kind)
+        for one in ours
+        for other in theirs
+    ]
+    low, high = (pick(kind[:, None], kind[None, :]) for pick in (np.minimum, np.maximum))
+    wanted = (splits[:, None] != splits[None, :]) & ((low == 0) | ((low == 1) & (high < 3)))
+    assert len(found) == len(set(found))
+    assert set(found) == {frozenset(map(int, pair)) for pair in zip(*np.nonzero(wanted), strict=True)}
+
+
 def test_blank_frames_do_not_correlate(lake: Lake) -> None:
     dark, grey = [np.full((48, 64), 3, np.uint8)], [np.full((48, 64), 120, np.uint8)]
     assert audited(lake, rows_of(lake, "a", "train", dark) + rows_of(lake, "b", "test", grey)).passed

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from tasks.datasets.audit.features import features_of
+from tasks.datasets.audit.look import look_closely
 from tasks.datasets.audit.moments import suspects
 from tasks.datasets.audit.seeing import STILL, details, motion
 from tasks.datasets.audit.signatures import Signature, hashes_of
+from tasks.ingest.watching import Clip
 
 GENERATOR = np.random.default_rng(0)
 DIRT = cv2.GaussianBlur(GENERATOR.normal(0, 1, (64, 64)), (0, 0), 2)
@@ -64,3 +66,21 @@ def test_a_signature_survives_being_stored() -> None:
     again = Signature.decode(one.encode())
     assert (again.hashes == one.hashes).all() and again.motion == one.motion and again.moves
     assert again.features.size_px == (64, 64)
+
+
+@pytest.mark.parametrize(("level", "same", "alike"), [(0.97, True, False), (0.85, False, True), (0.3, False, False)])
+def test_what_does_not_move_is_the_same_only_where_it_is_as_alike_as_copies_are(
+    level: float, same: bool, alike: bool
+) -> None:
+    generator = np.random.default_rng(4)
+    smooth = [cv2.GaussianBlur(generator.normal(0, 1, (64, 64)), (0, 0), 1) for _ in range(2)]
+    one, other = (50 * own / own.std() for own in smooth)
+    mixed = level * one + np.sqrt(1 - level**2) * other
+    clips = [
+        Clip(64, 64, np.arange(8), np.arange(8) / 25, np.stack([np.clip(128 + p, 0, 255).astype(np.uint8)] * 8), ())
+        for p in (one, mixed)
+    ]
+    look = look_closely(*clips)
+    assert not look.moving
+    assert look.correlation == pytest.approx(level, abs=0.06)
+    assert (look.same, look.alike) == (same, alike)
