@@ -92,8 +92,9 @@ def test_no_night_judges_on_a_version_that_leaks_on_purpose(
     leaking = next(info.key.split("/")[2] for info in lake.store.list(f"datasets/{LINE}/") if version not in info.key)
     with pytest.raises(DataError, match="made for an experiment"):
         steps.evaluate_models(LINE, {}, leaking, training["model_version"])
-    evaluated = [json.loads(lake.store.get_bytes(info.key)) for info in lake.store.list(f"experiments/{LINE}/")]
-    oid = next(found["splits"]["by_frame"]["evaluation_oid"] for found in evaluated if "splits" in found)
+    (filed,) = [info.key for info in lake.store.list(f"experiments/{LINE}/demonstrations/")]
+    shown = json.loads(lake.blobs.get_bytes(json.loads(lake.store.get_bytes(filed))["result_oid"]))
+    oid = shown["splits"]["by_frame"]["evaluation_oid"]
     with pytest.raises(DataError, match="made for an experiment"):
         steps.decide_verdict(LINE, {}, oid, {"run_key": "k", "mlflow_run": "r"})
 

@@ -25,6 +25,8 @@ def test_trains_logs_and_registers(night_lake: Lake, line: Line, tmp_path: Path)
 
     assert (training.epochs, training.steps, training.resumed_from_epoch) == (4, 8, None)
     assert night_lake.blobs.exists(training.weights_oid)
+    kept = read(night_lake, trained_key(training.run_key), Trained)
+    assert kept is not None and kept.checkpoint_oid is not None and night_lake.blobs.exists(kept.checkpoint_oid)
     registry = open_registry(night_lake.settings)
     record = registry.version(line.line, training.model_version)
     assert record.aliases == ("challenger",)
