@@ -7,6 +7,7 @@ SeaweedFS or the embedded `rclone serve s3`. User metadata, tags, versions and c
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Generator, Iterator
@@ -139,6 +140,13 @@ class ObjectStore:
             NotFound: No such key.
         """
         return b"".join(self._stream(key))
+
+    def get_json(self, key: str) -> Any:
+        """What a small JSON object says; None where there is no such key."""
+        try:
+            return json.loads(self.get_bytes(key))
+        except NotFound:
+            return None
 
     def peek(self, key: str) -> bytes:
         """The first bytes of an object, at most a MiB, without fetching the rest.

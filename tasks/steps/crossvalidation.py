@@ -11,7 +11,6 @@ and another when it failed; running again does only what is missing.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -125,7 +124,7 @@ def run_fold(name: str, changes: Mapping[str, Any] | None, fold_version: str) ->
     line = resolve_line(settings, name, changes or {})
     mark = _mark(lake, line, fold_version)
     key = _fold_key(lake, line, fold_version)
-    result = _read(lake, f"{key}.json")
+    result = lake.store.get_json(f"{key}.json")
     if result is None:
         say(f"fold {mark['fold']} of {mark['folds']}")
         try:
@@ -218,7 +217,7 @@ def _summary(lake: Lake, line: Line, versions: Sequence[str], keys: Sequence[str
     mark = _mark(lake, line, versions[0])
     folds, evaluations = [], []
     for number, (version, key) in enumerate(zip(versions, keys, strict=True), 1):
-        result = _read(lake, f"{key}.json")
+        result = lake.store.get_json(f"{key}.json")
         evaluations.append(load_evaluation(lake, result["evaluation_oid"]) if result else None)
         folds.append({"state": "finished", **result} if result else _missing(lake, line, number, version, key))
     recipe = load_recipe(line.recipe)
@@ -260,7 +259,7 @@ def _scores(
 
 
 def _missing(lake: Lake, line: Line, number: int, version: str, key: str) -> dict[str, Any]:
-    failure = _read(lake, f"{key}.failed.json")
+    failure = lake.store.get_json(f"{key}.failed.json")
     groups = lake.datasets.load(line.line, version).about["splits"]
     return {
         "state": "failed" if failure else "unfinished",
@@ -291,7 +290,3 @@ def _fold_key(lake: Lake, line: Line, version: str) -> str:
 
     parts = (run_key(lake, line, version), measuring_version(), line.evaluation.model_dump(), list(line.classes))
     return f"experiments/{line.line}/folds/{digest(*parts)}"
-
-
-def _read(lake: Lake, key: str) -> dict[str, Any] | None:
-    return json.loads(lake.store.get_bytes(key)) if lake.store.head(key) else None

@@ -133,10 +133,8 @@ def _version(registry: Registry, name: str, version: str | None) -> ModelRecord:
 
 
 def _found(lake: Lake, key: str) -> tuple[Oid, ExportRecord] | None:
-    if lake.store.head(key) is None:
-        return None
-    oid = str(json.loads(lake.store.get_bytes(key))["record_oid"])
-    return oid, load_record(lake, oid)
+    filed = lake.store.get_json(key)
+    return (str(filed["record_oid"]), load_record(lake, filed["record_oid"])) if filed else None
 
 
 def _made_and_checked(

@@ -74,8 +74,8 @@ def evaluate_models(name: str, changes: Mapping[str, Any] | None, dataset_versio
     if champion is not None:
         require_apart(lake, name, dataset_version, champion.dataset_version)
     key = _evaluation_key(line, dataset_version, challenger.version, champion.version if champion else None)
-    if lake.store.head(key):  # of a night that was killed after it
-        return str(json.loads(lake.store.get_bytes(key))["evaluation_oid"])
+    if filed := lake.store.get_json(key):  # of a night that was killed after it
+        return str(filed["evaluation_oid"])
     oid, evaluation = evaluate(
         lake,
         line,

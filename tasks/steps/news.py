@@ -80,8 +80,8 @@ def judged_key(run_key: str, line: Line) -> str:
 
 def finished_night(lake: Lake, line: str, key: str) -> dict[str, Any] | None:
     """The record of the finished night with these inputs, if there was one."""
-    where = f"nights/{line}/{key}.json"
-    return json.loads(lake.store.get_bytes(where)) if lake.store.head(where) else None
+    found: dict[str, Any] | None = lake.store.get_json(f"nights/{line}/{key}.json")
+    return found
 
 
 def finish_night(lake: Lake, line: str, key: str, record: Mapping[str, Any]) -> None:

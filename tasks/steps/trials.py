@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -89,12 +90,9 @@ def file_result(lake: Lake, key: str, result: dict[str, Any]) -> Oid:
 
 def filed_result(lake: Lake, key: str) -> dict[str, Any] | None:
     """The result under a key, if there is one."""
-    import json
 
-    if lake.store.head(key) is None:
-        return None
-    oid = str(json.loads(lake.store.get_bytes(key))["result_oid"])
-    return {**json.loads(lake.blobs.get_bytes(oid)), "result_oid": oid}
+    filed = lake.store.get_json(key)
+    return {**json.loads(lake.blobs.get_bytes(filed["result_oid"])), **filed} if filed else None
 
 
 def say(text: str) -> None:

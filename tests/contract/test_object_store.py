@@ -75,6 +75,12 @@ def test_what_is_not_there(store: ObjectStore) -> None:
     store.remove("nothing")
 
 
+def test_a_small_document_is_read_if_it_is_there(store: ObjectStore) -> None:
+    store.put_bytes("a/b.json", b'{"number": 1}', "application/json")
+    assert store.get_json("a/b.json") == {"number": 1}
+    assert store.get_json("a/c.json") is None
+
+
 def test_a_missing_object_leaves_no_file(store: ObjectStore, tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         store.get_file("nothing", tmp_path / "file")

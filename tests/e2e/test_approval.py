@@ -6,8 +6,8 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,13 @@ from tasks import evidence
 from tasks.config import HOME, Settings
 from tasks.lake import open_lake
 from tasks.registry import open_registry
+from tests import waiting
 from tests.services import running
 from tests.steps.promoting import Scene
 
 ASKED, UNANSWERED = "asked-line", "unanswered-line"
 NOBODYS_PATIENCE_H = 4 / 3600
+until = partial(waiting.until, patience_s=120)
 
 
 @pytest.fixture(scope="module")
@@ -56,15 +58,6 @@ def _scene(stack: Settings, name: str, folder: Path) -> Scene:
     return Scene(name, open_lake(stack), open_registry(stack), folder)
 
 
-def _until(what: Callable[[], Any], patience_s: float = 120) -> Any:
-    deadline = time.monotonic() + patience_s
-    while time.monotonic() < deadline:
-        if found := what():
-            return found
-        time.sleep(0.3)
-    raise AssertionError("waited in vain")
-
-
 class Command:
     """`nightscope ...` as a script runs it."""
 
@@ -94,7 +87,7 @@ def test_a_person_approves_and_takes_it_back(stack: Settings, airflow: httpx.Cli
     version = scene.version().version
     verdict_id = scene.verdict(version, None)
     night = Command(tmp_path, "run", ASKED, "--set", "note=the run's, not the person's")
-    _until(lambda: "waiting for a person's approval" in night.said())
+    until(lambda: "waiting for a person's approval" in night.said())
     runs = "/api/v2/dags/retrain_asked_line/dagRuns"
     (run,) = airflow.get(runs).json()["dag_runs"]
     task = f"{runs}/{run['dag_run_id']}/taskInstances/approve_promotion"
@@ -161,11 +154,11 @@ def _orders(airflow: httpx.Client, scene: Scene, first: str, folder: Path) -> No
 
 def _order(airflow: httpx.Client, dag_id: str, conf: dict[str, Any]) -> str:
     runs = f"/api/v2/dags/{dag_id}/dagRuns"
-    _until(lambda: airflow.get(f"/api/v2/dags/{dag_id}").status_code == 200)
+    until(lambda: airflow.get(f"/api/v2/dags/{dag_id}").status_code == 200)
     made = airflow.post(runs, json={"logical_date": None, "conf": conf})
     assert made.status_code == 200, made.text
     run = f"{runs}/{made.json()['dag_run_id']}"
-    return str(_until(lambda: (state := airflow.get(run).json()["state"]) in ("success", "failed") and state))
+    return str(until(lambda: (state := airflow.get(run).json()["state"]) in ("success", "failed") and state))
 
 
 def test_no_answer_in_time_is_a_hold(stack: Settings, tmp_path: Path) -> None:

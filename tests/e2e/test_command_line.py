@@ -7,8 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,11 @@ from tasks.lake import open_lake
 from tasks.registry.models import open_registry
 from tasks.stack.services import UNITS
 from tasks.stack.status import status
+from tests import waiting
 from tests.services import running
 
 LINE = "sperm-detector"
+until = partial(waiting.until, patience_s=240)
 FRAMES, LABEL_EVERY, RECORDINGS = 48, 8, 3
 SMALL = ("imgsz=96", "min_steps=60", "batch=4", "gate.AP50.sperm.at_least=0", "gate.latency_ms_p95.at_most=60000",
          "override=true", "note=test: small")  # fmt: skip
@@ -57,15 +59,6 @@ def _json(settings: Settings, *arguments: str, code: int = 0) -> Any:
 def _run(settings: Settings) -> subprocess.Popen[str]:
     values = (part for value in SMALL for part in ("--set", value))
     return _start(settings, "run", LINE, *values, "--json")
-
-
-def _until(what: Callable[[], Any], patience_s: float = 240) -> Any:
-    deadline = time.monotonic() + patience_s
-    while time.monotonic() < deadline:
-        if found := what():
-            return found
-        time.sleep(0.3)
-    raise AssertionError("waited in vain")
 
 
 def _worker(settings: Settings) -> int | None:
@@ -115,10 +108,10 @@ def test_a_night_that_is_killed_everywhere_ends_once_and_well(stack: Settings, t
 
     night = _run(stack)
     store = open_lake(stack).store
-    _until(lambda: list(store.list("checkpoints/")))
-    os.kill(_until(lambda: _worker(stack)), signal.SIGKILL)
+    until(lambda: list(store.list("checkpoints/")))
+    os.kill(until(lambda: _worker(stack)), signal.SIGKILL)
     _kill(stack, "s3")
-    _until(lambda: _worker(stack))
+    until(lambda: _worker(stack))
     _kill(stack, "airflow-scheduler")
     report = _end(night)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from tasks.ingest.landing import add
 from tasks.lake import open_lake
 from tasks.synthetic import make_recordings
 from tasks.synthetic.labels import write_voc
+from tests.airflow_home import airflow_environment
 from tests.services import running
 
 LINE = "sperm-detector"
@@ -57,19 +57,7 @@ def _bring(settings: Settings, folder: Path, numbers: range) -> None:
 
 
 def _night(settings: Settings, **changes: Any) -> dict[str, Any]:
-    home = settings.state_dir / "airflow-test"
-    environment = os.environ | {
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__DAGS_FOLDER": str(HOME / "dags"),
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(HOME / "plugins"),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
-        "NIGHTSCOPE_STATE_DIR": str(settings.state_dir),
-        "PYTHONPATH": str(HOME),
-    }
-    if not (home / "airflow.db").exists():
-        migrate = [str(Path(sys.executable).with_name("airflow")), "db", "migrate"]
-        subprocess.run(migrate, env=environment, check=True, capture_output=True)
+    environment = airflow_environment(settings)
     command = [sys.executable, "-m", "tests.e2e.night", LINE, json.dumps(SMALL | changes)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=HOME)
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]

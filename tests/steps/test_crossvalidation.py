@@ -21,6 +21,7 @@ from tasks.lake import Lake, open_lake
 from tasks.registry import open_registry
 from tasks.training.identity import run_key
 from tasks.training.records import Checkpoint, checkpoint_key, result_key, trained_key, write
+from tests.airflow_home import airflow_environment
 from tests.steps.small_line import FRAMES, LINE, RECORDINGS, copies_of_one_clip, freeze, steps_use
 
 
@@ -48,16 +49,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def airflow(settings: Settings, conf: dict[str, Any]) -> dict[str, Any]:
     """Run the DAG through `dag.test()`, in a process and an Airflow of its own."""
-    home = settings.state_dir / "airflow-test"
-    environment = os.environ | {
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__DAGS_FOLDER": str(HOME / "dags"),
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(HOME / "plugins"),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
-    }
-    migrate = [str(Path(sys.executable).with_name("airflow")), "db", "migrate"]
-    subprocess.run(migrate, env=environment, check=True, capture_output=True)
+    environment = airflow_environment(settings)
     script = f"""
 import json
 from airflow.dag_processing.dagbag import DagBag

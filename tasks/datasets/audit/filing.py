@@ -54,10 +54,7 @@ def audited(lake: Lake, line: str, rows: pa.Table, viewer: Viewer | None = None)
 
 def filed(lake: Lake, line: str, rows: pa.Table) -> dict[str, Any] | None:
     """The summary of the audit that today's code, clips included, made of these rows; None: it never audited them."""
-    try:
-        found: dict[str, Any] = json.loads(lake.store.get_bytes(_key(line, rows, clips=True)))
-    except NotFound:
-        return None
+    found: dict[str, Any] | None = lake.store.get_json(_key(line, rows, clips=True))
     return found
 
 
