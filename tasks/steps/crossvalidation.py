@@ -124,7 +124,7 @@ def run_fold(name: str, changes: Mapping[str, Any] | None, fold_version: str) ->
     line = resolve_line(settings, name, changes or {})
     mark = _mark(lake, line, fold_version)
     key = _fold_key(lake, line, fold_version)
-    result = lake.store.get_json(f"{key}.json")
+    result: dict[str, Any] | None = lake.store.get_json(f"{key}.json")
     if result is None:
         say(f"fold {mark['fold']} of {mark['folds']}")
         try:
