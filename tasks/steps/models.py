@@ -119,11 +119,11 @@ def _taken_up_again(lake: Lake, line: Line, champion: ModelRecord) -> str:
 
 def _evaluation_key(line: Line, dataset_version: str, challenger: str, champion: str | None) -> str:
     """Where an evaluation is found again: its name follows from all that decides it, but not from thresholds."""
-    from tasks.evaluation.code_version import measuring_version
+    from tasks.provenance import code_of
 
     measured = sorted(f"{gate.metric} {gate.device}" for gate in line.gates)
     parts = (line.evaluation.model_dump(), list(line.classes), measured, dataset_version, challenger, champion)
-    return f"evaluations/{line.line}/{digest(*parts, measuring_version())}.json"
+    return f"evaluations/{line.line}/{digest(*parts, code_of('evaluation'))}.json"
 
 
 def training_of(name: str, model_version: str) -> dict[str, Any]:

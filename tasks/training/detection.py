@@ -23,10 +23,10 @@ from tasks.config import Line
 from tasks.errors import StepFailed
 from tasks.lake import Lake
 from tasks.lake.locks import lake_lock
+from tasks.provenance import code_version, git_commit, git_dirty, library_versions, lock_sha256
 from tasks.registry.runs import EpochMetrics
 from tasks.schemas import Oid, digest
 from tasks.training import supervise
-from tasks.training.code_version import code_version, git_commit, git_dirty, library_versions, lock_sha256
 from tasks.training.dataset_view import longest_side_px
 from tasks.training.identity import run_key, run_key_of, starting_weights
 from tasks.training.job import Event, Job
