@@ -166,10 +166,12 @@ def make_pools(service: Service, username: str, password: str, devices: int) -> 
         StackError: Airflow refuses.
     """
     token = _post(f"{service.url}/auth/token", {"username": username, "password": password}, None)["access_token"]
+    pools = f"{service.url}/api/v2/pools"
     for name, (slots, description) in POOLS.items():
         pool = {"name": name, "slots": slots, "description": description, "include_deferred": False}
-        _post(f"{service.url}/api/v2/pools", pool, token)
-    _post(f"{service.url}/api/v2/pools/gpu?update_mask=slots", {"slots": devices}, token, method="PATCH")
+        _post(pools, pool, token)
+    gpu = {"pool": "gpu", "slots": devices, "description": POOLS["gpu"][1], "include_deferred": False}
+    _post(f"{pools}/gpu", gpu, token, method="PATCH")
 
 
 def _post(url: str, body: dict[str, Any], token: str | None, *, method: str = "POST") -> dict[str, Any]:
