@@ -35,8 +35,20 @@ MIN_GROUPS = 3
 """Groups a line needs before it can split: two to train on, one to test on."""
 
 
+class S3Access(BaseModel):
+    """Keys of their own for one purpose, perhaps at another server; what is empty is as for the lake."""
+
+    endpoint: str = ""
+    access_key: str = ""
+    secret_key: SecretStr = SecretStr("")
+
+
 class S3Settings(BaseModel):
-    """Where the lake is. `endpoint` empty = not configured (the embedded stack writes it)."""
+    """Where the lake is. `endpoint` empty = not configured (the embedded stack writes it).
+
+    `access_key` opens the lake's bucket and the frames' bucket. Where keys are kept apart, `landing` opens the landing
+    bucket only, `mlflow` MLflow's artifacts only (for MLflow), `frames` reads the frames' bucket (for Label Studio).
+    """
 
     endpoint: str = Field(default="", description="URL, e.g. http://127.0.0.1:9000")
     access_key: str = ""
@@ -44,6 +56,16 @@ class S3Settings(BaseModel):
     region: str = "us-east-1"
     landing_bucket: str = "landing"
     lake_bucket: str = "lake"
+    frames_bucket: str = Field(default="frames", description="Copies of the frames that annotators see.")
+    mlflow_bucket: str = Field(default="", description="MLflow's artifacts; empty: below mlflow/ in the lake's bucket.")
+    landing: S3Access = S3Access()
+    mlflow: S3Access = S3Access()
+    frames: S3Access = S3Access()
+
+    def by(self, access: S3Access) -> S3Settings:
+        """These settings, with the keys of one purpose."""
+        given = {name: value for name, value in access if value and value != SecretStr("")}
+        return self.model_copy(update=given)
 
 
 class LabelStudioSettings(BaseModel):
@@ -64,9 +86,12 @@ class AirflowSettings(BaseModel):
 
 
 class MlflowSettings(BaseModel):
-    """Where the MLflow tracking server and registry are."""
+    """Where the MLflow tracking server and registry are, and as whom we speak to it (empty: it asks for no login)."""
 
     url: str = ""
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    reader_password: SecretStr = Field(default=SecretStr(""), description="Of the user `reader`: people who look.")
 
 
 class Settings(BaseSettings):

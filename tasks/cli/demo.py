@@ -140,7 +140,7 @@ def make_room_for(settings: Settings, source: dict[str, str]) -> None:
         ConfigError: The state there is not a demo's.
     """
     marker, state = settings.state_dir / "demo.json", settings.state_dir
-    landed = state / "s3" / settings.s3.landing_bucket
+    landed = state / "s3-landing" / settings.s3.landing_bucket
     if not any(landed.rglob("*")) or (marker.exists() and json.loads(marker.read_text()) == source):
         return
     if not marker.exists():

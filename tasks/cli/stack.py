@@ -95,7 +95,7 @@ def where_things_are(settings: Settings) -> str:
     rows = (
         ("Airflow", settings.airflow.url, f"user {settings.airflow.username}"),
         ("Label Studio", settings.label_studio.url, f"user {settings.label_studio.username}"),
-        ("MLflow", settings.mlflow.url, ""),
+        ("MLflow", settings.mlflow.url, "user reader, to look at it"),
         ("S3", settings.s3.endpoint, f"buckets {settings.s3.landing_bucket}, {settings.s3.lake_bucket}"),
         ("passwords", str(settings.state_dir / "settings.env"), "mode 0600"),
     )

@@ -112,6 +112,10 @@ class LabelStudio:
         """Connect an S3 bucket to a project."""
         self._write("POST", "/api/storages/s3", {"project": project_id, **fields})
 
+    def delete_s3_storage(self, storage_id: int) -> None:
+        """Disconnect a bucket; labeling tasks stay."""
+        self._send("DELETE", f"/api/storages/s3/{storage_id}", missing_ok=True)
+
     # labeling tasks
 
     def import_tasks(self, project_id: int, tasks: Sequence[dict[str, Any]]) -> list[int]:
@@ -119,6 +123,10 @@ class LabelStudio:
         path = f"/api/projects/{project_id}/import"
         answer = self._write("POST", path, list(tasks), {"return_task_ids": "true"})
         return [int(task_id) for task_id in answer["task_ids"]]
+
+    def change_task_data(self, task_id: int, data: dict[str, Any]) -> None:
+        """Replace what a labeling task shows; its annotations stay."""
+        self._write("PATCH", f"/api/tasks/{task_id}/", {"data": data})
 
     def delete_task(self, task_id: int) -> None:
         """Remove a labeling task and all its annotations."""

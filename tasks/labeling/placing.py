@@ -149,6 +149,7 @@ def place(
     names = _recordings(lake, {row["recording_id"] for row in frames})
     for start in range(0, len(frames), BATCH):
         rows = frames[start : start + BATCH]
+        lake.frames.publish(row["oid"] for row in rows)
         batch = [_labeling_task(lake, row, names.get(row["recording_id"], {}), annotations or {}) for row in rows]
         for task_id, row in zip(client.import_tasks(project.project_id, batch), rows, strict=True):
             state.tasks[task_id] = KnownTask((row["recording_id"], row["frame_index"]))
@@ -165,7 +166,7 @@ def _labeling_task(
 ) -> dict[str, Any]:
     frame = (row["recording_id"], row["frame_index"])
     data = {
-        "image": lake.blobs.uri(row["oid"]),
+        "image": lake.frames.uri(row["oid"]),
         "recording": recording.get("name"),
         "study": recording.get("study"),
         "recording_id": row["recording_id"],

@@ -12,7 +12,7 @@ from tasks.config import Line
 from tasks.labeling import state as states
 from tasks.labeling.client import LabelStudio
 from tasks.labeling.placing import place_new, refresh, remove_doubles
-from tasks.labeling.projects import ensure_project
+from tasks.labeling.projects import ensure_project, move_images
 from tasks.labeling.pull import pull
 from tasks.lake import Lake
 from tasks.lake.locks import lake_lock
@@ -60,6 +60,7 @@ def sync(lake: Lake, line: Line) -> SyncReport:
         project = ensure_project(client, line, state.project_id)
         if state.project_id != project.project_id:
             state = states.SyncState(project_id=project.project_id)
+        move_images(client, project, lake)
         # Read before anything is looked at: what changes from here on is looked at again next time.
         frames_snapshot = lake.tables.snapshot_id("frames")
         changes = refresh(client, project, state)

@@ -234,7 +234,7 @@ class ObjectStore:
         except NotFound:
             return
 
-    def presigned_get(self, key: str, expires_s: int = 3600) -> str:
+    def presigned_get(self, key: str, expires_s: int = 600) -> str:
         """A URL by which anyone can GET the object until it expires. Made without asking the server."""
         _check(key)
         with self._speaking(key):

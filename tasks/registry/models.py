@@ -242,7 +242,8 @@ def open_registry(settings: Settings) -> Registry:
         ConfigError: MLflow has no URL.
     """
     url = settings.mlflow.url
-    return Registry(connect(url), url)
+    login = settings.mlflow
+    return Registry(connect(url, login.username, login.password.get_secret_value()), url)
 
 
 def _record(version: ModelVersion) -> ModelRecord:
