@@ -50,14 +50,11 @@ def ensure_project(client: LabelStudio, line: Line, known_id: int | None, shown:
 
 def _with_classes(client: LabelStudio, line: Line, project: Project, shown: Shown | None) -> Project:
     """The project after its config was made to offer the line's classes, as far as Label Studio lets us."""
-    refused = ""
-    # Drafts count as answers, too, but are not counted for us: what may not be dropped is kept at the second try.
-    for keep in [True] if project.annotations else [False, True]:
-        try:
-            wanted = label_config(line, project.label_config, keep=keep, shown=shown)
-        except ConfigError as error:
-            refused = str(error)
-            break
+    try:
+        wanted = label_config(line, project.label_config, keep=project.annotations > 0, shown=shown)
+    except ConfigError as error:
+        refused = str(error)
+    else:
         if wanted == project.label_config:
             return project
         said = client.change_label_config(project.project_id, wanted)
