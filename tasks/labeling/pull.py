@@ -17,7 +17,7 @@ from typing import Any, Literal
 from tasks.config import Line
 from tasks.labeling.answers import Project, TaskWork, Work
 from tasks.labeling.client import LabelStudio
-from tasks.labeling.convert import Object, Region, to_objects, unread
+from tasks.labeling.convert import Object, to_objects, unread
 from tasks.labeling.label_config import questions
 from tasks.labeling.placing import Changes
 from tasks.labeling.state import SyncState, frame_of
@@ -143,7 +143,7 @@ class _Puller:
 
     def _revision(self, task: TaskWork, work: Work) -> Annotation:
         data = task.data
-        objects, faults = self._read(work, data["width_px"], data["height_px"])
+        objects, fault = self._read(work, data["width_px"], data["height_px"])
         row = self._row(
             annotation_id=f"{self._prefix}{work.annotation_id}",
             state="cancelled" if work.cancelled else "active",
@@ -154,17 +154,19 @@ class _Puller:
             annotator=self._names.get(work.annotator_id or 0, "unknown"),
             objects=tuple(objects),
             # Left out where they say nothing, so that what was read before these fields keeps its revision.
-            **_given(unread=unread(faults), ground_truth=work.ground_truth, review=work.review),
+            **_given(unread=fault, ground_truth=work.ground_truth, review=work.review),
             updated_at=work.updated_at,
         )
         if row.state == "active" and row.unread:
             self._faults.append(self._fault(row, data, row.unread))
         return row
 
-    def _read(self, work: Work, width_px: int, height_px: int) -> tuple[list[Object], list[tuple[Region, str]]]:
+    def _read(self, work: Work, width_px: int, height_px: int) -> tuple[list[Object], str | None]:
+        """An annotation's objects, and why they are not all of them."""
         if work.unreadable:
-            return [], [({}, f"cannot be read: {work.unreadable}")]
-        return to_objects(self._line.kind, work.regions, width_px, height_px, self._asked)
+            return [], f"what was drawn cannot be read: {work.unreadable}"
+        objects, faults = to_objects(self._line.kind, work.regions, width_px, height_px, self._asked)
+        return objects, unread(faults)
 
     def _deletion(self, known: dict[str, Any]) -> Annotation:
         kept = {name: known[name] for name in _KNOWN_COLUMNS if name not in ("revision_id", "state", "updated_at")}
@@ -178,7 +180,7 @@ class _Puller:
     def _fault(self, row: Annotation, data: dict[str, Any], reason: str) -> QuarantineItem:
         # Worded as validation words it, which judges the row every night: the same item, once.
         name = data.get("recording")
-        place = printable(name, 200) if isinstance(name, str) and name else f"recording {row.recording_id[:12]}"
+        place = printable(name, 300) if isinstance(name, str) and name else f"recording {row.recording_id[:12]}"
         return QuarantineItem.of(
             "annotation",
             f"{place} frame {row.frame_index}",

@@ -77,12 +77,13 @@ def labels_table(annotations: Sequence[Row], frames: Mapping[FrameKey, Frame]) -
 
 
 def drawn(objects: Sequence[dict[str, Any]], line: Line) -> Drawn:
-    """Objects that passed, as boxes to compare with another person's on the same frame."""
+    """Objects that passed, without crowds, as boxes to compare with another person's on the same frame."""
     place = {name: number for number, name in enumerate(line.classes)}
+    single = [item for item in objects if not item.get("crowd")]
     return Drawn.of(
-        np.zeros(len(objects)),
-        [place[item["label"]] for item in objects],
-        [[float(item[name]) for name in _SIDES] for item in objects],
+        np.zeros(len(single)),
+        [place[item["label"]] for item in single],
+        [[float(item[name]) for name in _SIDES] for item in single],
     )
 
 
@@ -109,7 +110,7 @@ def _corners(item: Mapping[str, Any]) -> tuple[float, float, float, float]:
     """Left, top, right, bottom; all NaN unless the object states four finite numbers."""
     try:
         x, y, width, height = (_number(item.get(name)) for name in _SIDES)
-    except TypeError:
+    except (TypeError, OverflowError):
         return _NOWHERE
     return (x, y, x + width, y + height) if math.isfinite(x + y + width + height) else _NOWHERE
 

@@ -61,6 +61,7 @@ def test_how_far_a_box_sticks_out_and_what_is_left(box: Row, outside: float, sho
         {**a_box(), "y_px": "10"},
         {**a_box(), "y_px": None},
         {**a_box(), "y_px": True},
+        {**a_box(), "y_px": 10**400},
         {},
     ],
 )
