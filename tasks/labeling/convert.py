@@ -25,8 +25,8 @@ from tasks.schemas import MAX_OBJECTS, Box, digest
 Object = dict[str, Any]
 Region = dict[str, Any]
 _DECIMALS = 6
-_FARTHEST_PERCENT = 10_000.0
-"""A place farther out than a hundred pictures was never drawn."""
+_FARTHEST_PERCENT = 1e9
+"""A place farther out than ten million pictures was never drawn, and what is computed from it stays a number."""
 _ANSWERS = ("choices", "textarea", "rating", "number", "datetime", "taxonomy", "pairwise", "ranker")
 """What answers a question instead of drawing something."""
 _MOST_TOLD = 3
