@@ -106,8 +106,12 @@ def bring(lake: Lake, info: ObjectInfo, scratch: Path) -> Arrival | None:
 
 
 def _sidecar_of(lake: Lake, key: str) -> Sidecar:
+    info = lake.landing.head(sidecar.key_of(key))
+    if info is None:
+        return Sidecar()
+    sidecar.check_size(info.size_bytes)  # before it is held in memory
     try:
-        return sidecar.parse(lake.landing.get_bytes(sidecar.key_of(key)))
+        return sidecar.parse(lake.landing.get_bytes(info.key))
     except NotFound:
         return Sidecar()
 

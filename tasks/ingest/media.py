@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,11 @@ REQUIRED_FRACTION = 0.98
 
 @dataclass(frozen=True)
 class Media:
-    """A recording's properties, as read from the file."""
+    """A recording's properties, as read from the file.
+
+    `frame_names` are the names of a folder's pictures, one for each frame that decodes.
+    `grey_low` and `grey_high` are the values that its frames show as 0 and 255, where they were stretched to 8 bits.
+    """
 
     container: str
     codec: str
@@ -27,6 +32,9 @@ class Media:
     frames_announced: int
     frames_decoded: int
     um_per_px: float | None = None
+    grey_low: float | None = None
+    grey_high: float | None = None
+    frame_names: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)

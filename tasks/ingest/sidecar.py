@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, ValidationError
@@ -41,16 +42,32 @@ def key_of(recording_key: str) -> str:
     return recording_key + SUFFIX
 
 
+def check_size(size_bytes: int) -> None:
+    """Refuse what is too large to be a sidecar.
+
+    Raises:
+        UnreadableRecording: Saying so.
+    """
+    if size_bytes > _MAX_BYTES:
+        raise UnreadableRecording(f"its sidecar ({SUFFIX}) is {size_bytes} bytes long", expected="a small JSON object")
+
+
 def parse(data: bytes) -> Sidecar:
     """Read a sidecar.
 
     Raises:
         UnreadableRecording: Naming every fault: a recording whose donor or pixel size is unclear must not be used.
     """
-    if len(data) > _MAX_BYTES:
-        raise UnreadableRecording(f"its sidecar ({SUFFIX}) is {len(data)} bytes long", expected="a small JSON object")
+    check_size(len(data))
     try:
-        return Sidecar.model_validate_json(data)
+        # Byte-order marks and UTF-16, as Windows' editors write them, are no content.
+        return Sidecar.model_validate_json(data.decode(json.detect_encoding(data)))
+    except UnicodeDecodeError as error:
+        raise UnreadableRecording(
+            f"its sidecar ({SUFFIX}) is not text in UTF-8 or UTF-16",
+            expected=f"a JSON object with {', '.join(Sidecar.model_fields)}",
+            fix="correct the sidecar and put the recording again",
+        ) from error
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in error.errors())
         raise UnreadableRecording(

@@ -39,6 +39,8 @@ class _Pages(Protocol):
     codec: str
     announced: int
     calibration: Calibration
+    names: list[str] | None
+    """Of the pages, where each is a picture with a name of its own."""
 
     def __len__(self) -> int: ...
 
@@ -80,6 +82,7 @@ def read(path: Path, kind: Format, sink: Sink, *, fps_hz: float | None = None) -
             frames_announced=max(pages.announced, len(pages)),
             frames_decoded=len(whole),
             um_per_px=pages.calibration.um_per_px,
+            frame_names=None if pages.names is None else [pages.names[number] for number in whole],
         )
         check_complete(media)
         sink.plan(pts)
@@ -157,6 +160,7 @@ class _TiffPages:
     """A TIFF's first series: one axis of frames, or a single picture."""
 
     container = "tiff"
+    names: list[str] | None = None
 
     def __init__(self, tiff: tifffile.TiffFile, path: Path) -> None:
         self._path = path
@@ -221,6 +225,7 @@ class _ZippedImages:
         entries = (entry for entry in archive.infolist() if split_suffix(entry.filename)[1].lower() in IMAGE_SUFFIXES)
         self._entries = sorted(entries, key=lambda entry: natural_key(entry.filename))
         self.announced = len(self._entries)
+        self.names: list[str] | None = [entry.filename for entry in self._entries]
         self.codec = split_suffix(self._entries[0].filename)[1].lower().lstrip(".") if self._entries else "none"
 
     def __len__(self) -> int:
