@@ -65,6 +65,16 @@ class Recording(Frozen):
     pts_oid: Oid = Field(description="Blob: float64 .npy of shape [frames_decoded], presentation times in seconds.")
     size_bytes: int = Field(ge=0)
     ingested_at: datetime
+    grey_low: float | None = Field(default=None, allow_inf_nan=False, description="The value that frames show as 0.")
+    grey_high: float | None = Field(default=None, allow_inf_nan=False, description="The value that they show as 255.")
+
+    @property
+    def grey_range(self) -> tuple[float, float] | None:
+        """(low, high): the recording's values that its 8-bit frames show as 0 and 255, and what lies between, linearly.
+
+        A pixel `p` of a frame stands for `low + p / 255 * (high - low)`. None where frames show the values as they are.
+        """
+        return None if self.grey_low is None or self.grey_high is None else (self.grey_low, self.grey_high)
 
     @property
     def frames_lost(self) -> int:

@@ -89,8 +89,9 @@ def _decoded(lake: Lake, recording: Recording, line: str, indices: list[int], re
     lake.settings.work_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=lake.settings.work_dir, prefix="frames-") as folder, Workers() as workers:
         job = Job(
-            str(path), kind, folder, indices=indices, frames_known=recording.frames_decoded, fps_hz=recording.fps_hz
-        )
+            str(path), kind, folder, indices=indices, frames_known=recording.frames_decoded, fps_hz=recording.fps_hz,
+            grey_range=recording.grey_range,
+        )  # fmt: skip
         outcome = workers.read(job)
         if outcome.reason is not None:
             raise UnreadableRecording(f"recording {recording.name!r}: {outcome.reason}")

@@ -15,7 +15,10 @@ REQUIRED_FRACTION = 0.98
 
 @dataclass(frozen=True)
 class Media:
-    """A recording's properties, as read from the file."""
+    """A recording's properties, as read from the file.
+
+    `grey_low` and `grey_high` are the values that its frames show as 0 and 255, where they were stretched to 8 bits.
+    """
 
     container: str
     codec: str
@@ -27,6 +30,8 @@ class Media:
     frames_announced: int
     frames_decoded: int
     um_per_px: float | None = None
+    grey_low: float | None = None
+    grey_high: float | None = None
 
 
 @dataclass(frozen=True)

@@ -224,6 +224,7 @@ class Night:
                 rates={line.line: Rate.of(line.frames) for line in lines},
                 frames_known=recording.frames_decoded,
                 fps_hz=recording.fps_hz,
+                grey_range=recording.grey_range,
             )
             outcome = self._workers.read(job)
             if outcome.reason is not None:

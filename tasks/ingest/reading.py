@@ -31,6 +31,7 @@ class Job:
         watch: See the whole recording in small instead, this part of its picture; goes to `watching.FILE`.
         frames_known: `frames_decoded` of an earlier reading.
         fps_hz: What the user states, for stacks.
+        grey_range: `Recording.grey_range` of an earlier reading, by which frames must be stretched again.
     """
 
     path: str
@@ -41,6 +42,7 @@ class Job:
     watch: Region | None = None
     frames_known: int | None = None
     fps_hz: float | None = None
+    grey_range: tuple[float, float] | None = None
 
     def as_data(self) -> dict[str, Any]:
         """For JSON."""
@@ -50,7 +52,8 @@ class Job:
     def from_data(cls, data: dict[str, Any]) -> Job:
         """From JSON."""
         rates = {line: Rate(**rate) for line, rate in data["rates"].items()}
-        return cls(**{**data, "rates": rates, "format": Format(data["format"])})
+        grey_range = tuple(data["grey_range"]) if data.get("grey_range") else None
+        return cls(**{**data, "rates": rates, "format": Format(data["format"]), "grey_range": grey_range})
 
 
 @dataclass(frozen=True)

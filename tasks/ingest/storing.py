@@ -46,6 +46,8 @@ def store_recording(lake: Lake, arrival: Arrival, outcome: Outcome) -> Recording
         pts_oid=lake.blobs.put_file(Path(outcome.pts_file)),
         size_bytes=arrival.info.size_bytes,
         ingested_at=now(),
+        grey_low=media.grey_low,
+        grey_high=media.grey_high,
     )
 
 

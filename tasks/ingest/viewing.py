@@ -107,7 +107,10 @@ class Viewer:
             path = self._lake.blobs.fetch(oid)
         except DataError as error:
             return error.thing
-        job = Job(str(path), kind, folder, frames_known=recording.frames_decoded, fps_hz=recording.fps_hz)
+        job = Job(
+            str(path), kind, folder, frames_known=recording.frames_decoded, fps_hz=recording.fps_hz,
+            grey_range=recording.grey_range,
+        )  # fmt: skip
         outcome = self._workers.read(replace(job, **what))
         if outcome.crashed:
             self.crashed.add(oid)

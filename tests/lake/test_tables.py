@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from pydantic import create_model
 
 from tasks.config import Settings
 from tasks.errors import ConfigError, DataError, StorageUnavailable
 from tasks.lake import Lake, open_lake, table_schemas
-from tasks.schemas import Annotation, Frame, Frozen, QuarantineItem
+from tasks.schemas import Annotation, Frame, Frozen, QuarantineItem, Recording, now
 from tests.lake.nouns import AT, annotation, frame, item
 from tests.s3_servers import free_port
 
@@ -160,6 +161,26 @@ def test_a_noun_may_gain_a_field(lake: Lake, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(table_schemas.TABLES, "quarantine", Older)  # an older version beside a newer one
     fresh.tables.append("quarantine", [Older(item_id="3", subject="old")])
     assert [row.item_id for row in fresh.tables.rows("quarantine", Older)] == ["1", "2", "3"]
+
+
+def test_a_lake_from_before_grey_ranges_goes_on(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = {name: (field.annotation, field) for name, field in Recording.model_fields.items() if "grey" not in name}
+    before = create_model("Before", **fields)  # type: ignore[call-overload]
+    old = Recording(
+        recording_id="0" * 64, name="a.mkv", stem="a", landing_key="a.mkv", container="matroska", codec="ffv1",
+        width_px=8, height_px=8, frames_announced=1, frames_decoded=1, pts_oid="2" * 64, size_bytes=1,
+        ingested_at=now(),
+    )  # fmt: skip
+    with monkeypatch.context() as then:
+        then.setitem(table_schemas.TABLES, "recordings", before)
+        lake.tables.append("recordings", [before(**old.model_dump(include=set(fields)))])
+        assert "grey_low" not in lake.tables.scan("recordings").column_names
+    fresh = open_lake(lake.settings)
+    assert fresh.tables.rows("recordings", Recording) == [old] and old.grey_range is None
+
+    deep = old.model_copy(update={"recording_id": "1" * 64, "grey_low": 17.0, "grey_high": 4001.0})
+    fresh.tables.append("recordings", [deep])
+    assert fresh.tables.rows("recordings", Recording) == [old, deep] and deep.grey_range == (17, 4001)
 
 
 def test_many_small_appends_are_compacted(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
