@@ -22,7 +22,7 @@ from av.video.reformatter import VideoReformatter
 
 from tasks.errors import UnreadableRecording
 from tasks.ingest.formats import Format
-from tasks.ingest.images import Image, MediaType, jpeg_as_it_is
+from tasks.ingest.images import Image, MediaType, kept_jpeg
 from tasks.ingest.media import Media, check_complete, mean_rate
 from tasks.ingest.sampling import Pts, Sink
 
@@ -288,9 +288,9 @@ def _picture_of_packet(
         return None
     if jpeg_size_px is not None and not frames[0].rotation:
         data = bytes(packet)
-        image = jpeg_as_it_is(data, jpeg_size_px)
-        if image is not None:
-            return image, (data, "image/jpeg")
+        kept = kept_jpeg(data, jpeg_size_px)
+        if kept is not None:
+            return kept[0], (kept[1], "image/jpeg")
     return picture.of(frames[0]), None
 
 
