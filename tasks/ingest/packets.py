@@ -180,18 +180,19 @@ def _rising(stamps: list[int]) -> list[float]:
 def announced_frames(path: Path, source: InputContainer, stream: VideoStream, found: Scan) -> int:
     """How many frames there ought to be.
 
-    MP4 counts them in its index. AVI counts time slots, of which those without a picture of their own are no loss.
-    Matroska only states how long it is. Where its packets end earlier, the missing time is counted at the rate of the
-    part that is there.
+    MP4 counts them in its index, of which edit lists may show a part. AVI counts time slots, of which those without a
+    picture of their own are no loss. Matroska only states how long it is. Where its packets end earlier, the missing
+    time is counted at the rate of the part that is there.
     """
     frames = len(found.stamps) + found.damaged
     if "avi" in source.format.name and stream.frames:
         slots = found.slots if stream.frames <= found.slots else max(found.slots, slots_in(path, stream.index))
         return frames + max(0, math.floor((stream.frames - slots) / usual_step(found.stamps) + 1e-6))
     if stream.frames:
-        return max(stream.frames - found.discarded - found.empty, frames)
+        indexed = len(stream.index_entries) or stream.frames  # what edit lists leave of the header's count
+        return max(indexed - found.discarded - found.empty, frames)
     stated_s = _stated_duration_s(source, stream)
-    if not found.stamps or stated_s is None or stream.time_base is None:
+    if not found.stamps or found.stamps[-1] - found.stamps[0] < 1 or stated_s is None or stream.time_base is None:
         return frames
     start, step_s = min(found.stamps[0], 0), usual_step(found.stamps) * float(stream.time_base)
     missing_s = stated_s - float((found.end - start) * stream.time_base)
