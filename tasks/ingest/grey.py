@@ -50,5 +50,5 @@ class Brightness:
 def stretched(values: Values, over: Range) -> Image:
     """Values as uint8: `over` (low, high) becomes 0..255, what lies outside is clipped, what is no number is 0."""
     low, high = over
-    scaled = (np.nan_to_num(values.astype(np.float64), nan=low) - low) * (255.0 / max(high - low, 1e-12))
-    return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
+    inside = np.clip(np.nan_to_num(values.astype(np.float64), nan=low), low, high)
+    return np.rint((inside - low) * (255.0 / max(high - low, 1e-12))).astype(np.uint8)

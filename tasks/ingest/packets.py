@@ -82,10 +82,9 @@ def opened(path: Path, container: Format) -> Iterator[tuple[InputContainer, Vide
         if stream.codec_context is None:
             raise UnreadableRecording("the video's codec is unknown to us", fix="export it as H.264 or MJPEG")
         width, height = stream.codec_context.width, stream.codec_context.height
-        if width * height > MAX_PIXELS:
-            raise UnreadableRecording(
-                f"the header claims frames of {width} x {height} px", expected="8192 x 8192 (67 megapixels) at most"
-            )
+        if not 0 < width * height <= MAX_PIXELS:  # nothing is what the decoder makes of too much
+            claim = f"frames of {width} x {height} px" if width * height else "frames of no size, or too large a one"
+            raise UnreadableRecording(f"the header claims {claim}", expected="8192 x 8192 px (67 megapixels) at most")
         stream.thread_type = "NONE"  # recordings are decoded side by side; threads within one gain nothing
         stream.codec_context.thread_count = 1
         stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
