@@ -25,6 +25,7 @@ from tasks.config import IngestLimits
 from tasks.errors import UnreadableRecording
 from tasks.ingest.calibration import Calibration, calibration_of
 from tasks.ingest.formats import IMAGE_SUFFIXES, Format
+from tasks.ingest.grey import Brightness, Range, stretched
 from tasks.ingest.images import Image, MediaType, claimed_size, decode_image, kept_jpeg, kept_png
 from tasks.ingest.limits import Budget
 from tasks.ingest.media import Media, check_complete, mean_rate
@@ -35,17 +36,13 @@ from tasks.ingest.tiff_decoding import Decoder, open_tiff, shown
 from tasks.ingest.tiff_pages import directories, frames_of
 from tasks.ingest.tiff_series import order_of
 
-LOW_PERCENTILE, HIGH_PERCENTILE = 0.01, 99.99
 _PLAIN_PAGES = 64  # enough to scale floating-point stacks by
 _COUNTED_AT_ONCE = 2**22
-_FLAT = 1e-12
 _Page = npt.NDArray[Any]
 _DAMAGE = (
     tifffile.TiffFileError, zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, LookupError, ValueError,
     TypeError, AssertionError, ArithmeticError, NotImplementedError, RuntimeError,
 )  # fmt: skip
-Scale = tuple[float, float]
-"""(low, high): what frames show as black and as white."""
 
 
 class _Pages(Protocol):
@@ -75,7 +72,7 @@ def read(
     sink: Sink,
     *,
     fps_hz: float | None = None,
-    grey_range: Scale | None = None,
+    grey_range: Range | None = None,
     limits: IngestLimits | None = None,
 ) -> tuple[Media, Pts]:
     """Read a stack and give the wanted frames to `sink`.
@@ -124,7 +121,7 @@ def read(
     return media, pts
 
 
-def _take(pages: _Pages, number: int, scale: Scale | None, sink: Sink, index: int, pts_s: float) -> None:
+def _take(pages: _Pages, number: int, scale: Range | None, sink: Sink, index: int, pts_s: float) -> None:
     ready = pages.as_it_is(number)
     if ready is not None:
         sink.take(index, pts_s, *ready)
@@ -141,13 +138,12 @@ class _Survey:
 
     whole: list[int]
     size: tuple[int, int]
-    scale: Scale | None
+    scale: Range | None
 
 
 def _survey(pages: _Pages) -> _Survey:
     whole: list[int] = []
-    size, histogram = (1, 1), np.zeros(2**16, np.int64)
-    spread: list[Scale] = []
+    size, brightness = (1, 1), Brightness()
     for number in range(len(pages)):
         pages.admit(number)
         page = pages.page(number)
@@ -157,27 +153,16 @@ def _survey(pages: _Pages) -> _Survey:
             size = (page.shape[1], page.shape[0])
         whole.append(number)
         if page.dtype == np.uint16:
-            flat = page.reshape(-1)
-            for start in range(0, flat.size, _COUNTED_AT_ONCE):
-                histogram += np.bincount(flat[start : start + _COUNTED_AT_ONCE], minlength=2**16)
+            values = page.reshape(-1)
+            for start in range(0, values.size, _COUNTED_AT_ONCE):
+                brightness.see(values[start : start + _COUNTED_AT_ONCE])
         elif page.dtype not in (np.uint8, np.bool_) and number % max(1, len(pages) // _PLAIN_PAGES) == 0:
-            values = page[np.isfinite(page)]
-            if values.size:
-                low, high = np.percentile(values, (LOW_PERCENTILE, HIGH_PERCENTILE))
-                spread.append((float(low), float(high)))
-    scale = _scale(histogram, spread)
+            brightness.see(page)
+    scale = brightness.range
     return _Survey(whole, size, scale[::-1] if scale and pages.reversed_grey else scale)
 
 
-def _scale(histogram: npt.NDArray[np.int64], spread: list[Scale]) -> Scale | None:
-    if histogram.any():
-        share = np.cumsum(histogram) / histogram.sum() * 100
-        low, high = np.searchsorted(share, (LOW_PERCENTILE, HIGH_PERCENTILE))
-        return float(low), float(high)
-    return (min(low for low, _ in spread), max(high for _, high in spread)) if spread else None
-
-
-def to_8_bits(page: _Page, scale: Scale | None) -> Image:
+def to_8_bits(page: _Page, scale: Range | None) -> Image:
     """A page as uint8: as it is where it has 8 bits, else `scale` (low, high) stretched over 0..255 and clipped.
 
     `low` is what becomes black; it is the larger number where the page shows large values dark.
@@ -187,11 +172,10 @@ def to_8_bits(page: _Page, scale: Scale | None) -> Image:
     if page.dtype == np.bool_:
         return page.astype(np.uint8) * np.uint8(255)
     low, high = scale or (float(page.min()), float(page.max()))
-    values = np.arange(2**16) if page.dtype == np.uint16 else np.nan_to_num(page.astype(np.float64))
-    span = high - low
-    stretched = (values - low) * (255.0 / (span if abs(span) > _FLAT else _FLAT))
-    shown = np.rint(np.clip(stretched, 0, 255)).astype(np.uint8)
-    return np.asarray(shown[page]) if page.dtype == np.uint16 else shown
+    if page.dtype == np.uint16:  # looked up: a few times faster, and no page of wide numbers
+        table = stretched(np.arange(2**16), (min(low, high), max(low, high)))
+        return np.asarray((table if low <= high else 255 - table)[page])
+    return stretched(page, (low, high)) if low <= high else 255 - stretched(page, (high, low))
 
 
 @contextmanager
