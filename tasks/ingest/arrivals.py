@@ -94,7 +94,8 @@ def bring(lake: Lake, info: ObjectInfo, scratch: Path) -> Arrival | None:
         try:
             return _brought(lake, info, scratch)
         except NotFound:
-            if not any(again == info for again in lake.landing.list(info.key)):
+            # U+FFFD stands for what the server could not write: it finds nothing by it, a listing included.
+            if not any(again == info for again in lake.landing.list(info.key.partition("\ufffd")[0])):
                 return None
             fault = "it is listed by this key, and cannot be fetched by it"
         except DataError as error:

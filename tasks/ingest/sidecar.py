@@ -30,9 +30,9 @@ class Sidecar(Frozen):
 
     study: Label = None
     donor: Label = None
-    um_per_px: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    um_per_px: float | None = Field(default=None, ge=1e-6, le=1e6, allow_inf_nan=False)
     split: Split | None = None
-    fps_hz: float | None = Field(default=None, gt=0, allow_inf_nan=False, description="Of stacks")
+    fps_hz: float | None = Field(default=None, ge=1e-6, le=1e9, allow_inf_nan=False, description="Of stacks")
     name: Label = None
 
     def as_bytes(self) -> bytes:

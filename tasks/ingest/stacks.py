@@ -271,6 +271,7 @@ class _ZippedImages:
 
     def __init__(self, archive: zipfile.ZipFile, budget: Budget) -> None:
         self._archive, self._budget = archive, budget
+        self._last = (-1, b"")
         self.calibration = Calibration(None, None)
         budget.count(len(archive.infolist()))
         entries = [entry for entry in archive.infolist() if _is_picture(entry.filename)]
@@ -287,6 +288,11 @@ class _ZippedImages:
         return self._entries[number].filename
 
     def _bytes(self, number: int) -> bytes:
+        if self._last[0] != number:
+            self._last = (number, self._inflated(number))
+        return self._last[1]
+
+    def _inflated(self, number: int) -> bytes:
         entry = self._entries[number]
         try:
             with self._archive.open(entry) as packed:

@@ -11,6 +11,7 @@ import re
 import struct
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 _FRAMES = {0xC0, 0xC1, 0xC2}
 _TABLES = {0xC4, 0xDB, 0xDD}  # Huffman, quantisation, restart interval
@@ -51,6 +52,7 @@ class Plain:
     profile: bytes | None = None
 
 
+@lru_cache(maxsize=1)  # asked for the same picture's size, then for the picture
 def stripped(data: bytes) -> Plain | None:
     """A JPEG or PNG, stripped; None where it is neither, or is not whole."""
     if data[:2] == b"\xff\xd8":
