@@ -54,7 +54,7 @@ def order_of(tiff: tifffile.TiffFile, frames: Sequence[Directory]) -> Order:
             "this is a file of an NDTiff data set, whose index lies beside it", fix="export it as a TIFF stack"
         )
     if tiff.is_micromanager:
-        _check_micromanager(_quietly(lambda: tiff.micromanager_metadata), len(chain))
+        check_micromanager(_quietly(lambda: tiff.micromanager_metadata), len(chain))
         return Order(chain, len(chain))
     if tiff.is_imagej:
         return Order(chain, max(len(chain), _planes_of_imagej(tiff.imagej_metadata or {}, first)))
@@ -168,7 +168,7 @@ def _part(title: str, own: str | None, missing: Sequence[str]) -> UnreadableReco
     )
 
 
-def _check_micromanager(metadata: Mapping[str, Any] | None, count: int) -> None:
+def check_micromanager(metadata: Mapping[str, Any] | None, count: int) -> None:
     """A Micro-Manager file without OME-XML: what it planned, and which of that it holds."""
     if not metadata or "Summary" not in metadata:
         return

@@ -21,6 +21,7 @@ from tasks.ingest.formats import Format
 from tasks.ingest.media import Media
 from tasks.ingest.packing import pack
 from tasks.ingest.sampling import Extractor, Sampler
+from tasks.ingest.tiff_series import check_micromanager
 from tests.ingest.clips import number_in, numbered
 
 GROUND, DISC = 90, 230
@@ -399,3 +400,35 @@ def test_orientation_is_applied(tmp_path: Path, turn: int) -> None:
         image.load()
         expected = np.asarray(image)
     assert shown.shape[:2] == expected.shape and np.abs(shown[..., 0].astype(int) - expected).max() < 12
+
+
+SUMMARY = {"MicroManagerVersion": "2.0", "Channels": 1, "Slices": 1, "Positions": 1, "Frames": 100}
+
+
+def index(first: int, count: int, **fixed: int) -> npt.NDArray[np.int64]:
+    """Micro-Manager's table: channel, slice, frame, position, offset."""
+    table = np.zeros((count, 5), np.int64)
+    table[:, 2] = np.arange(first, first + count)
+    for axis, value in fixed.items():
+        table[-1, "CZTR".index(axis)] = value
+    return table
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        (index(40, 60), "frames 40 to 99 of 100.*missing: frames 0 to 39"),
+        (index(0, 60), "frames 0 to 59 of 100.*missing: frames 60 to 99"),
+        (index(0, 100, C=1), "C=2"),
+        (index(0, 100, R=2), "R=3"),
+    ],
+)
+def test_a_micro_manager_part_says_which_frames_it_holds(table: npt.NDArray[np.int64], says: str) -> None:
+    with pytest.raises(UnreadableRecording, match=says):
+        check_micromanager({"Summary": SUMMARY, "IndexMap": table}, len(table))
+
+
+def test_a_whole_micro_manager_file_is_fine() -> None:
+    check_micromanager({"Summary": SUMMARY, "IndexMap": index(0, 100)}, 100)
+    check_micromanager({"Summary": "odd"}, 1)
+    check_micromanager(None, 7)
