@@ -68,7 +68,7 @@ class Night:
 
     def __init__(self, lake: Lake, lines: Sequence[Line], scratch: Path) -> None:
         self._lake, self._lines, self._scratch = lake, lines, scratch
-        self._workers = Workers()
+        self._workers = Workers(lake.settings.ingest)
         count = lake.settings.workers
         self._readers = ThreadPoolExecutor(count, "ingest-read")
         self._fetchers = ThreadPoolExecutor(count, "ingest-fetch")
