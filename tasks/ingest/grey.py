@@ -18,7 +18,7 @@ LOW_PERCENTILE, HIGH_PERCENTILE = 0.01, 99.99
 _COUNTED_AT_ONCE = 2**22
 _FLAT = 1e-12
 Values = npt.NDArray[Any]
-Scale = tuple[float, float]
+Range = tuple[float, float]
 """(low, high): what frames show as black and as white. `low` is the larger where large values are dark."""
 
 
@@ -27,7 +27,7 @@ class Brightness:
 
     def __init__(self) -> None:
         self._counts = np.zeros(2**16, np.int64)
-        self._spread: list[Scale] = []
+        self._spread: list[Range] = []
 
     def see(self, values: Values) -> None:
         """Take a picture of any shape into account; values that are no numbers are left out."""
@@ -42,7 +42,7 @@ class Brightness:
             self._spread.append((float(low), float(high)))
 
     @property
-    def scale(self) -> Scale | None:
+    def range(self) -> Range | None:
         """Over all pictures seen: of integers of 16 bits exact, else from each picture's own; None before any."""
         spread = list(self._spread)
         if self._counts.any():
@@ -52,19 +52,11 @@ class Brightness:
         return (min(low for low, _ in spread), max(high for _, high in spread)) if spread else None
 
 
-def to_8_bits(page: Values, scale: Scale | None) -> Image:
-    """A picture as uint8: as it is where it has 8 bits, else `scale` stretched over 0..255 and clipped.
-
-    Values that are no number count as 0.
-    """
-    if page.dtype == np.uint8:
-        return page
-    if page.dtype == np.bool_:
-        return page.astype(np.uint8) * np.uint8(255)
-    low, high = scale or (float(page.min()), float(page.max()))
-    values = np.arange(2**16) if page.dtype == np.uint16 else np.nan_to_num(page.astype(np.float64))
+def stretched(values: Values, over: Range) -> Image:
+    """Values as uint8: `over` (low, high) becomes 0..255, what lies outside is clipped, what is no number is `low`."""
+    low, high = over
+    if values.dtype == np.uint16 and values.size > 2**16:  # looked up: faster, and no picture of wide numbers
+        return np.asarray(stretched(np.arange(2**16), over)[values])
+    inside = np.clip(np.nan_to_num(values.astype(np.float64), nan=low), min(over), max(over))
     span = high - low
-    inside = np.clip(values, min(low, high), max(low, high))
-    stretched = (inside - low) * (255.0 / (span if abs(span) > _FLAT else _FLAT))
-    shown = np.rint(stretched).astype(np.uint8)
-    return np.asarray(shown[page]) if page.dtype == np.uint16 else shown
+    return np.rint((inside - low) * (255.0 / (span if abs(span) > _FLAT else _FLAT))).astype(np.uint8)

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image as Pillow
 
 from tasks.errors import UnreadableRecording
 from tasks.ingest.colour import in_srgb, shows_the_same
@@ -117,15 +118,20 @@ def decode_image(data: bytes) -> npt.NDArray[Any] | None:
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
         if image is not None and plain is not None and plain.transparent:
-            with_alpha = cv2.imdecode(np.frombuffer(plain.data, np.uint8), cv2.IMREAD_UNCHANGED)
-            if with_alpha is not None and with_alpha.ndim == 3:
-                opaque(with_alpha)
-    except cv2.error:
+            opaque(_with_alpha(plain))
+    except (cv2.error, OSError, ValueError, SyntaxError):
         return None
     if image is None or plain is None or plain.profile is None or image.dtype != np.uint8:
         return image
     image = image.astype(np.uint8, copy=False)
     return image if shows_the_same(plain.profile, plain.channels) else in_srgb(image, plain.profile)
+
+
+def _with_alpha(plain: Plain) -> npt.NDArray[Any]:
+    if not plain.key_colour:
+        return np.atleast_3d(np.asarray(cv2.imdecode(np.frombuffer(plain.data, np.uint8), cv2.IMREAD_UNCHANGED)))
+    with Pillow.open(io.BytesIO(plain.data), formats=("PNG",)) as image:  # OpenCV passes over it
+        return np.asarray(image.convert("RGBA"))
 
 
 def _tiff(data: bytes) -> npt.NDArray[Any] | None:

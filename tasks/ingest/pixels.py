@@ -9,7 +9,7 @@ import numpy as np
 from av.sidedata.sidedata import Type
 from av.video.reformatter import VideoReformatter
 
-from tasks.ingest.grey import Scale, Values, to_8_bits
+from tasks.ingest.grey import Range, Values, stretched
 from tasks.ingest.images import Image
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Converter:
         over: As given.
     """
 
-    def __init__(self, over: Scale | None = None) -> None:
+    def __init__(self, over: Range | None = None) -> None:
         self._reformatter = VideoReformatter()
         self.over = over
         self.turned = False
@@ -59,7 +59,7 @@ class Converter:
         elif self.over is None:
             raise NeedsRange
         else:
-            image = to_8_bits(values, self.over)
+            image = stretched(values, self.over)
         shown = _shown(frame)
         self.turned = shown is not None and shown.turned
         return image if shown is None else shown.of(image)

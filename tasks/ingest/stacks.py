@@ -25,7 +25,7 @@ from tasks.config import IngestLimits
 from tasks.errors import UnreadableRecording
 from tasks.ingest.calibration import Calibration, calibration_of
 from tasks.ingest.formats import IMAGE_SUFFIXES, Format
-from tasks.ingest.grey import Brightness, Scale, to_8_bits
+from tasks.ingest.grey import Brightness, Range, stretched
 from tasks.ingest.images import Image, MediaType, claimed_size, decode_image, kept_jpeg, kept_png
 from tasks.ingest.limits import Budget
 from tasks.ingest.media import Media, check_complete, mean_rate
@@ -37,6 +37,7 @@ from tasks.ingest.tiff_pages import directories, frames_of
 from tasks.ingest.tiff_series import order_of
 
 _PLAIN_PAGES = 64  # enough to scale floating-point stacks by
+_COUNTED_AT_ONCE = 2**22
 _Page = npt.NDArray[Any]
 _DAMAGE = (
     tifffile.TiffFileError, zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, LookupError, ValueError,
@@ -71,7 +72,7 @@ def read(
     sink: Sink,
     *,
     fps_hz: float | None = None,
-    grey_range: Scale | None = None,
+    grey_range: Range | None = None,
     limits: IngestLimits | None = None,
 ) -> tuple[Media, Pts]:
     """Read a stack and give the wanted frames to `sink`.
@@ -120,7 +121,7 @@ def read(
     return media, pts
 
 
-def _take(pages: _Pages, number: int, scale: Scale | None, sink: Sink, index: int, pts_s: float) -> None:
+def _take(pages: _Pages, number: int, scale: Range | None, sink: Sink, index: int, pts_s: float) -> None:
     ready = pages.as_it_is(number)
     if ready is not None:
         sink.take(index, pts_s, *ready)
@@ -137,7 +138,7 @@ class _Survey:
 
     whole: list[int]
     size: tuple[int, int]
-    scale: Scale | None
+    scale: Range | None
 
 
 def _survey(pages: _Pages) -> _Survey:
@@ -151,11 +152,30 @@ def _survey(pages: _Pages) -> _Survey:
         if not whole:
             size = (page.shape[1], page.shape[0])
         whole.append(number)
-        sparse = number % max(1, len(pages) // _PLAIN_PAGES) == 0
-        if page.dtype == np.uint16 or (page.dtype not in (np.uint8, np.bool_) and sparse):
+        if page.dtype == np.uint16:
+            values = page.reshape(-1)
+            for start in range(0, values.size, _COUNTED_AT_ONCE):
+                brightness.see(values[start : start + _COUNTED_AT_ONCE])
+        elif page.dtype not in (np.uint8, np.bool_) and number % max(1, len(pages) // _PLAIN_PAGES) == 0:
             brightness.see(page)
-    scale = brightness.scale
+    scale = brightness.range
     return _Survey(whole, size, scale[::-1] if scale and pages.reversed_grey else scale)
+
+
+def to_8_bits(page: _Page, scale: Range | None) -> Image:
+    """A page as uint8: as it is where it has 8 bits, else `scale` (low, high) stretched over 0..255 and clipped.
+
+    `low` is what becomes black; it is the larger number where the page shows large values dark.
+    """
+    if page.dtype == np.uint8:
+        return page
+    if page.dtype == np.bool_:
+        return page.astype(np.uint8) * np.uint8(255)
+    low, high = scale or (float(page.min()), float(page.max()))
+    if page.dtype == np.uint16:  # looked up: a few times faster, and no page of wide numbers
+        table = stretched(np.arange(2**16), (min(low, high), max(low, high)))
+        return np.asarray((table if low <= high else 255 - table)[page])
+    return stretched(page, (low, high)) if low <= high else 255 - stretched(page, (high, low))
 
 
 @contextmanager

@@ -33,6 +33,7 @@ class Plain:
         channels: Of colour, without opacity: 1, 3, or 4 (ink).
         browsable: Whether any browser shows it.
         transparent: Whether it may be transparent somewhere.
+        key_colour: Whether one colour stands for transparent.
         animated: Whether it holds several pictures.
         had_exif: Whether the original may ask to be turned.
         profile: The colour profile that the original has.
@@ -44,6 +45,7 @@ class Plain:
     channels: int
     browsable: bool
     transparent: bool = False
+    key_colour: bool = False
     animated: bool = False
     had_exif: bool = False
     profile: bytes | None = None
@@ -129,7 +131,7 @@ def _png(data: bytes) -> Plain | None:
     transparent = colour in (4, 6) or b"tRNS" in names
     return Plain(
         b"".join(kept), width, height, 1 if colour in (0, 4) else 3, bits == 8 and colour in (0, 2) and not transparent,
-        transparent, b"acTL" in names, b"eXIf" in names, profile,
+        transparent, b"tRNS" in names, b"acTL" in names, b"eXIf" in names, profile,
     )  # fmt: skip
 
 

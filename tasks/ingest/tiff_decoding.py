@@ -81,7 +81,12 @@ class Decoder:
             return None
 
     def _is_whole(self, page: tifffile.TiffPage) -> bool:
-        """Whether all its parts are in the file: tifffile fills up what is missing with zeros."""
+        """Whether all its parts are in the file (tifffile fills up what is missing with zeros), and none is a bomb.
+
+        Compressing makes numbers hardly longer, even noise. What is twice as long inflates to something else.
+        """
+        if sum(page.databytecounts) > 2 * page.nbytes + 1024 * len(page.databytecounts):
+            return False
         parts = zip(page.dataoffsets, page.databytecounts, strict=True)
         return all(offset > 0 and count > 0 and offset + count <= self._size for offset, count in parts)
 

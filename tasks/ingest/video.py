@@ -19,7 +19,7 @@ from av.video.reformatter import ColorRange, VideoReformatter
 
 from tasks.config import IngestLimits
 from tasks.ingest.formats import Format
-from tasks.ingest.grey import Brightness, Scale
+from tasks.ingest.grey import Brightness, Range
 from tasks.ingest.images import Image, MediaType, kept_jpeg
 from tasks.ingest.media import Media, check_complete, mean_rate
 from tasks.ingest.packets import Scan, announced_frames, check_whole, opened, packets_of, scan, seconds, usual_step
@@ -54,7 +54,7 @@ def read(
     sink: Sink,
     *,
     frames_known: int | None = None,
-    grey_range: Scale | None = None,
+    grey_range: Range | None = None,
     limits: IngestLimits | None = None,
 ) -> tuple[Media, Pts]:
     """Decode a video once and give the wanted frames to `sink`.
@@ -102,7 +102,7 @@ def read(
         grey_range = _brightness(path, container, limits) or (0.0, 1.0)
 
 
-def _brightness(path: Path, container: Format, limits: IngestLimits) -> Scale | None:
+def _brightness(path: Path, container: Format, limits: IngestLimits) -> Range | None:
     """The range of all whole frames of more than 8 bits."""
     seen, reformatter = Brightness(), VideoReformatter()
     with opened(path, container, limits) as (source, stream):
@@ -111,7 +111,7 @@ def _brightness(path: Path, container: Format, limits: IngestLimits) -> Scale | 
                 values = None if frame.is_corrupt else deep_values(frame, reformatter)
                 if values is not None:
                     seen.see(values)
-    return seen.scale
+    return seen.range
 
 
 def _decoded(packet: Packet[VideoStream]) -> list[VideoFrame] | None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from tasks.ingest.frames import take_frames
-from tasks.ingest.grey import Brightness, to_8_bits
+from tasks.ingest.grey import Brightness, stretched
 from tasks.ingest.landing import add
 from tasks.ingest.recordings import ingest_new
 from tasks.ingest.sampling import Extractor, Rate, Sampler
@@ -139,17 +139,19 @@ def test_ordinary_video_has_no_mapping(lake: Lake, tmp_path: Path) -> None:
 
 def test_brightness_and_stretching() -> None:
     seen = Brightness()
-    assert seen.scale is None
+    assert seen.range is None
     seen.see(np.array([[np.nan, np.inf, -np.inf]], np.float32))
-    assert seen.scale is None
+    assert seen.range is None
     seen.see(np.array([[0.25, 0.5, np.nan, np.inf]], np.float32))
     seen.see(np.array([[0.75]], np.float32))
-    assert seen.scale == pytest.approx((0.25, 0.75), abs=1e-4)
-    image = to_8_bits(np.array([[0.25, 0.5, 0.75, np.nan, np.inf, -np.inf]], np.float32), (0.25, 0.75))
+    assert seen.range == pytest.approx((0.25, 0.75), abs=1e-4)
+    image = stretched(np.array([[0.25, 0.5, 0.75, np.nan, np.inf, -np.inf]], np.float32), (0.25, 0.75))
     assert image.tolist() == [[0, 128, 255, 0, 255, 0]]
-    assert to_8_bits(np.array([[7, 7]], np.uint16), (7, 7)).tolist() == [[0, 0]]
-    assert to_8_bits(np.array([[10, 20, 110, 200]], np.uint16), (110, 10)).tolist() == [[255, 230, 0, 0]]
+    assert stretched(np.array([[7, 7]], np.uint16), (7, 7)).tolist() == [[0, 0]]
+    assert stretched(np.array([[10, 30, 110, 200]], np.uint16), (110, 10)).tolist() == [[255, 204, 0, 0]]
+    wide = np.arange(2**17, dtype=np.uint32).reshape(2, -1).astype(np.uint16)
+    assert np.array_equal(stretched(wide, (300, 4000)), stretched(wide.astype(float), (300, 4000)))
     hot = Brightness()
     hot.see(np.full((1000, 1000), 100, np.uint16))
     hot.see(np.array([[65535]], np.uint16))
-    assert hot.scale == (100, 100)
+    assert hot.range == (100, 100)
