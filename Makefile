@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo down test lint types layers check bench clean
+.PHONY: help install demo down test test-gpu lint types layers check bench clean
 
 # Some containers forbid Python to keep its compiled files: every start of every service would compile them again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -21,7 +21,7 @@ FRAME_BASE ?=
 SET ?=
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(UV):
 	@echo "installing uv $(UV_VERSION) into .uv/"
@@ -42,6 +42,9 @@ down: ## Stop the embedded stack
 
 test: install ## Run all tests
 	$(RUN) pytest
+
+test-gpu: install ## The tests that need a GPU, where there is one (two for some of them)
+	$(RUN) pytest tests/gpu -o norecursedirs=.*
 
 lint: install ## Style
 	$(RUN) ruff check .

@@ -7,13 +7,14 @@ at once. Nothing is read at import.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tasks.errors import ConfigError
 from tasks.schemas import Frozen, Recording, digest
@@ -27,6 +28,7 @@ LARGEST = 2**53
 Kind = Literal["detection", "classification", "segmentation"]
 
 LINE_NAME = r"^[a-z][a-z0-9-]{1,48}[a-z0-9]$"
+DEVICE = re.compile(r"cpu|\d{1,3}|(GPU|MIG)-[A-Za-z0-9/-]{1,80}")
 """What a line may be called."""
 
 MIN_GROUPS = 3
@@ -102,10 +104,24 @@ class Settings(BaseSettings):
     )
     workers: int = Field(default=2, ge=1, description="Recordings decoded side by side, and parallel transfers.")
     ingest: IngestLimits = IngestLimits()
+    devices: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Devices to train and evaluate on: '0,1', GPU UUIDs, or 'cpu'; empty: all there are."
+    )
     s3: S3Settings = S3Settings()
     label_studio: LabelStudioSettings = LabelStudioSettings()
     airflow: AirflowSettings = AirflowSettings()
     mlflow: MlflowSettings = MlflowSettings()
+
+    @field_validator("devices", mode="before")
+    @classmethod
+    def _devices_in_a_row(cls, value: Any) -> Any:
+        """`NIGHTSCOPE_DEVICES=0,1`."""
+        parts = value.split(",") if isinstance(value, str) else value
+        devices = tuple(str(part).strip() for part in parts if str(part).strip())
+        odd = [device for device in devices if not DEVICE.fullmatch(device)]
+        if odd or len(set(devices)) < len(devices) or ("cpu" in devices and len(devices) > 1):
+            raise ValueError(f"expected GPU numbers or UUIDs, each once, or cpu; found {value!r}")
+        return devices
 
     @property
     def cache_dir(self) -> Path:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.config import Line
 from tasks.errors import ConfigError, InsufficientData, IntegrityError
-from tasks.evaluation.code_version import measuring_version
 from tasks.evaluation.evaluation import Evaluation, Latency, ModelRef
 from tasks.evaluation.kinds import kind_of
 from tasks.evaluation.measure import Rows, Run, measure
 from tasks.evaluation.predict import LoadPredictor, predict
 from tasks.lake import Lake
+from tasks.provenance import code_of
 from tasks.schemas import Oid, canonical_json
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def evaluate(
     paths = [paths_by_oid[row["frame_oid"]] for row in frames]
     models = {"challenger": challenger} | ({"champion": champion} if champion else {})
     runs = {role: _run(lake, line, role, model, frames, paths, load) for role, model in models.items()}
-    evaluation = measure(line, dataset_version, frames, runs, measured_by=measuring_version())
+    evaluation = measure(line, dataset_version, frames, runs, measured_by=code_of("evaluation"))
     data = canonical_json(evaluation.model_dump(mode="json")).encode()
     return lake.blobs.put_bytes(data, "application/json"), evaluation
 
@@ -77,7 +77,7 @@ def recompute(lake: Lake, line: Line, evaluation: Evaluation) -> Evaluation:
         evaluation: The stored one.
 
     Returns:
-        What must equal `evaluation`, if nothing was tampered with and `measuring_version()` is still its `measured_by`.
+        What must equal `evaluation`, if nothing was tampered with and today's code is still its `measured_by`.
 
     Raises:
         ConfigError: The line is not the one that was evaluated.

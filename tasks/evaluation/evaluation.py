@@ -131,7 +131,7 @@ class Evaluation(Frozen):
     challenger: ModelResult
     champion: ModelResult | None = None
     differences: tuple[Difference, ...] = Field(default=(), description="Empty without a champion.")
-    measured_by: str = Field(default="", description="`measuring_version()` of the code that measured.")
+    measured_by: str = Field(default="", description="`provenance.code_of('evaluation')` of the code that measured.")
 
     @property
     def metrics(self) -> dict[str, Any]:

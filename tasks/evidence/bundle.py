@@ -63,7 +63,7 @@ class CodeEvidence(Frozen):
     """What judged, and on what."""
 
     judging: Oid = Field(description="Digest of the sources of gates and metrics, numpy and scipy.")
-    training: str = Field(description="`tasks.training.code_version`, when this was recorded.")
+    training: str = Field(description="`tasks.provenance.code_version`, when this was recorded.")
     git_commit: str | None
     git_dirty: bool | None
     lock_sha256: Oid | None

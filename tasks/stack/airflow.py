@@ -15,11 +15,11 @@ from tasks.stack.service import Service, program
 from tasks.stack.settings_file import AIRFLOW_USERNAME
 
 POOLS = {
-    "gpu": (1, "One training at a time."),
+    "gpu": (1, "One training or evaluation at a time on each device."),
     "lake": (1, "One writer of the lake's tables at a time."),
     "promotion": (1, "One change of a champion at a time."),
 }
-"""Pool -> (slots, description)."""
+"""Pool -> (slots, description). `gpu` gets as many slots as there are devices."""
 
 HEALTH_PATH = "/api/v2/monitor/health"
 

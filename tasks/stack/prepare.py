@@ -159,21 +159,24 @@ def make_buckets(layout: Layout, names: tuple[str, ...]) -> None:
         (layout.s3_data / name).mkdir(mode=0o700, exist_ok=True)
 
 
-def make_pools(service: Service, username: str, password: str) -> None:
-    """Create Airflow's pools through its REST API; those that are there stay as they are.
+def make_pools(service: Service, username: str, password: str, devices: int) -> None:
+    """Create Airflow's pools through its REST API; those that are there stay, with a slot of `gpu` for each device.
 
     Raises:
         StackError: Airflow refuses.
     """
     token = _post(f"{service.url}/auth/token", {"username": username, "password": password}, None)["access_token"]
+    pools = f"{service.url}/api/v2/pools"
     for name, (slots, description) in POOLS.items():
         pool = {"name": name, "slots": slots, "description": description, "include_deferred": False}
-        _post(f"{service.url}/api/v2/pools", pool, token)
+        _post(pools, pool, token)
+    gpu = {"pool": "gpu", "slots": devices, "description": POOLS["gpu"][1], "include_deferred": False}
+    _post(f"{pools}/gpu", gpu, token, method="PATCH")
 
 
-def _post(url: str, body: dict[str, Any], token: str | None) -> dict[str, Any]:
+def _post(url: str, body: dict[str, Any], token: str | None, *, method: str = "POST") -> dict[str, Any]:
     headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {token}"} if token else {})}
-    request = urllib.request.Request(url, data=json.dumps(body).encode(), headers=headers, method="POST")
+    request = urllib.request.Request(url, data=json.dumps(body).encode(), headers=headers, method=method)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=30) as answer:

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 from tasks.config import HOME, Settings, load_settings
 from tasks.errors import StackError
 from tasks.stack import airflow, ports, prepare, secrets, services, settings_file
+from tasks.stack.devices import present
 from tasks.stack.down import end_stack
 from tasks.stack.events import Event, silent
 from tasks.stack.health import reachable
@@ -201,6 +202,6 @@ class _Start:
                 self._events.put((each.name, "failed", ""))
                 raise
             if each.name == "airflow-api-server":
-                account = self._settings.airflow
-                prepare.make_pools(each, account.username, account.password.get_secret_value())
+                account, devices = self._settings.airflow, len(present(self._settings))
+                prepare.make_pools(each, account.username, account.password.get_secret_value(), devices)
             self._events.put((each.name, "running", ""))

@@ -285,8 +285,8 @@ def _mark(lake: Lake, line: Line, version: str) -> dict[str, Any]:
 
 def _fold_key(lake: Lake, line: Line, version: str) -> str:
     """Where a fold's records are: its name follows from all that decides its scores."""
-    from tasks.evaluation.code_version import measuring_version
+    from tasks.provenance import code_of
     from tasks.training.identity import run_key
 
-    parts = (run_key(lake, line, version), measuring_version(), line.evaluation.model_dump(), list(line.classes))
+    parts = (run_key(lake, line, version), code_of("evaluation"), line.evaluation.model_dump(), list(line.classes))
     return f"experiments/{line.line}/folds/{digest(*parts)}"

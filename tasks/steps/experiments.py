@@ -72,7 +72,7 @@ def demonstrate_leakage(
     """
     from tasks.datasets.experiments import starting_version
     from tasks.datasets.leaking import make_pair
-    from tasks.evaluation.code_version import measuring_version
+    from tasks.provenance import code_of
     from tasks.training.identity import run_key
 
     check_request(name, changes or {})
@@ -83,7 +83,7 @@ def demonstrate_leakage(
     require_audit(lake, base)  # or the honest side of the comparison would leak, too
     pair = make_pair(lake, line, base, line.recipe.seed)
     keys = [run_key(lake, line, version) for version in (pair.by_frame, pair.by_group)]
-    key = digest("demonstration", keys, measuring_version(), line.evaluation.model_dump(), list(line.classes))
+    key = digest("demonstration", keys, code_of("evaluation"), line.evaluation.model_dump(), list(line.classes))
     where = f"experiments/{name}/demonstrations/{key}.json"
     result = filed_result(lake, where)
     if result is None:

@@ -187,7 +187,7 @@ def _made_and_checked(
 
 
 def _export(settings: Settings, lake: Lake, model: ModelRecord, fmt: Format, int8: bool, folder: Path) -> Export:
-    from tasks.training.code_version import library_versions
+    from tasks.provenance import library_versions
     from tasks.training.export import CALIBRATION_FRAMES, LIBRARIES, ExportJob, input_shape, make_export
 
     rows = lake.datasets.load(model.line, model.dataset_version).rows.to_pylist()

@@ -61,6 +61,7 @@ def evaluate_models(name: str, changes: Mapping[str, Any] | None, dataset_versio
     from tasks.evaluation.evaluate import evaluate
     from tasks.steps.predictors import loader, reference
     from tasks.steps.undertaking import command
+    from tasks.training.devices import compute_slot
 
     settings = load_settings()
     line = resolve_line(settings, name, changes or {})
@@ -76,14 +77,15 @@ def evaluate_models(name: str, changes: Mapping[str, Any] | None, dataset_versio
     key = _evaluation_key(line, dataset_version, challenger.version, champion.version if champion else None)
     if filed := lake.store.get_json(key):  # of a night that was killed after it
         return str(filed["evaluation_oid"])
-    oid, evaluation = evaluate(
-        lake,
-        line,
-        dataset_version,
-        challenger=reference(challenger),
-        champion=reference(champion) if champion else None,
-        load=loader(lake, line),
-    )
+    with compute_slot(settings, lambda what: _say(f"waiting for {what}")):
+        oid, evaluation = evaluate(
+            lake,
+            line,
+            dataset_version,
+            challenger=reference(challenger),
+            champion=reference(champion) if champion else None,
+            load=loader(lake, line),
+        )
     lake.store.put_bytes(key, json.dumps({"evaluation_oid": oid}).encode(), "application/json")
     print(
         f"evaluated {evaluation.images} frames of {len(evaluation.recordings)} test recordings on {evaluation.device}"
@@ -119,11 +121,11 @@ def _taken_up_again(lake: Lake, line: Line, champion: ModelRecord) -> str:
 
 def _evaluation_key(line: Line, dataset_version: str, challenger: str, champion: str | None) -> str:
     """Where an evaluation is found again: its name follows from all that decides it, but not from thresholds."""
-    from tasks.evaluation.code_version import measuring_version
+    from tasks.provenance import code_of
 
     measured = sorted(f"{gate.metric} {gate.device}" for gate in line.gates)
     parts = (line.evaluation.model_dump(), list(line.classes), measured, dataset_version, challenger, champion)
-    return f"evaluations/{line.line}/{digest(*parts, measuring_version())}.json"
+    return f"evaluations/{line.line}/{digest(*parts, code_of('evaluation'))}.json"
 
 
 def training_of(name: str, model_version: str) -> dict[str, Any]:

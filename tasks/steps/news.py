@@ -61,7 +61,7 @@ def check_news(name: str, changes: Mapping[str, Any] | None = None, *, force: bo
 
 def inputs_fingerprint(lake: Lake, line: Line) -> str:
     """Digest of all that decides a night's outcome: the line, its label revisions, the checks, the code."""
-    from tasks.training.code_version import code_version
+    from tasks.provenance import code_version
 
     columns = ["annotation_id", "revision_id"]
     revisions = lake.tables.scan("annotations", where={"line": line.line}, columns=columns).to_pylist()

@@ -54,8 +54,10 @@ def evaluate(
     """Test a model, or two on the same frames, on the test split of a version."""
     from tasks.evaluation.evaluate import evaluate as judge
     from tasks.steps.predictors import loader
+    from tasks.training.devices import compute_slot
 
-    return judge(lake, line, dataset_version, challenger=model, champion=other, load=loader(lake, line))
+    with compute_slot(lake.settings, lambda what: say(f"waiting for {what}")):
+        return judge(lake, line, dataset_version, challenger=model, champion=other, load=loader(lake, line))
 
 
 def measures(line: Line) -> Iterable[tuple[Metric, str | None]]:

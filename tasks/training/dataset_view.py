@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,9 @@ def local_data(job: Job) -> Path:
         some = images[:: max(1, len(images) // LOOKED_AT)][:LOOKED_AT]
         (job.folder / "look.txt").write_text("".join(f"{path}\n" for path in some))
         names["val"] = str(job.folder / "look.txt")
-    local.write_text(yaml.safe_dump(names, sort_keys=False))
+    part = local.with_name(f".{local.name}.{os.getpid()}")  # several processes of one training write the same
+    part.write_text(yaml.safe_dump(names, sort_keys=False))
+    part.replace(local)
     return local
 
 

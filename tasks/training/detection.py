@@ -23,11 +23,13 @@ from tasks.config import Line
 from tasks.errors import StepFailed
 from tasks.lake import Lake
 from tasks.lake.locks import lake_lock
+from tasks.provenance import code_version, git_commit, git_dirty, library_versions, lock_sha256
 from tasks.registry.runs import EpochMetrics
 from tasks.schemas import Oid, digest
+from tasks.stack.devices import present
 from tasks.training import supervise
-from tasks.training.code_version import code_version, git_commit, git_dirty, library_versions, lock_sha256
 from tasks.training.dataset_view import longest_side_px
+from tasks.training.devices import wanted
 from tasks.training.identity import run_key, run_key_of, starting_weights
 from tasks.training.job import Event, Job
 from tasks.training.publish import LiveLog, publish
@@ -298,6 +300,7 @@ def _job(
         weights.symlink_to(start[0].resolve())
     architecture = find_architecture(recipe.model) if recipe.model else None
     state = lake.settings.state_dir.resolve()
+    devices = present(lake.settings)
     return Job(
         run_key=key,
         folder=folder,
@@ -312,6 +315,8 @@ def _job(
         resume_from=local_copy(lake, checkpoint.oid, folder / "resume.ckpt") if checkpoint else None,
         config_dir=state / "ultralytics",
         locks_dir=state / "locks",
+        devices=devices,
+        on=wanted(recipe.device, devices),
         parent_pid=os.getpid(),
     )
 

@@ -10,7 +10,6 @@ TorchScript 52 | 53, OpenVINO 35 | 32, OpenVINO int8 22 | 22.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
@@ -23,8 +22,8 @@ from typing import Any, Literal, get_args
 from pydantic import Field
 
 from tasks.errors import ConfigError, StepFailed
-from tasks.schemas import Frozen, Oid, digest
-from tasks.training.code_version import AFTERWARDS, code_version, library_versions
+from tasks.provenance import DECIDING, code_of, code_version
+from tasks.schemas import Frozen, Oid
 from tasks.training.recipes import STRIDE_PX, PredictOptions
 from tasks.training.supervise import PRIVATE, tail
 
@@ -33,7 +32,7 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 INT8: tuple[Format, ...] = ("onnx", "openvino")
 """Formats that ultralytics can quantise; TorchScript has no int8 there."""
 
-LIBRARIES = ("ultralytics", "torch", "onnx", "onnxruntime", "onnxslim", "openvino", "nncf")
+LIBRARIES = DECIDING["export"].libraries
 CALIBRATION_FRAMES = 300
 """As many as ultralytics recommends; more add minutes and no accuracy."""
 
@@ -143,8 +142,7 @@ def check_supported(fmt: str, int8: bool) -> Format:
 
 def export_version() -> str:
     """Of all code that decides what an export's bytes are."""
-    own = [hashlib.sha256(Path(__file__).with_name(name).read_bytes()).hexdigest() for name in sorted(AFTERWARDS)]
-    return f"{code_version()}+{digest(library_versions(LIBRARIES), own)[:12]}"
+    return f"{code_version()}+{code_of('export')}"
 
 
 def input_shape(imgsz: int, height_px: int, width_px: int) -> tuple[int, int]:

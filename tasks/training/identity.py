@@ -9,8 +9,8 @@ from pathlib import Path
 from tasks.config import Line, Settings
 from tasks.errors import ConfigError
 from tasks.lake import Lake
+from tasks.provenance import code_version, meaning_of
 from tasks.schemas import Oid, digest
-from tasks.training.code_version import code_version
 from tasks.training.recipes import Recipe, find_architecture, load_recipe
 
 WEIGHTS_SOURCE = "https://github.com/ultralytics/assets/releases"
@@ -71,4 +71,4 @@ def weights_path(settings: Settings, name: str) -> Path:
 def _architecture_digest(recipe: Recipe) -> str | None:
     """Of an architecture file; one known to ultralytics by name is covered by the code version."""
     found = find_architecture(recipe.model) if recipe.model else None
-    return hashlib.sha256(found.read_bytes()).hexdigest() if isinstance(found, Path) else None
+    return meaning_of(found) if isinstance(found, Path) else None

@@ -2,7 +2,7 @@
 
 The job is a JSON file; the answers are events, one JSON object a line, on the subprocess's standard output:
 
-    waiting    for      somebody else trains on the same device
+    waiting    for      somebody else computes on the devices
     started    device, hardware, parameters, train_images, epochs, steps_per_epoch, first_epoch
     progress   epoch, epochs, step, steps, loss {...}, eta_s      every few seconds
     epoch      epoch, step, at_ms, metrics {...}                  after each epoch
@@ -45,6 +45,10 @@ class Job(Frozen):
     resume_from: Path | None
     config_dir: Path
     locks_dir: Path
+    devices: tuple[str, ...] = ("cpu",)
+    """Those of this machine, see `tasks.training.devices`."""
+    on: tuple[str, ...] | None = None
+    """Train on exactly these, on several side by side (DDP); None: on any one that is free."""
     parent_pid: int
     """The step. The training dies with it."""
     progress_every_s: float = 5.0

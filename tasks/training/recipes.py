@@ -23,6 +23,7 @@ Checked without importing ultralytics (see `arguments.py`), all faults at once.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,6 @@ OWNED = {
     "split": "a model is chosen on the validation split, never on the test split",
     "classes": "the line's classes are the classes",
     "single_cls": "the line's classes are the classes",
-    "device": "the best device present is taken",
     "resume": "a killed training resumes by itself",
     "save": "checkpoints are always kept",
     "project": "results go to the lake and to MLflow",
@@ -61,6 +61,8 @@ OWNED = {
 }
 """Arguments of ultralytics that we set, with the reason we give to who tries."""
 
+
+_DEVICES = re.compile(r"cpu|\d{1,3}(,\d{1,3})*")
 
 STRIDE_PX = 32
 """Image sizes are multiples of this: the coarsest grid of the architectures."""
@@ -82,7 +84,7 @@ class PredictOptions(Frozen):
     )
 
 
-OURS = {"description", "kind", "model", "weights", "min_steps", "enlarge", *PredictOptions.model_fields}
+OURS = {"description", "kind", "model", "weights", "min_steps", "enlarge", "device", *PredictOptions.model_fields}
 
 
 class Recipe(Frozen):
@@ -96,6 +98,8 @@ class Recipe(Frozen):
     weights: str | None
     min_steps: int
     enlarge: bool
+    device: str | None = None
+    """'cpu', a GPU by number, or several ('0,1') to train on together; None: the next that is free."""
     predict: PredictOptions
     arguments: dict[str, Any]
 
@@ -182,6 +186,7 @@ def load_recipe(choice: RecipeChoice) -> Recipe:
         weights=checked.get("weights"),
         min_steps=checked.get("min_steps", 0),
         enlarge=checked.get("enlarge", True),
+        device=checked.get("device"),
         predict=PredictOptions(**{key: checked[key] for key in PredictOptions.model_fields if key in checked}),
         arguments={key: value for key, value in sorted(checked.items()) if key not in OURS},
     )
@@ -205,6 +210,8 @@ def _checked(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 
 def _own_value(key: str, value: Any) -> Any:
+    if key == "device":
+        return _devices(value)
     if key in {"conf", "iou", "max_det"}:
         return check_argument(key, value)
     if key in {"min_steps", "slice_px"}:
@@ -223,6 +230,17 @@ def _own_value(key: str, value: Any) -> Any:
     if key == "kind" and value != "detection":
         raise ValueError(f"expected detection, found {value!r}")
     return value
+
+
+def _devices(value: Any) -> str | None:
+    """None, 'cpu', '0', '0,1'; numbers and lists of them are welcome."""
+    parts = value if isinstance(value, list | tuple) else [value]
+    text = ",".join(str(part).replace(" ", "") for part in parts if not isinstance(part, bool))
+    if value is None or text == "auto":
+        return None
+    if not _DEVICES.fullmatch(text):
+        raise ValueError(f"expected auto, cpu, or GPUs by number ('0' or '0,1'), found {value!r}")
+    return text
 
 
 def _contradictions(checked: dict[str, Any]) -> list[str]:
@@ -252,7 +270,6 @@ def find_architecture(name: str) -> Path | str | None:
 
 def _ultralytics_architectures() -> set[str]:
     import importlib.util
-    import re
 
     spec = importlib.util.find_spec("ultralytics")
     if spec is None or spec.origin is None:

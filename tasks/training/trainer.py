@@ -12,6 +12,7 @@ Three things differ from the original, each for a reason:
 from __future__ import annotations
 
 import io
+import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ import numpy as np
 import torch
 from torch.utils.data import RandomSampler, Sampler
 from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.utils import RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
 
@@ -64,7 +66,8 @@ class ResumableDetectionTraining(DetectionTrainer):  # type: ignore[misc]
 
     def _seed_epoch(self) -> None:
         """Make this epoch's augmentation a function of (seed, epoch)."""
-        seed = _seed_of(self.args.seed, self.epoch)
+        # Of several processes that train together, each augments differently; alone, the rank is -1.
+        seed = _seed_of(self.args.seed, self.epoch) + 7919 * max(RANK, 0)
         random.seed(seed)
         np.random.seed(seed % 2**32)
         torch.manual_seed(seed)
@@ -124,7 +127,8 @@ class ResumableDetectionTraining(DetectionTrainer):  # type: ignore[misc]
         if self._state is None:
             return
         unwrap_model(self.model).load_state_dict(self._state["model"])
-        self.ema.ema.load_state_dict(self._state["ema"])
+        if self.ema is not None:  # the first process keeps the averages for all
+            self.ema.ema.load_state_dict(self._state["ema"])
         self.optimizer.load_state_dict(self._state["optimizer"])
         self._state = None
 
@@ -140,9 +144,16 @@ def unpack(checkpoint: Path, run: Path) -> dict[str, Any]:
     for name in ("last", "best"):
         content = state.pop(name)
         if content is not None:
-            (weights / f"{name}.pt").write_bytes(content.numpy().tobytes())
-    (run / "results.csv").write_text(state.pop("results"))
+            _put_whole(weights / f"{name}.pt", content.numpy().tobytes())
+    _put_whole(run / "results.csv", state.pop("results").encode())
     return state
+
+
+def _put_whole(path: Path, data: bytes) -> None:
+    """Write a file that another process of the same training may be reading, with the same content."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_bytes(data)
+    part.replace(path)
 
 
 def _as_tensor(path: Path) -> torch.Tensor:

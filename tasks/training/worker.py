@@ -9,13 +9,14 @@ import ctypes
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tasks.stack.devices import CPU
+from tasks.training import devices
 from tasks.training.job import Job
 from tasks.training.recipes import schedule
 
@@ -32,49 +33,67 @@ def die_with(parent_pid: int) -> None:
 class Reporter:
     """Writes events for the step on the real standard output; all that others print goes to the log (stderr)."""
 
-    def __init__(self) -> None:
-        self._out = os.fdopen(os.dup(1), "w", buffering=1)
+    def __init__(self, *, silent: bool = False) -> None:
+        self._silent = silent
+        self.stream = os.fdopen(os.dup(1), "w", buffering=1)
         os.dup2(2, 1)
 
     def __call__(self, event: str, **content: Any) -> None:
-        self._out.write(json.dumps({"event": event, **content}, default=str) + "\n")
-
-
-@contextmanager
-def device_lock(locks_dir: Path, device: str, report: Reporter) -> Iterator[None]:
-    """Hold the device: one training at a time on each GPU, one on the CPU."""
-    from filelock import FileLock, Timeout
-
-    locks_dir.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(locks_dir / f"training-{device.replace(':', '')}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        report("waiting", **{"for": f"another training on {device}"})
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+        if not self._silent:
+            self.stream.write(json.dumps({"event": event, **content}, default=str) + "\n")
 
 
 def main(job_file: Path) -> None:
-    """Run one job."""
+    """Run one job: alone, or as one of several processes that train together (DDP), one on each GPU."""
     job = Job.model_validate_json(job_file.read_text())
-    die_with(job.parent_pid)
-    report = Reporter()
+    rank = os.environ.get("LOCAL_RANK")
+    die_with(job.parent_pid if rank is None else os.getppid())
+    report = Reporter(silent=rank not in (None, "0"))
+    if rank is not None:
+        train_together(job, int(rank), report)
+        return
+    with devices.hold(job.locks_dir, job.devices, job.on, lambda what: report("waiting", **{"for": what})) as held:
+        devices.show_only(held)
+        if len(held) > 1:
+            start_ranks(job_file, len(held), report)
+            return
+        from tasks.training import offline
+
+        offline.prepare(job.config_dir, job.threads)
+        import torch
+
+        train(job, "cuda:0" if torch.cuda.is_available() else CPU, report)
+
+
+def start_ranks(job_file: Path, count: int, report: Reporter) -> None:
+    """Train on several GPUs: one process each, started by torch's launcher; the first of them reports for all.
+
+    (Ultralytics would start them itself, from a file that knows neither our events nor our checkpoints.)
+    """
+    launcher = [sys.executable, "-P", "-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1"]
+    command = [*launcher, f"--nproc-per-node={count}", "-m", "tasks.training.worker", str(job_file)]
+    kernel = ctypes.CDLL(None)
+    ranks = subprocess.Popen(
+        command,
+        stdout=report.stream,
+        env=os.environ | {"PYTHONSAFEPATH": "1"},
+        preexec_fn=lambda: kernel.prctl(PR_SET_PDEATHSIG, signal.SIGKILL),
+    )
+    if code := ranks.wait():
+        sys.exit(code if code > 0 else 1)
+
+
+def train_together(job: Job, rank: int, report: Reporter) -> None:
+    """One process of several: the GPU with its number among those that are visible."""
     from tasks.training import offline
 
     offline.prepare(job.config_dir, job.threads)
-    import torch
-
-    device = "cuda:0" if torch.cuda.is_available() else "cpu"
-    with device_lock(job.locks_dir, device, report):
-        train(job, device, report)
+    count = int(os.environ["WORLD_SIZE"])
+    train(job, f"cuda:{','.join(map(str, range(count)))}", report, rank=rank)
 
 
-def train(job: Job, device: str, report: Reporter) -> None:
-    """Train (or go on), then review what came out and hand it over."""
+def train(job: Job, device: str, report: Reporter, *, rank: int = 0) -> None:
+    """Train (or go on), then review what came out and hand it over; only the first of several processes does that."""
     from tasks.training.dataset_view import local_data
     from tasks.training.review import finished_weights, review
     from tasks.training.trainer import unpack
@@ -85,6 +104,9 @@ def train(job: Job, device: str, report: Reporter) -> None:
     data = local_data(job)
     if state is None or not state["finished"]:  # else: killed between the last epoch and the review
         run_epochs(job, device, data, run, state, report)
+    if rank > 0:
+        return
+    device = device.partition(",")[0]
     weights = finished_weights(run, job.folder / "weights.pt", prefer_best=job.has_val)
     findings, files = review(job, weights, data, run, device)
     report("finished", weights=weights, review=findings, files=files, seconds=round(time.monotonic() - began, 3))
@@ -98,10 +120,11 @@ def run_epochs(job: Job, device: str, data: Path, run: Path, state: dict[str, An
 
     arguments = ultralytics_arguments(job, device, data, run, resuming=state is not None)
     trainer = ResumableDetectionTraining(arguments, has_val=job.has_val, state=state)
-    listener = Listener(job, trainer, report)
-    trainer.add_callback("on_train_start", lambda _: listener.start())
-    trainer.add_callback("on_train_batch_end", lambda _: listener.batch())
-    trainer.add_callback("on_fit_epoch_end", lambda _: listener.epoch())
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        listener = Listener(job, trainer, report)
+        trainer.add_callback("on_train_start", lambda _: listener.start())
+        trainer.add_callback("on_train_batch_end", lambda _: listener.batch())
+        trainer.add_callback("on_fit_epoch_end", lambda _: listener.epoch())
     if not arguments.get("deterministic", True):
         report("nondeterministic", operation=NOT_ASKED)
     with listening(lambda operation: report("nondeterministic", operation=operation)):

@@ -11,7 +11,6 @@ from xml.etree import ElementTree
 import pytest
 
 from tasks.evaluation.artifacts import logged_metrics, write_artifacts
-from tasks.evaluation.code_version import measuring_version
 from tasks.evaluation.evaluate import evaluate
 from tasks.evaluation.evaluation import Evaluation
 from tasks.evaluation.tables import as_csv, tables
@@ -75,24 +74,3 @@ def test_logged_metrics_have_names_that_mlflow_takes(found: Evaluation) -> None:
         update={"challenger": found.challenger.model_copy(update={"metrics": {"per_class": {"a(b)": {"AP50": 0.5}}}})}
     )
     assert logged_metrics(odd) == {"test/per_class/a_b_/AP50": 0.5}
-
-
-def test_the_measuring_code_has_a_version() -> None:
-    assert len(measuring_version()) == 16 and measuring_version() == measuring_version()
-
-
-def test_other_code_is_another_version(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from tasks.evaluation import code_version
-
-    for room in ("metrics", "evaluation"):
-        (tmp_path / room).mkdir()
-        (tmp_path / room / "some.py").write_text("x = 1\n")
-    (tmp_path / "evaluation" / "report.py").write_text("looks = 1\n")
-    monkeypatch.setattr(code_version, "__file__", str(tmp_path / "evaluation" / "code_version.py"))
-    versions = []
-    for change in ("", "metrics/some.py", "evaluation/some.py", "evaluation/report.py"):
-        if change:
-            (tmp_path / change).write_text("x = 2\n")
-        versions.append(measuring_version.__wrapped__())
-    assert len(set(versions[:3])) == 3, "what measures decides"
-    assert versions[3] == versions[2], "what only shows does not"

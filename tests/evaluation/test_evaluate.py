@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tasks.errors import ConfigError, InsufficientData, IntegrityError, NotFound
-from tasks.evaluation.code_version import measuring_version
 from tasks.evaluation.evaluate import evaluate, recompute, stored_predictions
 from tasks.evaluation.evaluation import load_evaluation
 from tasks.gates.decide import decide
 from tasks.lake import Lake
+from tasks.provenance import code_of
 from tasks.schemas import Decision
 from tests.evaluation.world import FRAMES, WEIGHTS_BYTES, a_line, loader, make_world, model
 
@@ -53,7 +53,7 @@ def test_all_of_it_follows_from_what_is_stored(lake: Lake) -> None:
     )
     stored = load_evaluation(lake, oid)
     assert recompute(lake, world.line, stored) == stored == found
-    assert stored.measured_by == measuring_version()
+    assert stored.measured_by == code_of("evaluation")
     table = stored_predictions(lake, found.challenger.predictions_oid)
     assert table.column_names == [
         "frame_oid", "recording_id", "frame_index", "label", "score", "x_px", "y_px", "width_px", "height_px",

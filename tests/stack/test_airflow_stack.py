@@ -83,9 +83,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def airflow(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Iterator[Settings]:
-    """The four processes of Airflow."""
-    with running(tmp_path_factory.mktemp("airflow") / "state", ("airflow",), home=home) as settings:
-        yield settings
+    """The four processes of Airflow, on a machine that is said to have two GPUs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NIGHTSCOPE_DEVICES", "0,1")
+        with running(tmp_path_factory.mktemp("airflow") / "state", ("airflow",), home=home) as settings:
+            yield settings
 
 
 def test_the_four_processes_run(airflow: Settings) -> None:
@@ -105,7 +107,7 @@ def test_files_are_for_their_owner_only(airflow: Settings) -> None:
 def test_the_pools_are_there(airflow: Settings) -> None:
     pools = {pool["name"]: pool["slots"] for pool in Api(airflow).get("/pools")["pools"]}
 
-    assert (pools["gpu"], pools["lake"]) == (1, 1)
+    assert (pools["gpu"], pools["lake"]) == (2, 1), "a slot for each GPU"
 
 
 def test_nobody_gets_in_without_the_password(airflow: Settings) -> None:

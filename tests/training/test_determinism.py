@@ -10,7 +10,7 @@ import torch
 
 from tasks.config import Line
 from tasks.lake import Lake
-from tasks.training.code_version import git_commit, git_dirty, lock_sha256
+from tasks.provenance import git_commit, git_dirty, lock_sha256
 from tasks.training.detection import train_quietly
 from tasks.training.determinism import NOT_ASKED, listening, operation_of
 from tests.training.conftest import write_dataset

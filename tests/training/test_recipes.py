@@ -68,11 +68,11 @@ def test_small_frames_are_not_enlarged(longest_px: int, imgsz: int) -> None:
 
 def test_all_faults_are_named_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
-        load_recipe(scratch(epoch=3, device="cpu", batch="many", flipud=2, cos_lr="yes", min_steps=-1, model="p5.yaml"))
+        load_recipe(scratch(epoch=3, device="gpu", batch="many", flipud=2, cos_lr="yes", min_steps=-1, model="p5.yaml"))
     text = str(caught.value)
     for part in (
         "epoch: no such argument (did you mean epochs?)",
-        "device: cannot be set, the best device present is taken",
+        "device: expected auto, cpu, or GPUs by number ('0' or '0,1'), found 'gpu'",
         "batch: expected a number, found 'many'",
         "flipud: expected a number from 0 to 1, found 2",
         "cos_lr: expected true or false, found 'yes'",
@@ -148,3 +148,11 @@ def test_checking_a_recipe_imports_neither_torch_nor_ultralytics() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_recipe_may_name_its_devices() -> None:
+    for written, meant in ((None, None), ("auto", None), ("cpu", "cpu"), (1, "1"), ([0, 1], "0,1"), ("0, 1", "0,1")):
+        assert load_recipe(scratch(device=written)).device == meant
+    for wrong in (True, "", "0,", "cuda:0", -1, "../0", [True]):
+        with pytest.raises(ConfigError, match="device: expected auto, cpu"):
+            load_recipe(scratch(device=wrong))

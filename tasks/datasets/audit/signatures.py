@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tasks.datasets.audit.code import signing_code
 from tasks.datasets.audit.features import Features, features_of
 from tasks.datasets.audit.seeing import (
     MOVING_FRAMES,
@@ -35,6 +34,7 @@ from tasks.datasets.audit.seeing import (
 )
 from tasks.errors import NotFound
 from tasks.lake import Lake
+from tasks.provenance import code_of
 from tasks.schemas import Oid
 
 BITS = 128
@@ -140,7 +140,7 @@ def signatures(lake: Lake, recordings: Sequence[Oid], viewer: Viewer) -> tuple[d
 
 def key_of(recording: Oid) -> str:
     """Where a recording's signature is in the lake's bucket: one by other code is not found there, and made again."""
-    return f"signatures/{signing_code()}/{recording[:2]}/{recording}.npz"
+    return f"signatures/{code_of('signature')}/{recording[:2]}/{recording}.npz"
 
 
 def _path(lake: Lake, recording: Oid) -> Path:

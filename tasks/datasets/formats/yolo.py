@@ -5,8 +5,8 @@
     <root>/<version>/labels/{train,val,test}/<name>.txt     hard links into a cache of label files
     <root>/<version>/complete.json                          written last: the layout is complete when it is there
 
-Both caches are named by content, so a version that shares frames or labels with an earlier one only links them. Where
-links are impossible (another file system) files are copied.
+Both caches are named by content, so a version that shares frames or labels with an earlier one only links them. What
+another release of this file wrote is written anew. Where links are impossible (another file system) files are copied.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from tasks.config import Line
 from tasks.errors import DataError
 from tasks.lake import Lake, Manifest
 from tasks.lake.locks import lake_lock
+from tasks.provenance import code_of
 from tasks.schemas import SPLITS, Oid, canonical_json
 
 _SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png"}
@@ -106,11 +107,12 @@ def label_text(objects: Iterable[Mapping[str, Any]], classes: Sequence[str], wid
 
 
 def _is_complete(folder: Path) -> bool:
-    """Whether the marker is there and every folder still holds as many files as it says."""
+    """Whether the marker is there, of this code, and every folder still holds as many files as it says."""
     try:
         marker = json.loads((folder / _MARKER).read_text())
         files = dict(marker["files"])
-        return (folder / "data.yaml").is_file() and all(_count(folder / sub) == n for sub, n in files.items())
+        written = marker["code"] == code_of("layout") and (folder / "data.yaml").is_file()
+        return written and all(_count(folder / sub) == n for sub, n in files.items())
     except (FileNotFoundError, ValueError, KeyError):
         return False
 
@@ -144,7 +146,9 @@ def _build(lake: Lake, manifest: Manifest, folder: Path) -> None:
     (part / "data.yaml").write_text(_data_yaml(folder, rows, classes))
     frames = Counter(row["split"] for row in rows)
     files = {f"{kind}/{split}": frames[split] for kind in ("images", "labels") for split in SPLITS}
-    (part / _MARKER).write_text(canonical_json({"version": manifest.version, "files": files}))
+    (part / _MARKER).write_text(
+        canonical_json({"version": manifest.version, "files": files, "code": code_of("layout")})
+    )
     part.replace(folder)
 
 
@@ -159,11 +163,11 @@ class _Layout:
 
     def place(self, rows: Sequence[Row]) -> None:
         """Link the frames and labels of some manifest rows."""
-        classes = canonical_json(self.classes)
+        made_by = code_of("layout") + canonical_json(self.classes)
         for row in rows:
             name = image_name(row)
             _link(os.fspath(self.images[row["frame_oid"]]), f"{self.folder}/images/{row['split']}/{name}")
-            made_of = f"{classes}{row['width_px']}x{row['height_px']}{row['objects']}"
+            made_of = f"{made_by}{row['width_px']}x{row['height_px']}{row['objects']}"
             key = hashlib.sha256(made_of.encode()).hexdigest()
             cached = f"{self.labels}/{key[:2]}/{key}"
             target = f"{self.folder}/labels/{row['split']}/{name.rpartition('.')[0]}.txt"

@@ -6,15 +6,14 @@ import json
 from typing import Any
 
 from tasks.errors import NightscopeError, TransportError
-from tasks.evaluation.code_version import measuring_version
 from tasks.evaluation.evaluate import recompute
 from tasks.evaluation.evaluation import Evaluation, load_evaluation
 from tasks.evidence.bundle import Bundle
 from tasks.evidence.checks.findings import Cause, Findings, differing
-from tasks.evidence.code import judging_code
 from tasks.evidence.record import judged_line
 from tasks.gates.decide import decide
 from tasks.lake import Lake
+from tasks.provenance import code_of
 from tasks.schemas import Frozen, Verdict, canonical_json
 
 _MANY = 4
@@ -55,7 +54,7 @@ def _check(lake: Lake, bundle: Bundle, verdict: Verdict, numbers: list[int], fou
     except (NightscopeError, ValueError, KeyError, TypeError, OSError) as error:  # of damaged objects
         found.add(f"numbers of {name}", "can be computed again", str(error) or repr(error), "follows", numbers)
         return
-    cause = _cause(bool(evaluation.measured_by) and evaluation.measured_by == measuring_version())
+    cause = _cause(bool(evaluation.measured_by) and evaluation.measured_by == code_of("evaluation"))
     _compare(f"numbers of {name}", _plain(evaluation), _plain(again), cause, numbers, found)
     found.count("evaluations computed again")
     try:
@@ -63,7 +62,7 @@ def _check(lake: Lake, bundle: Bundle, verdict: Verdict, numbers: list[int], fou
     except NightscopeError as error:
         found.add(f"gates of {name}", "can be run again", str(error), "code", numbers)
         return
-    cause = _cause(bundle.code.judging == judging_code())
+    cause = _cause(bundle.code.judging == code_of("verdict"))
     stored = {"decision": verdict.verdict, "reasons": list(verdict.reasons), "gates": _gates(verdict.gates)}
     now = {"decision": outcome.decision, "reasons": list(outcome.reasons), "gates": _gates(outcome.gates)}
     _compare(f"gates of {name}", _json(stored), _json(now), cause, numbers, found)

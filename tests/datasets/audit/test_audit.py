@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tasks.datasets.audit import Audit, Finding, audit, code
+from tasks.datasets.audit import Audit, Finding, audit
 from tasks.datasets.audit.signatures import signatures
 from tasks.ingest.viewing import Viewer
 from tasks.lake import Lake
@@ -172,15 +172,5 @@ def test_signatures_by_other_code_are_made_again(
         lake.store.remove(lake.blobs.key(recording))
         shutil.rmtree(lake.settings.cache_dir)
         assert set(signatures(lake, [recording], viewer)[0]) == {recording}, "from the bucket"
-        monkeypatch.setattr("tasks.datasets.audit.signatures.signing_code", lambda: "other")
+        monkeypatch.setattr("tasks.datasets.audit.signatures.code_of", lambda result: "other")
         assert set(signatures(lake, [recording], viewer)[1]) == {recording}, "none of that code, and it cannot be seen"
-
-
-def test_all_sources_that_decide_are_in_the_code(tmp_path: Path) -> None:
-    assert {"watching.py", "look.py", "signatures.py", "seeing.py"} <= {path.name for path in code.DECIDING}
-    assert {path.name for path in code.SIGNING} == {"watching.py", "signatures.py", "seeing.py", "features.py"}
-    source = tmp_path / "a.py"
-    source.write_text("LEVEL = 1")
-    before = code.digest_of([source])
-    source.write_text("LEVEL = 2")
-    assert code.digest_of([source]) != before

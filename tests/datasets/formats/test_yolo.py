@@ -88,6 +88,18 @@ def test_a_damaged_layout_is_built_again(lake: Lake, version: str, damage: str) 
     assert {name: content for name, (_, content) in files(data.parent).items()} == before
 
 
+def test_what_another_writer_wrote_is_written_anew(lake: Lake, version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = materialise(lake, LINE, version)
+    labels = data.parent / "labels"
+    before = [path.read_text() for path in sorted(labels.rglob("*.txt"))]
+    monkeypatch.setattr(yolo, "label_text", lambda *_: "written by another release\n")
+    materialise(lake, LINE, version)
+    assert [path.read_text() for path in sorted(labels.rglob("*.txt"))] == before
+    monkeypatch.setattr(yolo, "code_of", lambda _: "another release")
+    materialise(lake, LINE, version)
+    assert {path.read_text() for path in labels.rglob("*.txt")} == {"written by another release\n"}
+
+
 def test_a_killed_build_is_finished_by_the_next(lake: Lake, version: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(yolo, "_data_yaml", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))

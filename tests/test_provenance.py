@@ -1,0 +1,145 @@
+"""A digest of code changes when the code could make another result, and only then."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tasks import provenance
+from tasks.provenance import DECIDING, ROOT, Result, code_below, code_of, files_of, meaning_of
+
+SOURCE = '''"""Explain."""
+import logging
+
+log = logging.getLogger(__name__)
+LEVEL = 3
+
+
+class Box(Base):
+    """A box."""
+
+    side: int = Field(default=1, gt=0, description="In pixels.")
+    """Of one side."""
+
+
+def area(box):
+    """Compute the area."""
+    # why
+    log.info("computing %s of %s", "area", box)
+    if box.side < 0:
+        raise ValueError(f"a side of {box.side}")
+    print(f"side {box.side}")
+    return box.side ** 2
+'''
+READ_ONLY = {
+    "a docstring": ('"""Explain."""', '"""Explain better."""'),
+    "a class's docstring": ('"""A box."""', '"""A square box, in the plane."""'),
+    "a field's docstring": ('"""Of one side."""', '"""Of each side."""'),
+    "no docstring": ('    """Compute the area."""\n', "    pass\n"),
+    "a comment": ("# why", "# because"),
+    "a log's text": ('"computing %s of %s", "area"', '"now for %s of %s", "the area"'),
+    "a message": ('f"a side of {box.side}"', 'f"the side {box.side} is negative"'),
+    "what is printed": ('f"side {box.side}"', 'f"its side is {box.side} px"'),
+    "a description": ('"In pixels."', '"In pixels, of one side."'),
+    "layout": ("return box.side ** 2", "return (\n        box.side**2\n    )"),
+}
+DECIDES = {
+    "a constant": ("LEVEL = 3", "LEVEL = 4"),
+    "an operator": ("** 2", "* 2"),
+    "a default": ("default=1", "default=2"),
+    "a bound": ("gt=0", "ge=0"),
+    "a condition": ("< 0", "<= 0"),
+    "a name": ("LEVEL", "LIMIT"),
+    "what is computed for a message": ('f"side {box.side}"', 'f"side {box.pop()}"'),
+    "which error is raised": ("raise ValueError", "raise TypeError"),
+}
+
+
+def _meaning(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "source.py"
+    path.write_text(text)
+    return meaning_of(path)
+
+
+@pytest.mark.parametrize(("old", "new"), READ_ONLY.values(), ids=READ_ONLY)
+def test_what_people_read_does_not_count(tmp_path: Path, old: str, new: str) -> None:
+    assert old in SOURCE
+    assert _meaning(tmp_path, SOURCE.replace(old, new)) == _meaning(tmp_path, SOURCE)
+
+
+@pytest.mark.parametrize(("old", "new"), DECIDES.values(), ids=DECIDES)
+def test_what_the_program_does_counts(tmp_path: Path, old: str, new: str) -> None:
+    assert old in SOURCE
+    assert _meaning(tmp_path, SOURCE.replace(old, new)) != _meaning(tmp_path, SOURCE)
+
+
+def test_a_text_that_is_no_message_counts(tmp_path: Path) -> None:
+    assert _meaning(tmp_path, "mode = 'train'") != _meaning(tmp_path, "mode = 'val'")
+    assert _meaning(tmp_path, "run('train')") != _meaning(tmp_path, "run('val')")
+
+
+def test_yaml_counts_by_its_values(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    codes = []
+    for text in ("lr0: 0.1 # fast\nnc: 2\n", "nc: 2\n\n# slow\nlr0: 0.10\n", "nc: 3\nlr0: 0.1\n"):
+        path.write_text(text)
+        codes.append(meaning_of(path))
+    assert codes[0] == codes[1] != codes[2]
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Our own sources, to be changed."""
+    root = tmp_path_factory.mktemp("sources") / "tasks"
+    shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns("__pycache__"))
+    return root
+
+
+RESTS_ON: dict[str, set[Result]] = {
+    "datasets/formats/yolo.py": {"layout", "training", "export"},  # it writes the labels that are trained on
+    "training/trainer.py": {"training", "export"},
+    "training/architectures": {"training", "export"},
+    "training/export_worker.py": {"export"},
+    "metrics/matching.py": {"evaluation", "verdict"},
+    "evaluation/measure.py": {"evaluation", "verdict"},
+    "gates/decide.py": {"verdict"},
+    "datasets/audit/seeing.py": {"signature", "audit"},
+    "ingest/watching.py": {"signature", "audit"},
+    "datasets/audit/crops.py": {"audit"},
+    "evaluation/report.py": set(),
+    "datasets/audit/report.py": set(),
+    "steps/news.py": set(),
+}
+
+
+@pytest.mark.parametrize("name", RESTS_ON)
+def test_a_change_reaches_the_results_that_rest_on_it_and_no_others(copied: Path, name: str) -> None:
+    path = copied / name
+    path = next(path.glob("*.yaml")) if path.is_dir() else path
+    before, text = {each: code_below(copied, each) for each in DECIDING}, path.read_text()
+    try:
+        path.write_text(f"# only a comment\n{text}")
+        assert {each: code_below(copied, each) for each in DECIDING} == before
+        path.write_text(f"{text}\nADDED = 1\n" if path.suffix == ".py" else f"{text}\nadded: 1\n")
+        after = {each: code_below(copied, each) for each in DECIDING}
+    finally:
+        path.write_text(text)
+    assert {each for each in DECIDING if after[each] != before[each]} == RESTS_ON[name]
+
+
+def test_every_result_has_sources_and_every_exception_is_a_file() -> None:
+    for result, deciding in DECIDING.items():
+        assert files_of(result), result
+        assert all((ROOT / name).is_file() for name in deciding.without), result
+        assert len(code_of(result)) == 16
+
+
+def test_a_library_of_another_version_is_other_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = code_below(ROOT, "export")
+    real = provenance.library_versions
+    monkeypatch.setattr(
+        provenance, "library_versions", lambda names: {**real(names), **({"onnx": "0"} if "onnx" in names else {})}
+    )
+    assert code_below(ROOT, "export") != before
