@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import av
 import numpy as np
 
+from tasks.config import IngestLimits
 from tasks.errors import UnreadableRecording
 from tasks.ingest.avi import slots_in
 from tasks.ingest.codecs import STAND_ALONE, coded_pictures, jpeg_of
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 _DEMUXERS = {Format.MP4: "mov", Format.AVI: "avi", Format.MATROSKA: "matroska"}
-MAX_PIXELS = 2**26  # 8192 x 8192; a header that claims more is damaged or hostile
 _STATE: tuple[PktSideDataT, ...] = ("palette", "new_extradata", "param_change")
 """Side data of a packet that changes how the packets behind it decode."""
 
@@ -59,7 +59,7 @@ class Scan:
 
 
 @contextmanager
-def opened(path: Path, container: Format) -> Iterator[tuple[InputContainer, VideoStream]]:
+def opened(path: Path, container: Format, limits: IngestLimits) -> Iterator[tuple[InputContainer, VideoStream]]:
     """Open a video by the one demuxer that its suffix promises; its first track that is no cover picture.
 
     Raises:
@@ -67,7 +67,8 @@ def opened(path: Path, container: Format) -> Iterator[tuple[InputContainer, Vide
     """
     # `file:` keeps a name such as "a:b.mp4" a path; the whitelist keeps the demuxer from opening anything else. No
     # decoder may make room for more pixels, whatever a packet in the middle of the file claims.
-    options = {"protocol_whitelist": "file", "max_pixels": str(MAX_PIXELS)}
+    most = int(limits.picture_mpx * 1e6)
+    options = {"protocol_whitelist": "file", "max_pixels": str(most)}
     try:
         # Titles and comments may be in any encoding; we do not read them.
         source = av.open(f"file:{path}", format=_DEMUXERS[container], options=options, metadata_errors="replace")
@@ -82,13 +83,32 @@ def opened(path: Path, container: Format) -> Iterator[tuple[InputContainer, Vide
         if stream.codec_context is None:
             raise UnreadableRecording("the video's codec is unknown to us", fix="export it as H.264 or MJPEG")
         width, height = stream.codec_context.width, stream.codec_context.height
-        if not 0 < width * height <= MAX_PIXELS:  # nothing is what the decoder makes of too much
+        if not 0 < width * height <= most:  # nothing is what the decoder makes of too much
             claim = f"frames of {width} x {height} px" if width * height else "frames of no size, or too large a one"
-            raise UnreadableRecording(f"the header claims {claim}", expected="8192 x 8192 px (67 megapixels) at most")
+            raise UnreadableRecording(
+                f"the header claims {claim}",
+                expected=f"at most {limits.picture_mpx:g} million pixels",
+                fix="export it again, or raise NIGHTSCOPE_INGEST__PICTURE_MPX",
+            )
         stream.thread_type = "NONE"  # recordings are decoded side by side; threads within one gain nothing
         stream.codec_context.thread_count = 1
-        stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
+        stream.codec_context.options = {"max_pixels": str(most)}
         yield source, stream
+
+
+def check_whole(stream: VideoStream, found: Scan, limits: IngestLimits) -> None:
+    """Look at what all frames together are.
+
+    Raises:
+        UnreadableRecording: More than the limits allow.
+    """
+    pixels = stream.codec_context.width * stream.codec_context.height * len(found.stamps)
+    if pixels > limits.recording_gpx * 1e9:
+        raise UnreadableRecording(
+            f"its frames have {pixels / 1e9:.0f} thousand million pixels together",
+            expected=f"at most {limits.recording_gpx:g}",
+            fix="split the recording, or raise NIGHTSCOPE_INGEST__RECORDING_GPX",
+        )
 
 
 def _is_cover_picture(stream: VideoStream) -> bool:

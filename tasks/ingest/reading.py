@@ -115,7 +115,14 @@ def read(job: Job) -> Outcome:
         else:
             from tasks.ingest import video
 
-            media, pts = video.read(path, job.format, sink, frames_known=job.frames_known, grey_range=job.grey_range)
+            media, pts = video.read(
+                path,
+                job.format,
+                sink,
+                frames_known=job.frames_known,
+                grey_range=job.grey_range,
+                limits=job.limits,
+            )
     except UnreadableRecording as error:
         return Outcome(reason=str(error))
     except Exception as error:  # decoders fail in ways of their own: one recording's fault, never the night's end

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 import av
 from av.video.reformatter import ColorRange, VideoReformatter
 
+from tasks.config import IngestLimits
 from tasks.ingest.formats import Format
 from tasks.ingest.grey import Brightness, Range
 from tasks.ingest.images import Image, MediaType, kept_jpeg
 from tasks.ingest.media import Media, check_complete, mean_rate
-from tasks.ingest.packets import Scan, announced_frames, opened, packets_of, scan, seconds, usual_step
+from tasks.ingest.packets import Scan, announced_frames, check_whole, opened, packets_of, scan, seconds, usual_step
 from tasks.ingest.pixels import Converter, NeedsRange, deep_values, is_as_stored, is_deep
 from tasks.ingest.sampling import Pts, Sink
 
@@ -54,6 +55,7 @@ def read(
     *,
     frames_known: int | None = None,
     grey_range: Range | None = None,
+    limits: IngestLimits | None = None,
 ) -> tuple[Media, Pts]:
     """Decode a video once and give the wanted frames to `sink`.
 
@@ -67,23 +69,26 @@ def read(
         sink: Says which frames it wants, and gets them as [h, w, 3] BGR or [h, w] grey, shown as the container says.
         frames_known: `frames_decoded` of an earlier reading of the same file, whose frame indices must hold again.
         grey_range: What an earlier reading stretched pictures of more than 8 bits over.
+        limits: How much it may ask of this machine.
 
     Returns:
         What the video is, and the presentation timestamps of its frames; both cover only what was decoded before the
         sink was done.
 
     Raises:
-        UnreadableRecording: It cannot be opened, has no video, or too little of it decodes.
+        UnreadableRecording: It cannot be opened, has no video, is beyond the limits, or too little of it decodes.
     """
-    with opened(path, container) as (source, stream):
+    limits = limits or IngestLimits()
+    with opened(path, container, limits) as (source, stream):
         deep = is_deep(stream.codec_context.format)
         found = scan(source, stream, container)
+        check_whole(stream, found, limits)
         announced = announced_frames(path, source, stream, found)
     if deep and grey_range is None:
-        grey_range = _brightness(path, container)
+        grey_range = _brightness(path, container, limits)
     alone = found.stand_alone and frames_known in (None, len(found.stamps))
     while True:
-        with opened(path, container) as (source, stream):
+        with opened(path, container, limits) as (source, stream):
             video = _Video(source, stream, found, announced, Converter(grey_range))
             try:
                 if alone:
@@ -94,13 +99,13 @@ def read(
                 continue
             except NeedsRange:  # the first such frame comes midway
                 pass
-        grey_range = _brightness(path, container) or (0.0, 1.0)
+        grey_range = _brightness(path, container, limits) or (0.0, 1.0)
 
 
-def _brightness(path: Path, container: Format) -> Range | None:
+def _brightness(path: Path, container: Format, limits: IngestLimits) -> Range | None:
     """The range of all whole frames of more than 8 bits."""
     seen, reformatter = Brightness(), VideoReformatter()
-    with opened(path, container) as (source, stream):
+    with opened(path, container, limits) as (source, stream):
         for packet in packets_of(source, stream):
             for frame in _decoded(packet) or ():
                 values = None if frame.is_corrupt else deep_values(frame, reformatter)

@@ -148,6 +148,9 @@ def test_brightness_and_stretching() -> None:
     image = stretched(np.array([[0.25, 0.5, 0.75, np.nan, np.inf, -np.inf]], np.float32), (0.25, 0.75))
     assert image.tolist() == [[0, 128, 255, 0, 255, 0]]
     assert stretched(np.array([[7, 7]], np.uint16), (7, 7)).tolist() == [[0, 0]]
+    assert stretched(np.array([[10, 30, 110, 200]], np.uint16), (110, 10)).tolist() == [[255, 204, 0, 0]]
+    wide = np.arange(2**17, dtype=np.uint32).reshape(2, -1).astype(np.uint16)
+    assert np.array_equal(stretched(wide, (300, 4000)), stretched(wide.astype(float), (300, 4000)))
     hot = Brightness()
     hot.see(np.full((1000, 1000), 100, np.uint16))
     hot.see(np.array([[65535]], np.uint16))

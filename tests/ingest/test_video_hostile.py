@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
+from tasks.config import IngestLimits
 from tasks.errors import UnreadableRecording
-from tasks.ingest.packets import MAX_PIXELS
 from tasks.ingest.sampling import Extractor, Rate, Sampler
 from tests.ingest.clips import Image, number_in, write_clip
 from tests.ingest.remux import remux
@@ -33,9 +33,10 @@ def claim(path: Path, width: int, height: int) -> Path:
     return path
 
 
-SIZES = [(30000, 30000), (65535, 65535), (2**30, 3), (3, 2**30), (2**31 - 1, 2**31 - 1), (8193, 8192)]
+SIZES = [(30000, 30000), (65535, 65535), (2**30, 3), (3, 2**30), (2**31 - 1, 2**31 - 1), (12001, 10000)]
 ALONE = """
 import json, pathlib, resource, sys
+from tasks.config import IngestLimits
 from tasks.errors import UnreadableRecording
 from tasks.ingest import video
 from tasks.ingest.formats import Format
@@ -69,7 +70,7 @@ def test_a_header_that_claims_too_much_is_refused_before_anything_is_decoded(tmp
     told, grown_kib = json.loads(done.stdout)
     assert len(told) == len(paths)
     for reason in told:
-        assert "the header claims frames of" in reason and "67 megapixels" in reason
+        assert "the header claims frames of" in reason and "at most 120 million pixels" in reason
     assert grown_kib < 100_000
 
 
@@ -97,7 +98,15 @@ def test_a_picture_midway_that_claims_too_much_is_a_lost_frame(tmp_path: Path, s
     read(path, sink, frames_known=media.frames_decoded)
     assert number_in(cv2.imdecode(np.frombuffer(sink.pictures[0].data, np.uint8), cv2.IMREAD_COLOR)) == 31
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
-    assert MAX_PIXELS < 60000 * 60000
+
+
+def test_the_limits_are_settings(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mp4", 30)
+    with pytest.raises(UnreadableRecording, match=r"128 x 96 px; expected at most 0\.01 million pixels"):
+        read(path, Sampler({}), limits=IngestLimits(picture_mpx=0.01))
+    with pytest.raises(UnreadableRecording, match="thousand million pixels together"):
+        read(path, Sampler({}), limits=IngestLimits(recording_gpx=0.0001))
+    read(path, Sampler({}), limits=IngestLimits(picture_mpx=0.02, recording_gpx=0.001))
 
 
 def test_titles_in_another_encoding_do_not_matter(tmp_path: Path) -> None:

@@ -100,6 +100,31 @@ def hide(data: bytes) -> bytes:
     return bytes([data[0] & ~0x10]) + data[1:]
 
 
+def test_b_frames_packed_as_divx_and_xvid_do(tmp_path: Path) -> None:
+    """A packet holds a picture and the B-frame before it; the next one holds a picture that is not coded."""
+    source = write_clip(tmp_path / "a.mkv", 21, codec="mpeg4", b_frames=1, fps_hz=25)
+    with av.open(str(source)) as container:
+        header = bytes(container.streams.video[0].codec_context.extradata or b"")
+        coded = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    is_b = [data[data.index(b"\0\0\1\xb6") + 4] >> 6 == 2 for data in coded]
+    packed: list[bytes] = []
+    for number, data in enumerate(coded):
+        if is_b[number]:
+            packed[-1] += data
+            packed.append(b"\0\0\1\xb6\x51\xf0\x80")
+        else:
+            packed.append(data)
+    assert sum(is_b) == 10 and len(packed) == 21
+    first = packed[0].index(b"\0\0\1\xb6")
+    packed[0] = header + packed[0][:first] + b"\0\0\1\xb2DivX503b1393p" + packed[0][first:]
+    plain = write_clip(tmp_path / "plain.avi", 21, codec="mpeg4", fps_hz=25)
+    check(
+        remux(plain, tmp_path / "b.avi", lambda number, _: packed[number]),
+        list(range(21)),
+        [number / 25 for number in range(21)],
+    )
+
+
 @pytest.mark.parametrize("b_frames", [0, 2])
 @pytest.mark.parametrize("codec", ["mjpeg", "libx264", "mpeg4"])
 def test_what_an_edit_list_cuts_away_is_not_lost(tmp_path: Path, codec: str, b_frames: int) -> None:

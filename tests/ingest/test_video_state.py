@@ -84,6 +84,28 @@ def test_a_palette_that_changes_midway(tmp_path: Path) -> None:
     check_all_ways_agree(path, list(range(8)))
 
 
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt", "options"),
+    [
+        ("a.avi", "ffvhuff", "yuv420p", {"context": "1", "non_deterministic": "1"}),
+        ("a.avi", "ffvhuff", "gbrp", {"context": "1", "pred": "median"}),
+        ("a.avi", "huffyuv", "rgb24", {"pred": "left"}),
+        ("a.avi", "utvideo", "gbrp", {"pred": "median"}), ("a.avi", "magicyuv", "gray", {"pred": "median"}),
+        ("a.mkv", "ffv1", "gray", {"g": "12", "level": "3", "coder": "1", "context": "1"}),
+        ("a.avi", "ffv1", "yuv420p", {"g": "5", "level": "1"}), ("a.mov", "png", "gray", {"pred": "mixed"}),
+        ("a.avi", "cinepak", "rgb24", {}), ("a.avi", "msvideo1", "rgb555le", {}), ("a.mov", "qtrle", "gray", {}),
+        ("a.mov", "qtrle", "rgb24", {"g": "20"}), ("a.avi", "zmbv", "bgr0", {}), ("a.avi", "asv2", "yuv420p", {}),
+        ("a.mov", "prores_ks", "yuv444p10le", {"profile": "4444"}), ("a.mkv", "jpeg2000", "gray", {"pred": "1"}),
+        ("a.mov", "v210", "yuv422p10le", {}), ("a.avi", "mjpeg", "yuvj420p", {"huffman": "optimal"}),
+    ],
+)  # fmt: skip
+def test_codecs_with_contexts_and_predictions(
+    tmp_path: Path, name: str, codec: str, pix_fmt: str, options: dict[str, str]
+) -> None:
+    path = write_clip(tmp_path / name, 15, codec=codec, pix_fmt=pix_fmt, options={"strict": "-2"} | options)
+    check_all_ways_agree(path, list(range(15)))
+
+
 def test_grey_quicktime_without_a_palette_of_its_own(tmp_path: Path) -> None:
     """QuickTime's 8-bit grey has a palette that the demuxer makes up and sends with the first packet."""
     path = write_clip(tmp_path / "a.mov", 8, codec="rawvideo", pix_fmt="gray")
