@@ -41,8 +41,8 @@ def run_key_of(lake: Lake, line: str, dataset_version: str, recipe: Recipe) -> s
 def starting_weights(lake: Lake, recipe: Recipe) -> tuple[Path, Oid] | None:
     """The weights that a recipe starts from, and their oid; None: from scratch.
 
-    A blob is verified by its name. A file is trusted because whoever runs this installation put it there (a .pt is
-    code); its oid is part of the run key and of the run's record.
+    A blob is verified by its name; a file's oid is part of the run key and of the run's record. Neither can run
+    anything when it is loaded (see `loading.py`).
 
     Raises:
         ConfigError: They are not where the recipe says.
