@@ -212,7 +212,7 @@ class Registry:
             raise not_by_us(line, str(target), alias, error.thing) from error
 
     def _model(self, line: str) -> RegisteredModel | None:
-        """The registered model; None where MLflow says that there is none of that name. Any other answer is an error."""
+        """The registered model; None where MLflow says that there is none of that name, and never by an error."""
         try:
             with speaking(self.url, f"model {line}"):
                 return self.client.get_registered_model(line)
