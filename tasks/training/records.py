@@ -16,7 +16,7 @@ import re
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from tasks.errors import IntegrityError
 from tasks.lake import Lake
@@ -98,10 +98,18 @@ class Training(Frozen):
 
 
 def read(lake: Lake, key: str, model: type[R]) -> R | None:
-    """A record, if it exists."""
+    """A record, if it exists.
+
+    Raises:
+        IntegrityError: It exists, and is not what it was written as: never the same as none.
+    """
     if lake.store.head(key) is None:
         return None
-    return model.model_validate_json(lake.store.get_bytes(key))
+    try:
+        return model.model_validate_json(lake.store.get_bytes(key))
+    except ValidationError as error:
+        found = " ".join(str(error).split())[:200]
+        raise IntegrityError(f"{key}: was damaged", expected=f"a record of a {model.__name__}", found=found) from error
 
 
 def write(lake: Lake, key: str, record: Frozen) -> None:

@@ -1,8 +1,6 @@
-"""A champion by another hand, a lost one, a forged tag: each against the real MLflow and lake; nothing is decided by it."""
+"""A champion by another hand, a lost one, a forged tag: nothing is decided by them. The real MLflow and lake."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pytest
 
@@ -13,7 +11,7 @@ from tasks.registry.models import ABOUT, ModelRecord
 from tasks.registry.promotion import PROMOTED_AT, VERDICT
 from tasks.steps.in_charge import champion_of
 from tasks.training.recipes import load_recipe
-from tasks.training.records import Origin, Trained, Training, result_key, trained_key, version_key, vouched, write
+from tasks.training.records import Origin, Trained, Training, read, result_key, trained_key, version_key, vouched, write
 from tests.registry.making import about
 from tests.steps.promoting import Scene
 
@@ -115,6 +113,14 @@ def trained(scene: Scene, record: ModelRecord, weights: bytes) -> Trained:
     )  # fmt: skip
 
 
+def finish(scene: Scene, done: Trained, record: ModelRecord) -> None:
+    result = Training(
+        run_key=done.run_key, weights_oid=done.weights_oid, steps=1, epochs=1, resumed_from_epoch=None, seconds=1.0,
+        mlflow_run=record.mlflow_run, model_version=record.version,
+    )  # fmt: skip
+    write(scene.lake, result_key(done.run_key), result)
+
+
 @pytest.mark.parametrize("noted", [True, False])
 def test_what_is_loaded_comes_from_the_lake_and_not_from_a_tag(
     scene: Scene, noted: bool, capsys: pytest.CaptureFixture[str]
@@ -125,15 +131,7 @@ def test_what_is_loaded_comes_from_the_lake_and_not_from_a_tag(
     if noted:
         write(scene.lake, version_key(scene.name, record.version), Origin(run_key=key))
     else:  # of a time when versions were not noted
-        result: dict[str, Any] = {
-            "run_key": key,
-            "weights_oid": done.weights_oid,
-            "steps": 1,
-            "epochs": 1,
-            "seconds": 1.0,
-        }
-        rest = {"resumed_from_epoch": None, "mlflow_run": record.mlflow_run, "model_version": record.version}
-        write(scene.lake, result_key(key), Training(**result, **rest))
+        finish(scene, done, record)
     forged = about(scene.name, key, b"an attacker's weights").model_dump_json()
     scene.registry.client.set_model_version_tag(scene.name, record.version, ABOUT, forged)
 
@@ -147,9 +145,7 @@ def test_a_tag_that_names_another_version_s_training_is_refused(scene: Scene) ->
     record, other = scene.version(), scene.version()
     key, done = record.about.run_key, trained(scene, record, b"weights")
     write(scene.lake, trained_key(key), done)
-    result: dict[str, Any] = {"run_key": key, "weights_oid": done.weights_oid, "steps": 1, "epochs": 1, "seconds": 1.0}
-    rest = {"resumed_from_epoch": None, "mlflow_run": "r", "model_version": record.version}
-    write(scene.lake, result_key(key), Training(**result, **rest))
+    finish(scene, done, record)
     scene.registry.client.set_model_version_tag(scene.name, other.version, ABOUT, record.about.model_dump_json())
     with pytest.raises(
         IntegrityError, match=f"no training in the lake says that it made model version {other.version}"
@@ -163,3 +159,12 @@ def test_champion_names_the_class_of_which_nothing_was_learned(ruled: tuple[Scen
     scene, _ = ruled
     said = steps.describe_champion(scene.name)
     assert said["unlearned"] == ["nothing is known of impurity: the test split holds no label of it"]
+
+
+def test_a_damaged_record_is_not_a_missing_one(scene: Scene) -> None:
+    scene.lake.store.put_bytes(result_key("a" * 64), b"{", "application/json")
+    with pytest.raises(IntegrityError, match="was damaged"):
+        read(scene.lake, result_key("a" * 64), Training)
+    with pytest.raises(IntegrityError, match="was damaged"):
+        scene.lake.store.get_json(result_key("a" * 64))
+    assert scene.lake.store.get_json(result_key("b" * 64)) is None
