@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tasks.errors import ConfigError
 from tasks.schemas import Frozen, Recording, digest
+from tasks.small_yaml import read_yaml
 
 HOME = Path(os.environ.get("NIGHTSCOPE_HOME", Path(__file__).resolve().parent.parent))
 """The folder that holds `dags/` and `expectations/`: the checkout, or `NIGHTSCOPE_HOME` where installed elsewhere."""
@@ -197,7 +197,9 @@ class RecordingFilter(Frozen):
 class FrameSampling(Frozen):
     """Which frames of a recording are put before annotators."""
 
-    every_s: float = Field(default=1.0, gt=0, description="One frame every so many seconds of presentation time.")
+    every_s: float = Field(
+        default=1.0, gt=0, allow_inf_nan=False, description="One frame every so many seconds of presentation time."
+    )
     max_per_recording: int = Field(default=60, ge=1)
     near_duplicate_bits: int = Field(
         default=2,
@@ -241,7 +243,7 @@ class Minimums(Frozen):
 class Plausibility(Frozen):
     """How large a labelled object can be in this line; outside = quarantine."""
 
-    min_side_px: float = Field(default=2.0, ge=0)
+    min_side_px: float = Field(default=2.0, ge=0, allow_inf_nan=False)
     max_side_fraction: float = Field(default=0.9, gt=0, le=1, description="Longest side over the frame's.")
 
 
@@ -251,7 +253,7 @@ class RecipeChoice(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow")
 
     name: str
-    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    seed: int = Field(default=0, ge=0, le=2**31 - 1, strict=True)
 
     @property
     def changes(self) -> dict[str, Any]:
@@ -263,16 +265,21 @@ class EvaluationPlan(Frozen):
     """How models are compared."""
 
     confidence: float = Field(default=0.95, gt=0.5, lt=1, description="Of the intervals that a report shows.")
-    resamples: int = Field(default=1000, ge=100)
-    seed: int = Field(default=0, ge=0)
-    small_px: float = Field(default=32.0, gt=0, description="Objects below this side (sqrt of area) are 'small'.")
-    large_px: float = Field(default=96.0, gt=0, description="Objects from this side on are 'large'.")
+    resamples: int = Field(default=1000, ge=100, le=20_000)
+    seed: int = Field(default=0, ge=0, le=LARGEST)
+    small_px: float = Field(
+        default=32.0, gt=0, allow_inf_nan=False, description="Objects below this side (sqrt of area) are 'small'."
+    )
+    large_px: float = Field(
+        default=96.0, gt=0, allow_inf_nan=False, description="Objects from this side on are 'large'."
+    )
     min_clusters: int = Field(
         default=5, ge=2, description="Test donors (else recordings) needed before a difference counts."
     )
     max_interval_width: float | None = Field(
         default=None,
         gt=0,
+        allow_inf_nan=False,
         description="A difference whose interval is wider is insufficient data, unless it surely fails.",
     )
     score_threshold: float | None = Field(
@@ -454,7 +461,11 @@ class Line(Frozen):
         faults = []
         for key, value in changes.items():
             if isinstance(value, int) and abs(value) > LARGEST:
-                faults.append(f"{key}: {value} is too large, at most {LARGEST}")
+                faults.append(f"{key}: expected at most {LARGEST}, found a huge number")
+            elif key == "name":
+                faults.append("name: cannot be set, say recipe=<name>")
+            elif isinstance(value, bool) and key.startswith(("gate.", "evaluation.")):
+                faults.append(f"{key}: expected a number, found {str(value).lower()}")
             elif key == "recipe":
                 data["recipe"]["name"] = value
             elif key.startswith("gate."):
@@ -470,7 +481,7 @@ class Line(Frozen):
 
 def dag_id_of(what: str, line: str) -> str:
     """The id of a line's DAG, also where the line's file is too broken to make a `Line`."""
-    return f"{what}_{line.replace('-', '_')}"
+    return f"{what}_{re.sub('[^A-Za-z0-9_.]', '_', line)}"
 
 
 def _change_gate(data: list[dict[str, Any]], gates: Iterable[Gate], gate_id: str, value: Any) -> list[str]:
@@ -536,10 +547,10 @@ def load_lines(lines_dir: Path) -> tuple[Line, ...]:
 
 def _read_line(path: Path) -> Line:
     try:
-        data = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: is not YAML: {error}") from error
-    line = parse_line(data, str(path))
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}", expected="a text file in UTF-8") from error
+    line = parse_line(read_yaml(text, str(path)), str(path))
     if line.line != path.stem:
         raise ConfigError(f"{path}: line: {line.line!r}", expected=f"the file's name, {path.stem!r}")
     return line

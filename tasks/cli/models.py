@@ -22,6 +22,8 @@ def champion(line: Line, json_: AsJson = False) -> None:
         return
     paper.print(f"[bold]{line}[/]: model version [bold]{report['model_version']}[/], promoted {report['promoted_at']}")
     paper.print(f"  [dim]dataset version:[/] {report['dataset_version']}")
+    for sentence in report["unlearned"]:
+        paper.print(f"  [bold yellow]mind:[/] {escape(sentence)}")
     _print_metrics(report["metrics"])
     if report["order"] and report["order"]["by"]:
         note = f": {report['order']['note']}" if report["order"]["note"] else ""

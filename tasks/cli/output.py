@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from tasks.errors import ConfigError, NightscopeError, TransportError
+from tasks.errors import NightscopeError, TransportError
 
 screen = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 160)
 paper = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
@@ -65,7 +65,7 @@ def parse_changes(pairs: list[str] | None) -> dict[str, Any]:
     Raises:
         ConfigError: Naming every pair that is none.
     """
-    import yaml
+    from tasks.small_yaml import read_yaml
 
     bad = [pair for pair in pairs or [] if "=" not in pair or pair.startswith("=")]
     if bad:
@@ -73,8 +73,5 @@ def parse_changes(pairs: list[str] | None) -> dict[str, Any]:
     made = {}
     for pair in pairs or []:
         key, _, text = pair.partition("=")
-        try:
-            made[key.strip()] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {pair}: the value is no YAML scalar: {error}") from error
+        made[key.strip()] = read_yaml(text, f"--set {key.strip()}")
     return made

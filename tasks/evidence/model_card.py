@@ -18,6 +18,7 @@ from jinja2 import Environment, StrictUndefined
 from tasks.config import Line
 from tasks.evaluation.evaluation import Evaluation
 from tasks.evaluation.kinds import kind_of
+from tasks.evaluation.unlearned import unlearned
 from tasks.evidence.bundle import Bundle
 from tasks.metrics.judgement import Metric
 from tasks.schemas import NightState, Recording
@@ -171,7 +172,7 @@ def limits(bundle: Bundle, line: Line | None, evaluation: Evaluation | None) -> 
     """Where the model is weak, and where nobody knows."""
     if evaluation is None:
         return ["It was never judged: nothing is known of how good it is."]
-    found = []
+    found = [f"Of one of its classes: {escape(sentence)}." for sentence in unlearned(evaluation)]
     main = kind_of(evaluation.kind).metrics[0]
     rows = [row for row in _rows(evaluation) if row.slice and row.metric.name == main.name]
     known = [row for row in rows if row.value is not None]

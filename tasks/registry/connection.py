@@ -56,6 +56,7 @@ def speaking(url: str, about: str) -> Iterator[None]:
     Raises:
         NotFound: MLflow knows no such thing.
         DataError: MLflow refuses what it was told.
+        ConfigError: MLflow refuses our login.
         ServiceUnavailable: It did not answer, or not properly.
     """
     from mlflow.exceptions import MlflowException
@@ -69,8 +70,12 @@ def speaking(url: str, about: str) -> Iterator[None]:
             raise _refused(url, about) from error
         if code == "RESOURCE_DOES_NOT_EXIST":
             raise NotFound(f"MLflow: {about}: {error.message}") from error
-        if code in {"INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS", "BAD_REQUEST"}:
+        if code in {"INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS", "BAD_REQUEST", "INVALID_STATE"}:
             raise DataError(f"MLflow refuses {about}: {error.message}") from error
+        if code in {"PERMISSION_DENIED", "UNAUTHENTICATED"}:  # neither "not there" nor worth another try
+            raise ConfigError(
+                f"MLflow at {url} refuses us {about}", found=error.message, fix="check NIGHTSCOPE_MLFLOW__*"
+            ) from error
         raise _unavailable(url, about, error) from error
     except (RequestException, ConnectionError, TimeoutError) as error:
         raise _unavailable(url, about, error) from error
