@@ -24,6 +24,7 @@ from nightscope_airflow.links import report_url
 from nightscope_airflow.params import changes, check_form, form, note_of
 from tasks.config import Line, dag_id_of
 from tasks.errors import ConfigError
+from tasks.escaping import markdown, markdown_code
 
 _DOC = """# {title}
 
@@ -62,13 +63,13 @@ def retrain_dag(line: Line, recipes: list[str]) -> DAG:
     """
     schedule = cron(line.schedule) if line.schedule else None
     text = _DOC.format(
-        title=line.title or line.line,
+        title=markdown(line.title or line.line),
         line=line.line,
         schedule=f"at `{line.schedule}` (UTC)" if line.schedule else "on demand",
-        classes=", ".join(line.classes),
+        classes=", ".join(map(markdown, line.classes)),
         longest=spoken(longest_night(line)),
         approval=_APPROVAL.format(hours=line.approval.timeout_h) if line.approval.required else "",
-        gates="; ".join(f"`{gate.id}` {gate.threshold:g}" for gate in line.gates),
+        gates="; ".join(f"{markdown_code(gate.id)} {gate.threshold:g}" for gate in line.gates),
     )
 
     @dag(
@@ -206,7 +207,8 @@ def _asked(option: str) -> bool:
 
 def broken_line(name: str, error: ConfigError) -> DAG:
     """A DAG that stands in for a line whose file is wrong, so that its fault is seen where its night would be."""
-    text = f"# {name}: this line's file is wrong\n\n{error}\n\n**On failure**: mend `dags/lines/{name}.yaml`."
+    fault = markdown(str(error))
+    text = f"# {name}: this line's file is wrong\n\n{fault}\n\n**On failure**: mend `dags/lines/{name}.yaml`."
 
     @dag(
         dag_id=dag_id_of("retrain", name),

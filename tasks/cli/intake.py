@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tasks.cli.output import AsJson, paper, print_json, screen
+from tasks.cli.output import AsJson, escape, paper, print_json, screen
 from tasks.config import load_settings
 from tasks.errors import ConfigError
 
@@ -63,9 +63,9 @@ def add(
         print_json(report)
     else:
         for accepted in report.accepted:
-            paper.print(f"accepted  {accepted.path}  →  {accepted.key}", markup=False)
+            paper.print(escape(f"accepted  {accepted.path}  →  {accepted.key}"))
         for refused in report.refused:
-            paper.print(f"refused   {refused.path}: {refused.reason}", markup=False)
+            paper.print(escape(f"refused   {refused.path}: {refused.reason}"))
     if report.refused or not report.accepted:
         raise typer.Exit(1)
 
@@ -97,6 +97,6 @@ def import_labels(
     else:
         paper.print(f"{report['annotations']} annotations from {report['matched']} labelled frames")
         for item in report["unmatched"]:
-            paper.print(f"unmatched  {item['file']}: {item['reason']}", markup=False)
+            paper.print(escape(f"unmatched  {item['file']}: {item['reason']}"))
     if report["unmatched"]:
         raise typer.Exit(1)
