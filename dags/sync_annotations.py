@@ -21,6 +21,7 @@ from nightscope_airflow.failures import translated
 
 
 @dag(
+    dag_display_name="Exchange frames and labels with Label Studio",
     schedule=AssetOrTimeSchedule(
         timetable=cron("15,45 * * * *"),
         assets=[FRAMES],

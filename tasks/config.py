@@ -390,6 +390,9 @@ class Line(Frozen):
     minimums: Minimums = Minimums()
     plausible: Plausibility = Plausibility()
     recipe: RecipeChoice
+    max_training_h: float = Field(
+        default=24.0, gt=0, le=24 * 31, description="A training that takes longer is ended; its checkpoints are kept."
+    )
     evaluation: EvaluationPlan = EvaluationPlan()
     gates: tuple[Gate, ...] = Field(min_length=1)
     approval: ApprovalPlan = Field(default=ApprovalPlan(), description="'none', 'required', or a plan's keys.")
@@ -444,8 +447,8 @@ class Line(Frozen):
         return None
 
     def fingerprint(self) -> str:
-        """Digest of the whole configuration: changes whenever the line does."""
-        return digest(self.model_dump(mode="json", by_alias=True))
+        """Digest of the whole configuration: changes whenever the line does, but not with how long it may take."""
+        return digest(self.model_dump(mode="json", by_alias=True, exclude={"max_training_h"}))
 
     def with_changes(self, changes: Mapping[str, Any]) -> Line:
         """This line as one run wants it.

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
-from tasks.cli.output import AsJson, paper, print_json, screen, table
+from tasks.cli.output import AsJson, escape, paper, print_json, screen, table
 from tasks.config import Settings, load_settings
 from tasks.errors import NightscopeError
 from tasks.stack.events import Event

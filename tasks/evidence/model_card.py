@@ -7,7 +7,6 @@ anybody can read it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -16,6 +15,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from tasks.config import Line
+from tasks.escaping import markdown
 from tasks.evaluation.evaluation import Evaluation
 from tasks.evaluation.kinds import kind_of
 from tasks.evaluation.unlearned import unlearned
@@ -37,7 +37,6 @@ _RECORDING = "per_recording"
 _SHOWN_WEAK = 3
 _WIDE = 0.2
 _FEW_CLUSTERS = 5  # fewer cannot carry 95 %: they may all lie on one side by chance, as coins may fall alike
-_SPECIAL = re.compile(r"([\\`*_\[\]<>|#])")
 
 
 @dataclass(frozen=True)
@@ -202,7 +201,7 @@ def limits(bundle: Bundle, line: Line | None, evaluation: Evaluation | None) -> 
 
 def escape(text: str) -> str:
     """Text that Markdown takes for nothing but text, on one line."""
-    return _SPECIAL.sub(r"\\\1", " ".join(str(text).split()))
+    return markdown(text)
 
 
 def _model(bundle: Bundle) -> Any:
