@@ -45,7 +45,8 @@ class Sources:
 
 
 _AFTER_TRAINING = frozenset(f"training/{name}.py" for name in ("export", "export_worker", "footprint", "comparison"))
-_ONLY_SHOWN = frozenset(f"evaluation/{name}.py" for name in ("report", "content", "plots", "tables", "artifacts"))
+_SHOWING = ("report", "content", "plots", "tables", "artifacts", "unlearned")
+_ONLY_SHOWN = frozenset(f"evaluation/{name}.py" for name in _SHOWING)
 # People's agreement is shown with the labels; no model is judged by it.
 _NOT_JUDGING = _ONLY_SHOWN | {"metrics/label_agreement.py"}
 _AUDIT = "datasets/audit"

@@ -143,12 +143,12 @@ def test_no_model_is_evaluated_against_a_champion_that_knows_the_test(
         def version(self, name: str, version: str) -> SimpleNamespace:
             return SimpleNamespace(version=version)
 
-        def champion(self, name: str) -> SimpleNamespace:
-            return SimpleNamespace(version="1", dataset_version=learned)
-
     monkeypatch.setattr(
         "tasks.steps.undertaking.command", lambda settings, name: nullcontext((installed, Registered()))
     )
+    champion = SimpleNamespace(version="1", dataset_version=learned)
+    monkeypatch.setattr("tasks.steps.in_charge.champion_of", lambda lake, registry, name: champion)
+    monkeypatch.setattr("tasks.training.records.vouched", lambda lake, record: record)
     with pytest.raises(LeakageError, match="champion has learned"):
         steps.evaluate_models(LINE, {}, tonight, "2")
 
