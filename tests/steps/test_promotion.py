@@ -176,7 +176,7 @@ def test_who_put_a_model_in_charge_that_was_never_judged(scene: Scene, two: tupl
         steps.evaluate_models(scene.name, {}, scene.dataset_version, two[1])
     third = scene.version().version
     scene.registry.client.set_registered_model_alias(scene.name, "champion", third)
-    with pytest.raises(NothingToDo, match="in MLflow already, by hand"):
+    with pytest.raises(DataError, match=f"version {third} is called champion in MLflow without a verdict of ours"):
         steps.evaluate_models(scene.name, {}, scene.dataset_version, third)
 
 

@@ -11,7 +11,7 @@ from tasks.errors import ConfigError, ServiceUnavailable, StepFailed
 from tasks.lake import Lake
 from tasks.registry import open_registry
 from tasks.training.detection import train_challenger
-from tasks.training.records import Trained, read, trained_key
+from tasks.training.records import Origin, Trained, read, trained_key, version_key, vouched
 from tests.training.conftest import lake_with_mlflow, write_dataset
 
 VERSION = "d" * 64
@@ -61,6 +61,18 @@ def test_the_same_key_returns_at_once_and_makes_nothing_twice(night_lake: Lake, 
     registry = open_registry(night_lake.settings)
     assert len(registry.versions(line.line)) == 1
     assert len(registry.client.search_runs([registry.runs.experiment(line.line)])) == 1
+
+    # Somebody deletes the whole model in MLflow, and registers something of that number: ours is registered anew.
+    registry.client.delete_registered_model(line.line)
+    registry.client.create_registered_model(line.line)
+    run = registry.client.get_run(first.mlflow_run)
+    model_id = run.outputs.model_outputs[0].model_id
+    registry.client.create_model_version(line.line, source=f"models:/{model_id}", model_id=model_id)
+    anew = train_challenger(night_lake, line, VERSION, tmp_path / "gone.yaml", False, progress=lambda _: None)
+    assert (anew.model_version, anew.weights_oid, anew.mlflow_run) == ("2", first.weights_oid, first.mlflow_run)
+    record = registry.version(line.line, "2")
+    assert vouched(night_lake, record) == record
+    assert read(night_lake, version_key(line.line, "2"), Origin) == Origin(run_key=first.run_key)
 
 
 def test_without_a_validation_split_takes_the_last_epoch_and_claims_no_validation(
