@@ -38,7 +38,7 @@ def harmless() -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """What a .pt of ultralytics holds: its model, and what stands beside it.
+    """What a .pt of ultralytics holds: its model (of an unfinished training: `ema`), and what stands beside it.
 
     Args:
         path: Local file; it needs no suffix.
@@ -55,7 +55,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # of bytes that anybody may have made: there is no list of what they can raise
         raise refused(path.name, error) from error
-    if not isinstance(content, dict) or not hasattr(content.get("model"), "state_dict"):
+    # An unfinished training keeps only the averages of its weights, under `ema`.
+    models = [content.get("model"), content.get("ema")] if isinstance(content, dict) else []
+    if not any(hasattr(model, "state_dict") for model in models):
         raise DataError(f"weights {path.name}", expected="a model of ultralytics", found=type(content).__name__)
     return content
 

@@ -21,7 +21,7 @@ from tasks.training.detector import Detector
 from tasks.training.export import ExportJob, make_export
 from tasks.training.job import Job
 from tasks.training.loading import load_checkpoint
-from tasks.training.recipes import PredictOptions
+from tasks.training.recipes import ARCHITECTURES, PredictOptions
 from tasks.training.review import finished_weights
 from tasks.training.trainer import unpack
 from tests.training.conftest import TINY_MODEL, write_dataset
@@ -152,6 +152,16 @@ def work(job: Path, **environment: str) -> str:
     done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     return done.stderr
+
+
+def test_a_training_of_ours_loads_what_it_wrote_itself(mark: Path, tmp_path: Path) -> None:
+    job = a_job(tmp_path, model=str(ARCHITECTURES / "p3-tiny.yaml"))
+    command = [sys.executable, "-P", "-m", "tasks.training.worker", str(job)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    unfinished = load_checkpoint(job.parent / "run" / "weights" / "last.pt")
+    assert unfinished["model"] is None and hasattr(unfinished["ema"], "state_dict")
+    assert hasattr(load_checkpoint(job.parent / "weights.pt")["model"], "state_dict")
 
 
 def test_weights_that_a_training_starts_from(bomb: Path, mark: Path, tmp_path: Path) -> None:
