@@ -56,10 +56,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:  # of bytes that anybody may have made: there is no list of what they can raise
         raise refused(path.name, error) from error
     # An unfinished training keeps only the averages of its weights, under `ema`.
-    models = [content.get("model"), content.get("ema")] if isinstance(content, dict) else []
-    if not any(hasattr(model, "state_dict") for model in models):
+    held: dict[str, Any] = content if isinstance(content, dict) else {}
+    if not any(hasattr(held.get(name), "state_dict") for name in ("model", "ema")):
         raise DataError(f"weights {path.name}", expected="a model of ultralytics", found=type(content).__name__)
-    return content
+    return held
 
 
 def refused(name: str, error: Exception) -> DataError:
