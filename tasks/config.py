@@ -69,6 +69,28 @@ class MlflowSettings(BaseModel):
     url: str = ""
 
 
+class IngestLimits(BaseModel):
+    """What one recording may ask of this machine; beyond it goes to quarantine, with the reason, and the night goes on.
+
+    The defaults are far above what microscopes record, and far below what stops a machine.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    deadline_s: float = Field(default=300.0, gt=0, description="Time to read a recording in, at least.")
+    deadline_s_per_mb: float = Field(default=5.0, ge=0, description="More time for each MB of the file.")
+    memory_mb: int = Field(default=4096, ge=256, description="Memory of the process that decodes.")
+    picture_mpx: float = Field(default=120.0, gt=0, description="Million pixels of one picture.")
+    recording_gpx: float = Field(default=5000.0, gt=0, description="Thousand million pixels of a whole recording.")
+    pictures: int = Field(default=500_000, ge=1, description="Pages of a stack, or pictures of a folder.")
+    expansion: int = Field(default=300, ge=1, description="Bytes that a stack or folder may hold for each of its own.")
+    file_gb: float = Field(default=100.0, gt=0, description="Size of the file itself.")
+
+    def deadline_of(self, size_bytes: int) -> float:
+        """Seconds in which a file of this size must be read."""
+        return self.deadline_s + self.deadline_s_per_mb * size_bytes / 1e6
+
+
 class Settings(BaseSettings):
     """This installation: environment (`NIGHTSCOPE_S3__ENDPOINT=...`) over `<state_dir>/settings.env` over defaults."""
 
@@ -81,6 +103,7 @@ class Settings(BaseSettings):
         default="", description="SQLAlchemy URL of the Iceberg catalog; empty = sqlite in state_dir"
     )
     workers: int = Field(default=2, ge=1, description="Recordings decoded side by side, and parallel transfers.")
+    ingest: IngestLimits = IngestLimits()
     devices: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Devices to train and evaluate on: '0,1', GPU UUIDs, or 'cpu'; empty: all there are."
     )

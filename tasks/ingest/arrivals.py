@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC
 from pathlib import Path
 from typing import Literal
 
-from tasks.errors import NotFound, UnreadableRecording
+from tasks.errors import DataError, NotFound, StorageUnavailable, UnreadableRecording
 from tasks.ingest import sidecar
 from tasks.ingest.formats import Format, format_of, supported
-from tasks.ingest.names import safe_name, split_suffix
+from tasks.ingest.names import safe_name, shown, split_suffix
 from tasks.ingest.sidecar import Sidecar
 from tasks.lake import Lake, ObjectInfo
 from tasks.lake.blobs import hash_file
 from tasks.schemas import Landing, Oid, now
 
+_NO_SUCH_KEY = "nightscope.asks-whether-you-are-well"
 _SYSTEM_FILES = {"thumbs.db", "desktop.ini"}
 
 
@@ -80,16 +82,41 @@ def _may_be_recording(key: str) -> bool:
 def bring(lake: Lake, info: ObjectInfo, scratch: Path) -> Arrival | None:
     """Download one object and hash it; None if it has gone or changed meanwhile (then the next night sees to it).
 
+    An object that the server lists and cannot give (a key it does not understand itself, a name too long for its disk)
+    has a `fault`, and keeps no other from coming in.
+
     Args:
         lake: Where it is.
         info: As listed.
         scratch: A folder for it to get a folder in.
     """
-    name = safe_name(info.key.rpartition("/")[2])
+    for last in (False, True):
+        try:
+            return _brought(lake, info, scratch)
+        except NotFound:
+            # U+FFFD stands for what the server could not write: it finds nothing by it, a listing included.
+            if not any(again == info for again in lake.landing.list(info.key.partition("\ufffd")[0])):
+                return None
+            fault = "it is listed by this key, and cannot be fetched by it"
+        except DataError as error:
+            fault = f"its key cannot be used: {error}"
+        except StorageUnavailable as error:
+            lake.landing.head(_NO_SUCH_KEY)  # raises, if it is the server that fails
+            fault = f"the S3 server cannot deliver it: {error}"
+        if last:
+            break
+    return Arrival(info, safe_name(info.key.rpartition("/")[2]), fault=shown(f"{fault}; put it again by a plain name"))
+
+
+def _brought(lake: Lake, info: ObjectInfo, scratch: Path) -> Arrival | None:
+    limit_gb, name = lake.settings.ingest.file_gb, safe_name(info.key.rpartition("/")[2])
     kind = format_of(name)
     if kind is None:
         suffix = split_suffix(name)[1]
         return Arrival(info, name, fault=f"the suffix {suffix or '(none)'!r} is no recording's; expected {supported()}")
+    if info.size_bytes > limit_gb * 1e9:
+        found, fix = f"it has {info.size_bytes / 1e9:.1f} GB", "split it, or raise NIGHTSCOPE_INGEST__FILE_GB"
+        return Arrival(info, name, fault=f"{found}; expected at most {limit_gb:g}; to fix: {fix}")
     try:
         said = _sidecar_of(lake, info.key)
     except UnreadableRecording as error:
@@ -98,22 +125,21 @@ def bring(lake: Lake, info: ObjectInfo, scratch: Path) -> Arrival | None:
     path = folder / f"recording{split_suffix(name)[1].lower()}"
     try:
         lake.landing.get_file(info.key, path)
-    except NotFound:
-        return None
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     if path.stat().st_size != info.size_bytes:
         return None
     return Arrival(info, _name(said, name), said, None, kind, folder, path, hash_file(path))
 
 
 def _sidecar_of(lake: Lake, key: str) -> Sidecar:
-    info = lake.landing.head(sidecar.key_of(key))
-    if info is None:
+    """What is said beside it. Asked for by its size first: it may be anything."""
+    there = lake.landing.head(sidecar.key_of(key))
+    if there is None:
         return Sidecar()
-    sidecar.check_size(info.size_bytes)  # before it is held in memory
-    try:
-        return sidecar.parse(lake.landing.get_bytes(info.key))
-    except NotFound:
-        return Sidecar()
+    sidecar.check_size(there.size_bytes)
+    return sidecar.parse(lake.landing.get_bytes(there.key))
 
 
 def _name(said: Sidecar, landed_as: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
@@ -25,10 +26,13 @@ class Calibration:
 
 def calibration_of(tiff: tifffile.TiffFile) -> Calibration:
     """Pixel size and frame rate of a TIFF. Nothing is guessed: unknown units or oblong pixels give None."""
-    if tiff.is_ome and tiff.ome_metadata:
-        return _from_ome(tiff.ome_metadata)
-    if tiff.is_imagej and tiff.imagej_metadata:
-        return _from_imagej(tiff, tiff.imagej_metadata)
+    try:
+        if tiff.is_ome and tiff.ome_metadata:
+            return _from_ome(tiff.ome_metadata)
+        if tiff.is_imagej and tiff.imagej_metadata:
+            return _from_imagej(tiff, tiff.imagej_metadata)
+    except (ValueError, TypeError, LookupError, ArithmeticError, struct.error):
+        pass  # damaged notes are no notes
     return Calibration(None, None)
 
 

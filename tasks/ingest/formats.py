@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal
 
 from tasks.errors import UnreadableRecording
 from tasks.ingest.names import split_suffix
@@ -91,32 +90,6 @@ def check_content(path: Path, claimed: Format) -> None:
         )
     if claimed is Format.MP4:
         _check_boxes(path)
-
-
-def check_page_chain(path: Path) -> None:
-    """Follow a TIFF's chain of pages to its end: it breaks where the file was cut, and nothing else counts pages.
-
-    Raises:
-        UnreadableRecording: The chain leads out of the file, or in circles.
-    """
-    size, seen = path.stat().st_size, set[int]()
-    with path.open("rb") as file:
-        head = file.read(16)
-        order: Literal["little", "big"] = "little" if head[:2] == b"II" else "big"
-        big = head[2:4] in (b"+\0", b"\0+")
-        count_bytes, entry_bytes, offset_bytes = (8, 20, 8) if big else (2, 12, 4)
-        offset = int.from_bytes(head[8:16] if big else head[4:8], order)
-        while offset:
-            if offset in seen or offset + count_bytes > size:
-                raise UnreadableRecording(
-                    f"the TIFF is cut short or damaged after {len(seen)} pages",
-                    fix="copy it again from where it was recorded",
-                )
-            seen.add(offset)
-            file.seek(offset)
-            entries = int.from_bytes(file.read(count_bytes), order)
-            file.seek(offset + count_bytes + entries * entry_bytes)
-            offset = int.from_bytes(file.read(offset_bytes), order)
 
 
 def _format_of_content(head: bytes) -> Format | None:

@@ -87,7 +87,10 @@ def _decoded(lake: Lake, recording: Recording, line: str, indices: list[int], re
         raise UnreadableRecording(f"recording {recording.name!r}: its name does not say what it is")
     path = lake.blobs.fetch(recording.recording_id)
     lake.settings.work_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=lake.settings.work_dir, prefix="frames-") as folder, Workers() as workers:
+    with (
+        tempfile.TemporaryDirectory(dir=lake.settings.work_dir, prefix="frames-") as folder,
+        Workers(lake.settings.ingest) as workers,
+    ):
         job = Job(
             str(path), kind, folder, indices=indices, frames_known=recording.frames_decoded, fps_hz=recording.fps_hz,
             grey_range=recording.grey_range,

@@ -2,26 +2,35 @@
 
 Frames are kept as JPEG of quality 95 without chroma subsampling. Nearly all recordings come from lossy video, whose own
 losses are many times larger; PNG would be three to five times the bytes for annotators to load and trainers to read.
-What is a JPEG or an 8-bit PNG already (MJPEG packets, folders of images) is stored unchanged, hence without any loss.
+What is a JPEG or an 8-bit PNG already (MJPEG packets, folders of images) is stored as it is, hence without any loss,
+but not its metadata: where, when and by which camera it was taken, or its thumbnail, goes to no annotator.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+import io
+import struct
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from PIL import Image as Pillow
+
+from tasks.errors import UnreadableRecording
+from tasks.ingest.colour import in_srgb, shows_the_same
+from tasks.ingest.stripping import Plain, stripped
+from tasks.ingest.tiff_decoding import Decoder, is_tiff, opaque, open_tiff
+from tasks.ingest.tiff_pages import directories, frames_of
 
 Image = npt.NDArray[np.uint8]
 MediaType = Literal["image/jpeg", "image/png"]
+_MOST_PAGES = 1000
 
 _QUALITY = (
     int(cv2.IMWRITE_JPEG_QUALITY), 95,
     int(cv2.IMWRITE_JPEG_SAMPLING_FACTOR), int(cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
 )  # fmt: skip
-_START_OF_FRAME = {0xC0, 0xC1, 0xC2}
-_HUFFMAN_TABLES, _START_OF_SCAN = 0xC4, 0xDA
 
 
 def encode_jpeg(image: Image) -> bytes:
@@ -36,43 +45,108 @@ def encode_jpeg(image: Image) -> bytes:
     return data.tobytes()
 
 
-def jpeg_as_it_is(data: bytes, size_px: tuple[int, int] | None = None) -> Image | None:
-    """The decoded picture where `data` is a whole JPEG that any browser shows as it is; else None.
+def kept_jpeg(data: bytes, size_px: tuple[int, int] | None = None) -> tuple[Image, bytes] | None:
+    """The decoded picture, and the file to keep, where `data` is a whole JPEG that any browser shows; else None.
 
     MJPEG packets are not always that: some lack the Huffman tables (a common abbreviation in AVI), hold one field of
-    two, or were cut; photos may need turning (EXIF). Those are decoded and encoded anew by the caller.
+    two, or were cut; photos may need turning (EXIF). Those are decoded and encoded anew by the caller. The file to keep
+    is the same picture, bit for bit, without metadata.
 
     Args:
         data: The file's bytes.
         size_px: The (width, height) that the picture must have.
     """
-    if not _is_complete_jpeg(data):
+    plain = stripped(data) if data[:2] == b"\xff\xd8" else None
+    if plain is None or (size_px is not None and (plain.width_px, plain.height_px) != size_px):
         return None
-    image = _decoded(data, cv2.IMREAD_COLOR)
-    if image is None or (size_px is not None and (image.shape[1], image.shape[0]) != size_px):
+    return _kept(plain, data)
+
+
+def kept_png(data: bytes) -> tuple[Image, bytes] | None:
+    """The same for a PNG of 8 bits, grey or RGB, fully opaque."""
+    plain = stripped(data) if data[:4] == b"\x89PNG" else None
+    return None if plain is None else _kept(plain, data)
+
+
+def _kept(plain: Plain, original: bytes) -> tuple[Image, bytes] | None:
+    if not plain.browsable or plain.animated:
         return None
-    if b"Exif\0" in data[:4096]:
-        unturned = _decoded(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-        if unturned is None or not np.array_equal(image, unturned):
-            return None
-    return image
-
-
-def png_as_it_is(data: bytes) -> Image | None:
-    """The decoded picture where `data` is a PNG of 8 bits, grey or RGB; else None."""
-    header = data[:26]
-    if len(header) < 26 or header[:8] != b"\x89PNG\r\n\x1a\n" or header[24] != 8 or header[25] not in (0, 2):
+    if plain.profile is not None and not shows_the_same(plain.profile, plain.channels):
         return None
-    return None if b"IEND" not in data[-16:] else _decoded(data, cv2.IMREAD_COLOR)
+    image = _decoded(plain.data, cv2.IMREAD_COLOR)
+    if image is None or (plain.had_exif and not _same(image, _decoded(original, cv2.IMREAD_COLOR))):
+        return None
+    return image, plain.data
 
 
-def decode_image(data: bytes) -> npt.NDArray[np.generic] | None:
-    """Any picture file as [h, w] or [h, w, 3] BGR in its own depth (8 or 16 bit), turned as EXIF says; else None."""
+def _same(one: Image, other: Image | None) -> bool:
+    return other is not None and np.array_equal(one, other)
+
+
+def claimed_size(data: bytes) -> tuple[int, int] | None:
+    """(width, height) that a picture file claims, before anything of it is decoded.
+
+    None where it is no whole PNG, JPEG, BMP or TIFF; other kinds are not read, whatever they are called.
+    """
+    if is_tiff(data):
+        first = next(iter(directories(io.BytesIO(data), len(data), _MOST_PAGES)), None)
+        return None if first is None or not first.width or not first.height else (first.width, first.height)
+    if data[:2] == b"BM" and len(data) > 26:
+        kind, size = ("<HH", data[18:22]) if data[14:18] == b"\x0c\0\0\0" else ("<ii", data[18:26])
+        width, height = struct.unpack(kind, size)
+        return abs(width), abs(height)
+    plain = stripped(data)
+    return None if plain is None else (plain.width_px, plain.height_px)
+
+
+def decode_image(data: bytes) -> npt.NDArray[Any] | None:
+    """A PNG, JPEG, BMP or TIFF as [h, w] or [h, w, 3] BGR in its own depth, turned as it says; None if it is damaged.
+
+    Pictures of 8 bits come in the colours that a browser shows (their profile is applied).
+
+    Raises:
+        UnreadableRecording: It is whole, and yet nobody can say what it shows: transparent, animated, several pages.
+    """
+    if is_tiff(data):
+        return _tiff(data)
+    plain = None if data[:2] == b"BM" else stripped(data)
+    if plain is None and data[:2] != b"BM":
+        return None
+    if plain is not None and plain.animated:
+        raise UnreadableRecording("is an animation", expected="one picture a file", fix="export its frames")
     flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR
     try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
-    except cv2.error:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+        if image is not None and plain is not None and plain.transparent:
+            opaque(_with_alpha(plain))
+    except (cv2.error, OSError, ValueError, SyntaxError):
         return None
+    if image is None or plain is None or plain.profile is None or image.dtype != np.uint8:
+        return image
+    image = image.astype(np.uint8, copy=False)
+    return image if shows_the_same(plain.profile, plain.channels) else in_srgb(image, plain.profile)
+
+
+def _with_alpha(plain: Plain) -> npt.NDArray[Any]:
+    if not plain.key_colour:
+        return np.atleast_3d(np.asarray(cv2.imdecode(np.frombuffer(plain.data, np.uint8), cv2.IMREAD_UNCHANGED)))
+    with Pillow.open(io.BytesIO(plain.data), formats=("PNG",)) as image:  # OpenCV passes over it
+        return np.asarray(image.convert("RGBA"))
+
+
+def _tiff(data: bytes) -> npt.NDArray[Any] | None:
+    frames = frames_of(directories(io.BytesIO(data), len(data), _MOST_PAGES))
+    if len(frames) > 1:
+        raise UnreadableRecording(f"has {len(frames)} pages", expected="one picture a file", fix="add it as a stack")
+    with open_tiff(io.BytesIO(data)) as tiff:
+        decoder = Decoder(tiff, data)
+        try:
+            page = decoder.page(frames[0])
+        finally:
+            decoder.close()
+    if page is None or not (frames[0].deep and frames[0].white_is_zero):
+        return page
+    return (2 ** frames[0].bits - 1 - page).astype(page.dtype) if page.dtype.kind == "u" else -page
 
 
 def _decoded(data: bytes, flags: int) -> Image | None:
@@ -81,22 +155,3 @@ def _decoded(data: bytes, flags: int) -> Image | None:
     except cv2.error:
         return None
     return None if image is None else image.astype(np.uint8, copy=False)
-
-
-def _is_complete_jpeg(data: bytes) -> bool:
-    if data[:2] != b"\xff\xd8" or data.rfind(b"\xff\xd9") < 0:
-        return False
-    position, tables, frame = 2, False, False
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker == 0xFF:  # a fill byte
-            position += 1
-            continue
-        if marker == _START_OF_SCAN:
-            return tables and frame
-        if marker in _START_OF_FRAME:
-            # 8 bits a sample; grey or three components.
-            frame = len(data) > position + 9 and data[position + 4] == 8 and data[position + 9] in (1, 3)
-        tables = tables or marker == _HUFFMAN_TABLES
-        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    return False

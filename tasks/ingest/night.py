@@ -17,6 +17,7 @@ from tasks.config import Line
 from tasks.ingest.arrivals import Arrival, bring
 from tasks.ingest.formats import format_of
 from tasks.ingest.missing import UNSAMPLED, wanting
+from tasks.ingest.names import shown
 from tasks.ingest.reading import Job
 from tasks.ingest.recordings import IngestReport
 from tasks.ingest.sampling import Rate
@@ -68,7 +69,7 @@ class Night:
 
     def __init__(self, lake: Lake, lines: Sequence[Line], scratch: Path) -> None:
         self._lake, self._lines, self._scratch = lake, lines, scratch
-        self._workers = Workers()
+        self._workers = Workers(lake.settings.ingest)
         count = lake.settings.workers
         self._readers = ThreadPoolExecutor(count, "ingest-read")
         self._fetchers = ThreadPoolExecutor(count, "ingest-fetch")
@@ -162,7 +163,7 @@ class Night:
                 for arrival in (first, *twins):
                     self._refuse(arrival, read.reason or "it cannot be read")
                 continue
-            log.info("ingest: %s is in, %d frames taken", first.info.key, len(read.frames))
+            log.info("ingest: %s is in, %d frames taken", shown(first.info.key), len(read.frames))
             self._batch.recordings.append(read.recording)
             self._batch.frames.extend(read.frames)
             self._batch.landings.append(first.landing("ingested", read.recording.recording_id))
@@ -188,7 +189,7 @@ class Night:
         self._batch.landings.append(arrival.landing("quarantined", None, reason))
 
     def _set_aside(self, subject: str, reason: str, recording_id: Oid | None, details: dict[str, object]) -> None:
-        log.warning("ingest: %s goes to quarantine: %s", subject, reason)
+        log.warning("ingest: %s goes to quarantine: %s", shown(subject), shown(reason))
         self._batch.quarantine.append(
             QuarantineItem.of("recording", subject, reason, recording_id=recording_id, details=details)
         )

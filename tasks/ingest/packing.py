@@ -7,9 +7,11 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from tasks.errors import UnreadableRecording
 from tasks.ingest.names import natural_key
 
 SUFFIX = ".frames.zip"
+_LOCAL_HEADER_BYTES = 30
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
 
 
@@ -27,3 +29,28 @@ def pack(images: Sequence[Path], target: Path) -> None:
             entry.file_size = image.stat().st_size
             with image.open("rb") as source, archive.open(entry, "w") as packed:
                 shutil.copyfileobj(source, packed, 2**20)
+
+
+def check_entries(archive: zipfile.ZipFile, entries: Sequence[zipfile.ZipInfo]) -> None:
+    """Look whether a ZIP's entries are what they say, before any is inflated.
+
+    Raises:
+        UnreadableRecording: Entries share their bytes (as bombs do), lie outside the file, or are compressed in a way
+            whose output cannot be bounded.
+    """
+    end = 0
+    for entry in sorted(archive.infolist(), key=lambda one: one.header_offset):
+        if entry.header_offset < end or entry.header_offset + entry.compress_size > archive.start_dir:
+            raise UnreadableRecording(
+                f"the packed folder's entry {entry.filename!r} overlaps another, or lies outside the file: damage, or a"
+                " decompression bomb",
+                fix="pack the folder again",
+            )
+        end = entry.header_offset + _LOCAL_HEADER_BYTES + entry.compress_size
+    for entry in entries:
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise UnreadableRecording(
+                f"the packed folder's entry {entry.filename!r} is compressed by method {entry.compress_type}",
+                expected="stored or deflated entries",
+                fix="pack the folder with nightscope add",
+            )

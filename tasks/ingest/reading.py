@@ -5,17 +5,22 @@ A job and its outcome are plain data, so that they can cross a process border; p
 
 from __future__ import annotations
 
+import errno
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tasks.config import IngestLimits
 from tasks.errors import UnreadableRecording
 from tasks.ingest.formats import Format, check_content
 from tasks.ingest.media import Media
 from tasks.ingest.sampling import Extractor, Rate, Sampler
 from tasks.ingest.watching import FILE, Region, Watcher
+
+MACHINE_IS_SHORT = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
+"""What no recording can be blamed for."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class Job:
         frames_known: `frames_decoded` of an earlier reading.
         fps_hz: What the user states, for stacks.
         grey_range: `Recording.grey_range` of an earlier reading, by which frames must be stretched again.
+        limits: What it may ask of this machine.
     """
 
     path: str
@@ -43,17 +49,20 @@ class Job:
     frames_known: int | None = None
     fps_hz: float | None = None
     grey_range: tuple[float, float] | None = None
+    limits: IngestLimits = field(default_factory=IngestLimits)
 
     def as_data(self) -> dict[str, Any]:
         """For JSON."""
-        return asdict(self)
+        return {**asdict(self), "limits": self.limits.model_dump()}
 
     @classmethod
     def from_data(cls, data: dict[str, Any]) -> Job:
         """From JSON."""
         rates = {line: Rate(**rate) for line, rate in data["rates"].items()}
         grey_range = tuple(data["grey_range"]) if data.get("grey_range") else None
-        return cls(**{**data, "rates": rates, "format": Format(data["format"]), "grey_range": grey_range})
+        limits = IngestLimits(**data["limits"])
+        changed = {"rates": rates, "format": Format(data["format"]), "grey_range": grey_range, "limits": limits}
+        return cls(**{**data, **changed})
 
 
 @dataclass(frozen=True)
@@ -100,15 +109,28 @@ def read(job: Job) -> Outcome:
         if job.format in (Format.TIFF, Format.IMAGES):
             from tasks.ingest import stacks
 
-            media, pts = stacks.read(path, job.format, sink, fps_hz=job.fps_hz)
+            media, pts = stacks.read(
+                path, job.format, sink, fps_hz=job.fps_hz, grey_range=job.grey_range, limits=job.limits
+            )
         else:
             from tasks.ingest import video
 
-            media, pts = video.read(path, job.format, sink, frames_known=job.frames_known)
+            media, pts = video.read(
+                path,
+                job.format,
+                sink,
+                frames_known=job.frames_known,
+                grey_range=job.grey_range,
+                limits=job.limits,
+            )
     except UnreadableRecording as error:
         return Outcome(reason=str(error))
-    except MemoryError:
-        return Outcome(reason="the recording does not fit into memory; export it in smaller parts")
+    except Exception as error:  # decoders fail in ways of their own: one recording's fault, never the night's end
+        if isinstance(error, OSError) and error.errno in MACHINE_IS_SHORT:
+            raise
+        if is_for_want_of_memory(error):
+            return Outcome(reason=out_of_memory(job.limits))
+        return Outcome(reason=f"the decoder failed on it ({type(error).__name__}: {str(error)[:300]}); export it again")
     if isinstance(sink, Watcher):
         sink.save(folder / FILE)
     frames = []
@@ -130,6 +152,23 @@ def read(job: Job) -> Outcome:
     pts_file = folder / "pts.npy"
     np.save(pts_file, pts.astype("<f8"), allow_pickle=False)
     return Outcome(None, media, str(pts_file), tuple(frames), sink.kept if isinstance(sink, Sampler) else {})
+
+
+def is_for_want_of_memory(error: Exception) -> bool:
+    """Whether a decoder could not get the memory it asked for; each says so in its own way."""
+    return (
+        isinstance(error, MemoryError)
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+        or "nsufficient memory" in str(error)
+    )  # OpenCV's
+
+
+def out_of_memory(limits: IngestLimits) -> str:
+    """The reason for quarantine."""
+    return (
+        f"reading it took more than {limits.memory_mb} MB of memory; export it in smaller parts, or raise "
+        "NIGHTSCOPE_INGEST__MEMORY_MB"
+    )
 
 
 def _sink(job: Job) -> Sampler | Extractor | Watcher:

@@ -8,14 +8,18 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, ValidationError
 
 from tasks.errors import UnreadableRecording
+from tasks.ingest.names import shown
 from tasks.schemas import Frozen, Split, canonical_json
 
 SUFFIX = ".nightscope.json"
 _MAX_BYTES = 2**16
+_SHOWN_FAULTS = 8
 
 
 def _stripped(value: object) -> object:
-    """Surrounding white space is no part of a name, and nothing but it is no name."""
+    """Surrounding white space is no part of a name, nothing but it is no name, and no name has control characters."""
+    if isinstance(value, str) and shown(value.strip()) != value.strip():
+        raise ValueError("has control or invisible characters")
     return (value.strip() or None) if isinstance(value, str) else value
 
 
@@ -27,9 +31,9 @@ class Sidecar(Frozen):
 
     study: Label = None
     donor: Label = None
-    um_per_px: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    um_per_px: float | None = Field(default=None, ge=1e-6, le=1e6, allow_inf_nan=False)
     split: Split | None = None
-    fps_hz: float | None = Field(default=None, gt=0, allow_inf_nan=False, description="Of stacks")
+    fps_hz: float | None = Field(default=None, ge=1e-6, le=1e9, allow_inf_nan=False, description="Of stacks")
     name: Label = None
 
     def as_bytes(self) -> bytes:
@@ -43,17 +47,17 @@ def key_of(recording_key: str) -> str:
 
 
 def check_size(size_bytes: int) -> None:
-    """Refuse what is too large to be a sidecar.
+    """Whether a sidecar is as small as it should be, before it is read.
 
     Raises:
-        UnreadableRecording: Saying so.
+        UnreadableRecording: It is not.
     """
     if size_bytes > _MAX_BYTES:
         raise UnreadableRecording(f"its sidecar ({SUFFIX}) is {size_bytes} bytes long", expected="a small JSON object")
 
 
 def parse(data: bytes) -> Sidecar:
-    """Read a sidecar.
+    """Read a sidecar: JSON as UTF-8 or UTF-16, with or without a byte-order mark.
 
     Raises:
         UnreadableRecording: Naming every fault: a recording whose donor or pixel size is unclear must not be used.
@@ -62,16 +66,18 @@ def parse(data: bytes) -> Sidecar:
     try:
         # Byte-order marks and UTF-16, as Windows' editors write them, are no content.
         return Sidecar.model_validate_json(data.decode(json.detect_encoding(data)))
-    except UnicodeDecodeError as error:
-        raise UnreadableRecording(
-            f"its sidecar ({SUFFIX}) is not text in UTF-8 or UTF-16",
-            expected=f"a JSON object with {', '.join(Sidecar.model_fields)}",
-            fix="correct the sidecar and put the recording again",
-        ) from error
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'file'}: {fault['msg']}" for fault in error.errors())
-        raise UnreadableRecording(
-            f"its sidecar ({SUFFIX}) is wrong: {faults}",
-            expected=f"a JSON object with {', '.join(Sidecar.model_fields)}",
-            fix="correct the sidecar and put the recording again",
-        ) from error
+        found = error.errors(include_url=False, include_input=False)
+        faults = [f"{shown('.'.join(map(str, fault['loc'])))[:100] or 'file'}: {fault['msg'][:200]}" for fault in found]
+        more = f" and {len(faults) - _SHOWN_FAULTS} more" if len(faults) > _SHOWN_FAULTS else ""
+        raise _wrong("; ".join(faults[:_SHOWN_FAULTS]) + more) from error
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise _wrong(f"file: {error}") from error
+
+
+def _wrong(faults: str) -> UnreadableRecording:
+    return UnreadableRecording(
+        f"its sidecar ({SUFFIX}) is wrong: {faults}",
+        expected=f"a JSON object with {', '.join(Sidecar.model_fields)}",
+        fix="correct the sidecar and put the recording again",
+    )

@@ -1,35 +1,48 @@
 """Image stacks: multi-page TIFF files, and folders of images packed into one ZIP.
 
-Every page is decoded once to see that it is whole (and, beyond 8 bits, how bright the stack gets); frame `i` is the
-i-th page that decodes. Pages of more than 8 bits become 8 bits by one linear scale for the whole stack, from its
-0.01th to its 99.99th percentile: hot pixels do not dim the rest, and brightness stays comparable between frames.
+What a page claims is looked at first (`tasks.ingest.limits`). Then every page is decoded once to see that it is whole
+(and, beyond 8 bits, how bright the stack gets); frame `i` is the i-th page that decodes. Pages of more than 8 bits
+become 8 bits by one linear scale for the whole stack, from its 0.01th to its 99.99th percentile, which is recorded: hot
+pixels do not dim the rest, and brightness stays comparable between frames.
 """
 
 from __future__ import annotations
 
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import tifffile
 
+from tasks.config import IngestLimits
 from tasks.errors import UnreadableRecording
 from tasks.ingest.calibration import Calibration, calibration_of
-from tasks.ingest.formats import IMAGE_SUFFIXES, Format, check_page_chain
-from tasks.ingest.images import Image, MediaType, decode_image, jpeg_as_it_is, png_as_it_is
+from tasks.ingest.formats import IMAGE_SUFFIXES, Format
+from tasks.ingest.grey import Brightness, Range, stretched
+from tasks.ingest.images import Image, MediaType, claimed_size, decode_image, kept_jpeg, kept_png
+from tasks.ingest.limits import Budget
 from tasks.ingest.media import Media, check_complete, mean_rate
 from tasks.ingest.names import natural_key, split_suffix
+from tasks.ingest.packing import check_entries
 from tasks.ingest.sampling import Pts, Sink
+from tasks.ingest.tiff_decoding import Decoder, open_tiff, shown
+from tasks.ingest.tiff_pages import directories, frames_of
+from tasks.ingest.tiff_series import order_of
 
-LOW_PERCENTILE, HIGH_PERCENTILE = 0.01, 99.99
 _PLAIN_PAGES = 64  # enough to scale floating-point stacks by
-_MAX_IMAGE_BYTES = 2**30
+_COUNTED_AT_ONCE = 2**22
 _Page = npt.NDArray[Any]
+_DAMAGE = (
+    tifffile.TiffFileError, zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, LookupError, ValueError,
+    TypeError, AssertionError, ArithmeticError, NotImplementedError, RuntimeError,
+)  # fmt: skip
 
 
 class _Pages(Protocol):
@@ -41,8 +54,12 @@ class _Pages(Protocol):
     calibration: Calibration
     names: list[str] | None
     """Of the pages, where each is a picture with a name of its own."""
+    reversed_grey: bool
 
     def __len__(self) -> int: ...
+
+    def admit(self, number: int) -> None:
+        """Look at what a page claims before it is decoded, if that has not been done."""
 
     def page(self, number: int) -> _Page | None:
         """[h, w] or [h, w, 3] BGR in its own depth; None where it does not decode."""
@@ -51,7 +68,15 @@ class _Pages(Protocol):
         """The page's picture and its file, where a browser can show that."""
 
 
-def read(path: Path, kind: Format, sink: Sink, *, fps_hz: float | None = None) -> tuple[Media, Pts]:
+def read(
+    path: Path,
+    kind: Format,
+    sink: Sink,
+    *,
+    fps_hz: float | None = None,
+    grey_range: Range | None = None,
+    limits: IngestLimits | None = None,
+) -> tuple[Media, Pts]:
     """Read a stack and give the wanted frames to `sink`.
 
     Args:
@@ -59,34 +84,39 @@ def read(path: Path, kind: Format, sink: Sink, *, fps_hz: float | None = None) -
         kind: `Format.TIFF` or `Format.IMAGES`.
         sink: Says which frames it wants.
         fps_hz: Frames per second as the user states them; else what the file states; else there is no time.
+        grey_range: The values that frames show as black and white, where an earlier reading has settled them.
+        limits: How much it may ask of this machine.
 
     Returns:
         What the stack is, and the timestamps of its frames: index / fps, or NaN without a rate.
 
     Raises:
-        UnreadableRecording: It cannot be read, or less than 98 % of its pages can.
+        UnreadableRecording: It cannot be read, less than 98 % of its pages can, or it is beyond the limits.
     """
-    with _opened(path, kind) as pages:
-        whole, size, scale = _survey(pages)
+    with _opened(path, kind, limits or IngestLimits()) as pages:
+        survey = _survey(pages)
+        scale = (grey_range or survey.scale) if survey.scale else None
         rate = fps_hz or pages.calibration.fps_hz
-        pts = np.arange(len(whole)) / rate if rate else np.full(len(whole), np.nan)
+        pts = np.arange(len(survey.whole)) / rate if rate else np.full(len(survey.whole), np.nan)
         timing = mean_rate(pts, stated_hz=rate)
         media = Media(
             container=pages.container,
             codec=pages.codec,
-            width_px=size[0],
-            height_px=size[1],
+            width_px=survey.size[0],
+            height_px=survey.size[1],
             fps_hz=rate,
             variable_frame_rate=False,
             duration_s=timing.duration_s,
             frames_announced=max(pages.announced, len(pages)),
-            frames_decoded=len(whole),
+            frames_decoded=len(survey.whole),
             um_per_px=pages.calibration.um_per_px,
-            frame_names=None if pages.names is None else [pages.names[number] for number in whole],
+            grey_low=scale[0] if scale else None,
+            grey_high=scale[1] if scale else None,
+            frame_names=None if pages.names is None else [pages.names[number] for number in survey.whole],
         )
         check_complete(media)
         sink.plan(pts)
-        for index, number in enumerate(whole):
+        for index, number in enumerate(survey.whole):
             if sink.wants(index, float(pts[index])):
                 _take(pages, number, scale, sink, index, float(pts[index]))
                 if sink.done:
@@ -94,7 +124,7 @@ def read(path: Path, kind: Format, sink: Sink, *, fps_hz: float | None = None) -
     return media, pts
 
 
-def _take(pages: _Pages, number: int, scale: tuple[float, float] | None, sink: Sink, index: int, pts_s: float) -> None:
+def _take(pages: _Pages, number: int, scale: Range | None, sink: Sink, index: int, pts_s: float) -> None:
     ready = pages.as_it_is(number)
     if ready is not None:
         sink.take(index, pts_s, *ready)
@@ -105,11 +135,20 @@ def _take(pages: _Pages, number: int, scale: tuple[float, float] | None, sink: S
     sink.take(index, pts_s, to_8_bits(page, scale))
 
 
-def _survey(pages: _Pages) -> tuple[list[int], tuple[int, int], tuple[float, float] | None]:
+@dataclass(frozen=True)
+class _Survey:
     """Which pages decode; (width, height) of the first; and the scale to 8 bits, if one is needed."""
+
+    whole: list[int]
+    size: tuple[int, int]
+    scale: Range | None
+
+
+def _survey(pages: _Pages) -> _Survey:
     whole: list[int] = []
-    size, histogram, spread = (1, 1), None, []
+    size, brightness = (1, 1), Brightness()
     for number in range(len(pages)):
+        pages.admit(number)
         page = pages.page(number)
         if page is None or not page.size:
             continue
@@ -117,112 +156,130 @@ def _survey(pages: _Pages) -> tuple[list[int], tuple[int, int], tuple[float, flo
             size = (page.shape[1], page.shape[0])
         whole.append(number)
         if page.dtype == np.uint16:
-            counts = np.bincount(page.ravel(), minlength=2**16)
-            histogram = counts if histogram is None else histogram + counts
+            values = page.reshape(-1)
+            for start in range(0, values.size, _COUNTED_AT_ONCE):
+                brightness.see(values[start : start + _COUNTED_AT_ONCE])
         elif page.dtype not in (np.uint8, np.bool_) and number % max(1, len(pages) // _PLAIN_PAGES) == 0:
-            spread.append(np.nanpercentile(page, (LOW_PERCENTILE, HIGH_PERCENTILE)))
-    if histogram is not None:
-        share = np.cumsum(histogram) / histogram.sum() * 100
-        low, high = np.searchsorted(share, (LOW_PERCENTILE, HIGH_PERCENTILE))
-        return whole, size, (float(low), float(high))
-    if spread:
-        return whole, size, (float(min(low for low, _ in spread)), float(max(high for _, high in spread)))
-    return whole, size, None
+            brightness.see(page)
+    scale = brightness.range
+    return _Survey(whole, size, scale[::-1] if scale and pages.reversed_grey else scale)
 
 
-def to_8_bits(page: _Page, scale: tuple[float, float] | None) -> Image:
-    """A page as uint8: as it is where it has 8 bits, else `scale` (low, high) stretched over 0..255 and clipped."""
+def to_8_bits(page: _Page, scale: Range | None) -> Image:
+    """A page as uint8: as it is where it has 8 bits, else `scale` (low, high) stretched over 0..255 and clipped.
+
+    `low` is what becomes black; it is the larger number where the page shows large values dark.
+    """
     if page.dtype == np.uint8:
         return page
     if page.dtype == np.bool_:
         return page.astype(np.uint8) * np.uint8(255)
     low, high = scale or (float(page.min()), float(page.max()))
-    stretched = (np.nan_to_num(page.astype(np.float64)) - low) * (255.0 / max(high - low, 1e-12))
-    return np.rint(np.clip(stretched, 0, 255)).astype(np.uint8)
+    if page.dtype == np.uint16:  # looked up: a few times faster, and no page of wide numbers
+        table = stretched(np.arange(2**16), (min(low, high), max(low, high)))
+        return np.asarray((table if low <= high else 255 - table)[page])
+    return stretched(page, (low, high)) if low <= high else 255 - stretched(page, (high, low))
 
 
 @contextmanager
-def _opened(path: Path, kind: Format) -> Iterator[_Pages]:
+def _opened(path: Path, kind: Format, limits: IngestLimits) -> Iterator[_Pages]:
+    budget = Budget(limits, path.stat().st_size)
     try:
         if kind is Format.TIFF:
-            check_page_chain(path)
-            with tifffile.TiffFile(path) as tiff:
-                yield _TiffPages(tiff, path)
+            with open_tiff(path) as tiff:
+                pages = _TiffPages(tiff, path, budget, limits)
+                try:
+                    yield pages
+                finally:
+                    pages.close()
         else:
             with zipfile.ZipFile(path) as archive:
-                yield _ZippedImages(archive)
-    except (tifffile.TiffFileError, zipfile.BadZipFile, OSError, EOFError, IndexError, KeyError, ValueError) as error:
+                yield _ZippedImages(archive, budget)
+    except UnreadableRecording:
+        raise
+    except _DAMAGE as error:
         title = "TIFF stack" if kind is Format.TIFF else "packed folder of images"
         raise UnreadableRecording(f"the {title} cannot be read ({error})", fix="export it again") from error
 
 
 class _TiffPages:
-    """A TIFF's first series: one axis of frames, or a single picture."""
+    """All pages of a TIFF that are frames; `reversed_grey` where large values are dark and must be stretched."""
 
     container = "tiff"
     names: list[str] | None = None
 
-    def __init__(self, tiff: tifffile.TiffFile, path: Path) -> None:
-        self._path = path
-        series = tiff.series[0]
-        axes = dict(zip(series.axes, series.shape, strict=True))
-        stacked = {axis: length for axis, length in axes.items() if axis not in "YXS" and length > 1}
-        if len(stacked) > 1:
-            found = ", ".join(f"{axis}={length}" for axis, length in stacked.items())
-            raise UnreadableRecording(
-                "the TIFF has several axes beside height and width",
-                expected="one: frames over time",
-                found=found,
-                fix="export one channel and one plane",
-            )
-        stated = int((tiff.imagej_metadata or {}).get("images", 1)) if tiff.is_imagej else 1
-        self.announced = max(stated, next(iter(stacked.values()), 1))
+    def __init__(self, tiff: tifffile.TiffFile, path: Path, budget: Budget, limits: IngestLimits) -> None:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            frames = frames_of(directories(file, size, limits.pictures))
+        stated = next(page for page in frames if page.width)
+        budget.spend(stated.width, stated.height, pictures=len(frames), bytes_per_px=stated.bytes_per_px)
+        order = order_of(tiff, frames)
+        self.announced = order.announced
+        self.reversed_grey = stated.white_is_zero and stated.deep
         self.calibration = calibration_of(tiff)
-        self.codec = f"tiff-{tiff.pages.first.compression.name.lower()}"
+        self.codec = f"tiff-{_compression(stated.compression)}"
+        self._decoder = Decoder(tiff, path)
+        by_index = {page.index: page for page in frames}
+        self._pages = [by_index[index] for index in order.pages]
         # ImageJ writes stacks beyond 4 GB, and any contiguous ones, as one page and the rest of the pixels behind it.
-        self._flat = self._mapped(series, path) if len(series.pages) < self.announced else None
-        self._pages = [page for page in series.pages if page is not None]
+        self._first, self._stated = tiff.pages.first, stated
+        self._flat = self._mapped(path) if len(frames) == 1 < self.announced else None
 
-    def _mapped(self, series: tifffile.TiffPageSeries, path: Path) -> npt.NDArray[Any]:
-        shape = (self.announced, *series.keyframe.shape)
-        room = (path.stat().st_size - series.dataoffset) // (int(np.prod(shape[1:])) * series.dtype.itemsize)
-        dtype = series.dtype.newbyteorder(series.parent.byteorder)
-        return np.memmap(path, dtype, "r", series.dataoffset, (min(room, self.announced), *shape[1:]))
+    def _mapped(self, path: Path) -> npt.NDArray[Any]:
+        page = self._first
+        if page.compression != 1 or not page.is_contiguous or page.bitspersample % 8 or not page.nbytes:
+            raise UnreadableRecording(
+                f"the TIFF announces {self.announced} frames, and has one page that is not followed by the others",
+                fix="export it again, one page a frame",
+            )
+        room = (path.stat().st_size - page.dataoffsets[0]) // page.nbytes
+        dtype = page.dtype.newbyteorder(page.parent.byteorder)
+        shape = (min(room, self.announced), *page.shape)
+        return np.memmap(path, dtype, "r", page.dataoffsets[0], shape)
 
     def __len__(self) -> int:
         return len(self._pages) if self._flat is None else len(self._flat)
 
-    def page(self, number: int) -> _Page | None:
-        if self._flat is not None:
-            native = self._flat.dtype.newbyteorder("=")
-            return _as_bgr(np.ascontiguousarray(self._flat[number]).astype(native, copy=False))
-        try:
-            return _as_bgr(np.asarray(self._pages[number].asarray()))
-        except (ValueError, RuntimeError, OSError, KeyError, IndexError, tifffile.TiffFileError):
-            return self._by_opencv(number)
+    def admit(self, number: int) -> None:
+        """All were looked at before."""
 
-    def _by_opencv(self, number: int) -> _Page | None:
-        """Compressions that tifffile leaves to others (LZW, JPEG), through OpenCV's libtiff."""
-        try:
-            done, pages = cv2.imreadmulti(str(self._path), number, 1, flags=cv2.IMREAD_UNCHANGED)
-        except cv2.error:
-            return None
-        return _without_alpha(pages[0]) if done and pages else None
+    def close(self) -> None:
+        """Close what is open beside the file."""
+        self._decoder.close()
+
+    def page(self, number: int) -> _Page | None:
+        if self._flat is None:
+            return self._decoder.page(self._pages[number])
+        native = self._flat.dtype.newbyteorder("=")
+        plane = np.ascontiguousarray(self._flat[number]).astype(native, copy=False)
+        return shown(self._first, plane, self._stated)
 
     def as_it_is(self, number: int) -> None:
         """No browser shows a TIFF."""
         return None
 
 
+def _compression(number: int) -> str:
+    try:
+        return str(tifffile.COMPRESSION(number).name).lower()
+    except ValueError:
+        return str(number)
+
+
 class _ZippedImages:
-    """The images of a packed folder, in natural order of their names."""
+    """The images of a packed folder, in natural order of their names. What an archiver adds to a folder is none."""
 
     container = "images"
+    reversed_grey = False
 
-    def __init__(self, archive: zipfile.ZipFile) -> None:
-        self._archive = archive
+    def __init__(self, archive: zipfile.ZipFile, budget: Budget) -> None:
+        self._archive, self._budget = archive, budget
+        self._last = (-1, b"")
         self.calibration = Calibration(None, None)
-        entries = (entry for entry in archive.infolist() if split_suffix(entry.filename)[1].lower() in IMAGE_SUFFIXES)
+        budget.count(len(archive.infolist()))
+        entries = [entry for entry in archive.infolist() if _is_picture(entry.filename)]
+        check_entries(archive, entries)
         self._entries = sorted(entries, key=lambda entry: natural_key(entry.filename))
         self.announced = len(self._entries)
         self.names: list[str] | None = [entry.filename for entry in self._entries]
@@ -231,37 +288,51 @@ class _ZippedImages:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def name(self, number: int) -> str:
+        """The picture's file name."""
+        return self._entries[number].filename
+
     def _bytes(self, number: int) -> bytes:
+        if self._last[0] != number:
+            self._last = (number, self._inflated(number))
+        return self._last[1]
+
+    def _inflated(self, number: int) -> bytes:
         entry = self._entries[number]
-        if entry.file_size > _MAX_IMAGE_BYTES:
-            return b""
         try:
-            return self._archive.read(entry)
-        except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError):
+            with self._archive.open(entry) as packed:
+                return packed.read(entry.file_size + 1)  # with a number: without, it inflates whatever comes
+        except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, NotImplementedError):
             return b""  # damaged, encrypted or oddly compressed: a lost frame
 
+    def admit(self, number: int) -> None:
+        self._budget.inflate(self._entries[number].file_size)
+        size = claimed_size(self._bytes(number))
+        if size is not None:
+            self._budget.spend(*size, bytes_per_px=3)
+
     def page(self, number: int) -> _Page | None:
-        page = decode_image(self._bytes(number))
-        return None if page is None else _without_alpha(page)
+        try:
+            return decode_image(self._bytes(number))
+        except UnreadableRecording as error:
+            raise UnreadableRecording(
+                f"picture {self.name(number)!r}: {error.thing}",
+                expected=error.expected,
+                found=error.found,
+                fix=error.fix,
+            ) from error
 
     def as_it_is(self, number: int) -> tuple[Image, tuple[bytes, MediaType]] | None:
         data = self._bytes(number)
-        image = jpeg_as_it_is(data)
-        if image is not None:
-            return image, (data, "image/jpeg")
-        image = png_as_it_is(data)
-        return None if image is None else (image, (data, "image/png"))
+        kept = kept_jpeg(data)
+        if kept is not None:
+            return kept[0], (kept[1], "image/jpeg")
+        kept = kept_png(data)
+        return None if kept is None else (kept[0], (kept[1], "image/png"))
 
 
-def _as_bgr(page: _Page) -> _Page:
-    """tifffile's RGB(A) or grey page; axes of length one are dropped."""
-    squeezed = page.reshape([length for length in page.shape[:-2] if length > 1] + list(page.shape[-2:]))
-    if squeezed.ndim == 3 and squeezed.shape[0] in (3, 4) and squeezed.shape[-1] not in (3, 4):
-        squeezed = np.moveaxis(squeezed, 0, -1)  # planar colour
-    if squeezed.ndim == 3 and squeezed.shape[-1] in (3, 4):
-        return np.ascontiguousarray(squeezed[..., 2::-1])
-    return squeezed[..., 0] if squeezed.ndim == 3 and squeezed.shape[-1] <= 2 else squeezed
-
-
-def _without_alpha(page: _Page) -> _Page:
-    return np.ascontiguousarray(page[..., :3]) if page.ndim == 3 and page.shape[-1] == 4 else page
+def _is_picture(name: str) -> bool:
+    """Whether an entry is a picture of the folder, and not a system's own business (`__MACOSX/._a.png`)."""
+    parts = name.replace("\\", "/").split("/")
+    hidden = parts[0] == "__MACOSX" or parts[-1].startswith("._")
+    return not hidden and split_suffix(parts[-1])[1].lower() in IMAGE_SUFFIXES

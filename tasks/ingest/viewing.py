@@ -34,7 +34,7 @@ class Viewer:
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
-        self._workers = Workers()
+        self._workers = Workers(lake.settings.ingest)
         self._threads = ThreadPoolExecutor(lake.settings.workers, "watch")
         self._known: dict[Oid, Recording] = {}
         self.crashed: set[Oid] = set()

@@ -1,7 +1,8 @@
 """Worker processes that read recordings side by side, and may crash without more harm than that.
 
 Each thread that reads has a worker process of its own, so that a crash always belongs to one recording: that one is
-tried once more in a fresh process, then given up with a reason. (A `ProcessPoolExecutor` breaks as a whole, cannot tell
+tried once more in a fresh process, then given up with a reason. One that takes more time or memory than it may is given
+up at once, and its process replaced. (A `ProcessPoolExecutor` breaks as a whole, cannot tell
 whose crash it was, cannot run inside daemonic processes, and leaves orphans behind a killed parent.)
 """
 
@@ -9,17 +10,27 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 
+import psutil
+
+from tasks.config import IngestLimits
 from tasks.errors import StorageUnavailable
-from tasks.ingest.reading import Job, Outcome
+from tasks.ingest.reading import Job, Outcome, out_of_memory
 
 _ATTEMPTS = 2
+_LOOK_EVERY_S = 0.25
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""Recordings are read side by side; threads within one would only take memory (a stack and buffers each)."""
 _PRIVATE = ("NIGHTSCOPE_", "AIRFLOW", "_AIRFLOW", "AWS_", "MLFLOW_", "LABEL_STUDIO")
 """Environment that a decoder has no use for; some of it is secret, and the files it reads come from anywhere."""
 _MARKS = {"NIGHTSCOPE_STACK", "NIGHTSCOPE_SERVICE"}
@@ -31,11 +42,15 @@ class Workers:
 
     Use as a context manager, whose end ends the processes. Threads must live as long as it does: the kernel kills a
     worker when the thread that started it ends.
+
+    Args:
+        limits: What one recording may ask of this machine.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits: IngestLimits | None = None) -> None:
+        self._limits = limits or IngestLimits()
         self._mine = threading.local()
-        self._started: list[subprocess.Popen[str]] = []
+        self._started: list[subprocess.Popen[bytes]] = []
         self._lock = threading.Lock()
         self._stopped = False
 
@@ -66,10 +81,16 @@ class Workers:
         Raises:
             StorageUnavailable: This machine has no room for it.
         """
-        code = 0
+        code, limits = 0, self._limits
+        question = json.dumps(replace(job, limits=limits).as_data()) + "\n"
         for _ in range(_ATTEMPTS):
             process = self._process()
-            answer = _ask(process, json.dumps(job.as_data()) + "\n")
+            try:
+                answer = _ask(process, question, limits.deadline_of(_size_of(job)), limits)
+            except _BeyondLimit as beyond:
+                _ended(process, kill=True)
+                self._mine.process = None
+                return Outcome(reason=str(beyond), crashed=True)
             if answer:
                 data = json.loads(answer)
                 if "machine" in data:
@@ -84,17 +105,20 @@ class Workers:
         reason = f"the decoder crashed on it, twice ({_cause(code)}); export the recording again"
         return Outcome(reason=reason, crashed=True)
 
-    def _process(self) -> subprocess.Popen[str]:
-        process: subprocess.Popen[str] | None = getattr(self._mine, "process", None)
+    def _process(self) -> subprocess.Popen[bytes]:
+        process: subprocess.Popen[bytes] | None = getattr(self._mine, "process", None)
         if process is None or process.poll() is not None:
             process = subprocess.Popen(
                 # -P: a folder `tasks`, or a `numpy.py`, where the command happens to be run must not take their place.
-                [sys.executable, "-P", "-m", "tasks.ingest.worker", str(os.getpid())],
-                env={key: value for key, value in os.environ.items() if key in _MARKS or not key.startswith(_PRIVATE)},
+                [sys.executable, "-P", "-m", "tasks.ingest.worker", str(os.getpid()), str(self._limits.memory_mb)],
+                env={
+                    key: value
+                    for key, value in (os.environ | _ONE_THREAD).items()
+                    if key in _MARKS or not key.startswith(_PRIVATE)
+                },
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                text=True,
-                encoding="utf-8",
+                bufsize=0,
             )
             self._mine.process = process
             with self._lock:
@@ -102,20 +126,62 @@ class Workers:
         return process
 
 
-def _ask(process: subprocess.Popen[str], question: str) -> str:
-    """The worker's answer; empty if it died instead."""
+class _BeyondLimit(Exception):
+    """It takes more than it may. The text is the reason for quarantine."""
+
+
+def _size_of(job: Job) -> int:
+    with suppress(OSError):
+        return Path(job.path).stat().st_size
+    return 0
+
+
+def _ask(process: subprocess.Popen[bytes], question: str, deadline_s: float, limits: IngestLimits) -> bytes:
+    """The worker's answer; empty if it died instead.
+
+    Raises:
+        _BeyondLimit: It does not answer in time, or grows too large.
+    """
     if process.stdin is None or process.stdout is None:
-        return ""
+        return b""
+    until, answer = time.monotonic() + deadline_s, b""
     try:
-        process.stdin.write(question)
-        process.stdin.flush()
-        return process.stdout.readline()
-    except (BrokenPipeError, ConnectionResetError):
-        return ""
+        process.stdin.write(question.encode())
+        while not answer.endswith(b"\n"):
+            ready, _, _ = select.select([process.stdout], [], [], _LOOK_EVERY_S)
+            if ready:
+                more = os.read(process.stdout.fileno(), 2**20)
+                if not more:
+                    return b""
+                answer += more
+            elif time.monotonic() > until:
+                raise _BeyondLimit(
+                    f"reading it took longer than {deadline_s:.0f} s; export it again, or raise"
+                    " NIGHTSCOPE_INGEST__DEADLINE_S"
+                )
+            elif _memory_of(process) > limits.memory_mb * 2**20 + _OWN_BYTES:
+                raise _BeyondLimit(out_of_memory(limits))
+    except (BrokenPipeError, ConnectionResetError, ValueError):  # the last: our pipe was closed by `stop`
+        return b""
+    return answer
 
 
-def _ended(process: subprocess.Popen[str]) -> int:
+_OWN_BYTES = 512 * 2**20
+"""What a worker takes for itself; the limit within it comes first, where the system knows one."""
+
+
+def _memory_of(process: subprocess.Popen[bytes]) -> int:
+    """What it holds in memory, without the files that it maps."""
+    with suppress(psutil.Error):
+        memory = psutil.Process(process.pid).memory_info()
+        return int(memory.rss - memory.shared)
+    return 0
+
+
+def _ended(process: subprocess.Popen[bytes], *, kill: bool = False) -> int:
     """How it ended. It has closed its pipe already, so it is about to, if it has not."""
+    if kill:
+        process.kill()
     try:
         return process.wait(timeout=10)
     except subprocess.TimeoutExpired:

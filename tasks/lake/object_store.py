@@ -18,6 +18,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from xml.etree.ElementTree import ParseError
 
 from tasks.config import S3Settings
 from tasks.errors import ConfigError, DataError, IntegrityError, NotFound, StorageUnavailable
@@ -260,16 +261,17 @@ class ObjectStore:
         from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
         from urllib3.exceptions import HTTPError
 
+        # ParseError: an answer that is no XML.
         try:
             yield
         except S3Error as error:
             raise self._translated(error, key) from error
-        except (HTTPError, InvalidResponseError, ServerError) as error:
+        except (HTTPError, InvalidResponseError, ServerError, ParseError, UnicodeDecodeError) as error:
             raise StorageUnavailable(
                 f"{self._where(key)}: the S3 server did not answer properly ({type(error).__name__}: {error})",
                 fix="is it up? (nightscope status)",
             ) from error
-        except MinioException as error:
+        except (MinioException, ValueError) as error:  # ValueError: the client refuses the key itself
             raise DataError(f"{self._where(key)}: {error}") from error
 
     def _translated(self, error: S3Error, key: str | None) -> Exception:

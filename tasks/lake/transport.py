@@ -1,7 +1,8 @@
-"""How we speak HTTP to S3: bounded retries, timeouts, and one repair of rclone's error answers."""
+"""How we speak HTTP to S3: bounded retries, timeouts, and repairs of XML answers."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import urllib3
@@ -14,13 +15,36 @@ _RETRY = urllib3.Retry(
 
 
 class _Pool(urllib3.PoolManager):
-    """Relabels error bodies: rclone says `text/xml`, and the minio client reads only `application/xml`."""
+    """Repairs XML answers. rclone labels errors `text/xml`, and the minio client reads only `application/xml`; and one
+    key with a control character in it makes a listing, or an error that names it, no XML at all."""
 
     def urlopen(self, method: str, url: str, *args: Any, **kw: Any) -> BaseHTTPResponse:
         response = super().urlopen(method, url, *args, **kw)
-        if response.headers.get("content-type", "").startswith("text/xml"):
-            response.headers["content-type"] = "application/xml"
-        return response
+        kind = response.headers.get("content-type", "")
+        if not kind.startswith(("text/xml", "application/xml")):
+            return response
+        response.headers["content-type"] = "application/xml"
+        if response.status < 400 and not kw.get("preload_content", True):  # an object, on its way: nobody's to change
+            return response
+        data = response.data
+        clean = _as_xml(data)
+        if clean == data:
+            return response
+        return urllib3.HTTPResponse(clean, response.headers, response.status, reason=response.reason)
+
+
+_REFERENCE = re.compile(r"&#(x[0-9A-Fa-f]+|[0-9]+);")
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def _as_xml(data: bytes) -> bytes:
+    """An XML document without what XML cannot hold: each such character becomes U+FFFD."""
+
+    def referred(match: re.Match[str]) -> str:
+        number = int(match[1][1:], 16) if match[1][0] == "x" else int(match[1])
+        return match[0] if number < 0x110000 and not _NOT_XML.match(chr(number)) else "\ufffd"
+
+    return _NOT_XML.sub("\ufffd", _REFERENCE.sub(referred, data.decode("utf-8", "replace"))).encode()
 
 
 def pool(connections: int) -> urllib3.PoolManager:

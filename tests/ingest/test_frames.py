@@ -13,7 +13,8 @@ from tasks.ingest.recordings import ingest_new
 from tasks.lake import Lake
 from tasks.schemas import Frame, Recording
 from tests.ingest.clips import number_in, write_clip
-from tests.ingest.test_recordings import LINE
+from tests.ingest.test_recordings import LINE, a_line
+from tests.ingest.test_video_state import write_palette
 
 
 def taken_in(lake: Lake, clip: Path) -> Recording:
@@ -48,6 +49,17 @@ def test_another_line_shares_the_pictures(lake: Lake, tmp_path: Path) -> None:
     assert [frame.oid for frame in others[:2]] == [own[1].oid, own[0].oid]
     assert [number_of(lake, frame) for frame in others] == [7, 0, 8]
     assert {frame.line for frame in others} == {"other-line"}
+
+
+@pytest.mark.parametrize("name", ["a.avi", "a.mov"])
+def test_frames_of_palette_video_are_what_sampling_takes(lake: Lake, tmp_path: Path, name: str) -> None:
+    recording = taken_in(lake, write_palette(tmp_path / name, "rawvideo"))
+    found = take_frames(lake, recording, LINE.line, [0, 3, 7])
+    assert [number_of(lake, frame) for frame in found] == [0, 3, 7]
+    sampled = ingest_new(lake, [LINE, a_line("all", frames={"every_s": 0.04, "max_per_recording": 99})])
+    assert sampled.frames == 8
+    rows = {frame.frame_index: frame.oid for frame in lake.tables.rows("frames", Frame, {"line": "all"})}
+    assert [rows[index] for index in (0, 3, 7)] == [frame.oid for frame in found]
 
 
 def test_no_such_frame(lake: Lake, tmp_path: Path) -> None:
