@@ -323,6 +323,26 @@ class ApprovalPlan(Frozen):
     assigned_to: tuple[str, ...] = Field(default=(), description="Airflow users who may answer; empty: any who may.")
 
 
+class AnnotatorChoice(Frozen):
+    """Whose work counts where several people labelled one frame. Nothing is merged.
+
+    Ground truth comes first, then what a reviewer accepted (and last what one rejected), then these names, then `else`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    prefer: tuple[str, ...] = Field(
+        default=(), description="People as Label Studio names them (their e-mail address), the most trusted first."
+    )
+    else_: Literal["newest"] = Field(default="newest", alias="else", description="Among all others: the newest work.")
+
+    def rank_of(self, annotator: str) -> int:
+        """How much somebody's work is preferred; 0: not by name."""
+        names = [name.strip().casefold() for name in self.prefer]
+        wanted = annotator.strip().casefold()
+        return len(names) - names.index(wanted) if wanted in names else 0
+
+
 class Line(Frozen):
     """A model line: what it learns from, how it trains, which gates it must pass, when it runs."""
 
@@ -332,6 +352,7 @@ class Line(Frozen):
     classes: dict[str, ClassSpec] = Field(min_length=1)
     schedule: str | None = Field(default=None, description="Cron, UTC; none = on demand only.")
     recordings: RecordingFilter = RecordingFilter()
+    annotators: AnnotatorChoice = AnnotatorChoice()
     frames: FrameSampling = FrameSampling()
     splits: SplitPlan = SplitPlan()
     minimums: Minimums = Minimums()

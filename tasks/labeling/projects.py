@@ -17,7 +17,7 @@ from tasks.config import Line
 from tasks.errors import ConfigError
 from tasks.labeling.answers import Project
 from tasks.labeling.client import LabelStudio
-from tasks.labeling.label_config import label_config
+from tasks.labeling.label_config import Shown, label_config
 from tasks.lake import Lake
 
 _TITLE_LENGTH = 50
@@ -27,13 +27,17 @@ _NOTHING = r"(?!)"
 _STORAGE_TITLE = "Nightscope lake (images only, do not sync)"
 
 
-def ensure_project(client: LabelStudio, line: Line, known_id: int | None) -> Project:
+def ensure_project(client: LabelStudio, line: Line, known_id: int | None, shown: Shown | None = None) -> Project:
     """The line's project, made if there is none, with the labeling config that its classes imply.
+
+    A change that Label Studio refuses is left undone and said in the project's `refused`: annotators go on with the
+    config there is.
 
     Args:
         client: Label Studio.
         line: The model line.
         known_id: Where the last sync found it.
+        shown: What its labels were given last, see `label_config`.
     """
     project = _find(client, line, known_id)
     if project is None:
@@ -41,11 +45,29 @@ def ensure_project(client: LabelStudio, line: Line, known_id: int | None) -> Pro
         project = client.project(created)
         if project is None:
             raise ConfigError(f"Label Studio: project {created} of line {line.line} vanished while it was made")
-    wanted = label_config(line, project.label_config, keep=project.annotations > 0)
-    if wanted != project.label_config:
-        client.change_label_config(project.project_id, wanted)
-        project = replace(project, label_config=wanted)
-    return project
+    return _with_classes(client, line, project, shown)
+
+
+def _with_classes(client: LabelStudio, line: Line, project: Project, shown: Shown | None) -> Project:
+    """The project after its config was made to offer the line's classes, as far as Label Studio lets us."""
+    try:
+        wanted = label_config(line, project.label_config, keep=project.annotations > 0, shown=shown)
+    except ConfigError as error:
+        refused = str(error)
+    else:
+        if wanted == project.label_config:
+            return project
+        said = client.change_label_config(project.project_id, wanted)
+        if said is None:
+            return replace(project, label_config=wanted)
+        refused = said
+    return replace(
+        project,
+        refused=f"the classes of line {line.line} could not be put into Label Studio's project {project.project_id}, "
+        f"whose labeling config stays as it is: {refused}; to fix: open its Settings, Labeling Interface, Code and "
+        f"make the labels {', '.join(line.classes)}, or finish or delete the answers it names; until then, what is "
+        "labelled with other classes is set aside",
+    )
 
 
 def ensure_storage(client: LabelStudio, project: Project, lake: Lake) -> None:
