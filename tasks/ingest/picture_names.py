@@ -67,7 +67,10 @@ def _read_again(lake: Lake, recording: Recording) -> list[str]:
         raise NotFound(f"recording {recording.name!r}: its name does not say what it is")
     path = lake.blobs.fetch(recording.recording_id)
     lake.settings.work_dir.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=lake.settings.work_dir, prefix="names-") as folder, Workers() as workers:
+    with (
+        tempfile.TemporaryDirectory(dir=lake.settings.work_dir, prefix="names-") as folder,
+        Workers(lake.settings.ingest) as workers,
+    ):
         outcome = workers.read(Job(str(path), kind, folder, indices=[], fps_hz=recording.fps_hz))
     if outcome.media is None or outcome.media.frame_names is None:
         reason = outcome.reason or "it is no folder of images"

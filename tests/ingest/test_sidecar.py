@@ -16,7 +16,7 @@ def test_an_editors_encoding_is_no_content(encoding: str) -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"\x80\x81", "is not text in UTF-8 or UTF-16"),
+        (b"\x80\x81", "is wrong: file: 'utf-8' codec"),
         (b"", "is wrong: file: Invalid JSON"),
         (b"[" * 60_000, "is wrong: file: Invalid JSON"),
         (b'{"um_per_px": 1e400}', "is wrong: um_per_px"),

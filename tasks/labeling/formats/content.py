@@ -15,14 +15,14 @@ from typing import Any
 
 import yaml
 
+from tasks.schemas import MAX_OBJECTS
+
 MAX_TEXT_BYTES = 32 * 2**20
 """Of a label file of one image, or a list of classes."""
 MAX_JSON_BYTES = 512 * 2**20
 """Of a COCO file, which holds many images."""
 MAX_YAML_BYTES = 2**18
 """Of what describes a data set."""
-MAX_BOXES = 5_000
-"""On one frame. Beyond it, no annotator's browser shows the frame, and comparing each box with each takes gigabytes."""
 MAX_PLACE = 1e6
 """No picture is so many pixels wide."""
 
@@ -185,8 +185,8 @@ def few_enough(count: int) -> None:
     Raises:
         ValueError: Saying so.
     """
-    if count > MAX_BOXES:
-        raise ValueError(f"it has {count} boxes on one image, and at most {MAX_BOXES} are taken")
+    if count > MAX_OBJECTS:
+        raise ValueError(f"it has {count} boxes on one image, and at most {MAX_OBJECTS} are taken")
 
 
 def shown(value: Any) -> str:

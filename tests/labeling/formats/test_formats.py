@@ -13,6 +13,7 @@ import yaml
 
 from tasks.errors import ConfigError
 from tasks.labeling.formats import READERS, BadFile, ForeignBox, Format, LabelFile, coco, content, voc, yolo
+from tasks.schemas import MAX_OBJECTS
 
 VOC = """<annotation><filename>other.png</filename><size><width>698</width><height>528</height></size>
 <object><name> S </name><bndbox><xmin>156</xmin><ymin>1</ymin><xmax>175.5</xmax><ymax>9</ymax></bndbox></object>
@@ -526,7 +527,7 @@ FULL: dict[Format, Callable[[int], dict[str, str]]] = {
 
 @pytest.mark.parametrize("label_format", READERS)
 def test_a_frame_has_only_so_many_boxes(tmp_path: Path, label_format: Format) -> None:
-    most = content.MAX_BOXES
+    most = MAX_OBJECTS
     (found,) = READERS[label_format](write(tmp_path, **FULL[label_format](most)))
     assert isinstance(found, LabelFile) and len(found.boxes) == most
     (found,) = READERS[label_format](write(tmp_path, **FULL[label_format](most + 1)))
