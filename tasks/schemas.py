@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Oid = str
+Item = TypeVar("Item", bound=Mapping[str, Any])
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
@@ -63,6 +65,9 @@ class Recording(Frozen):
     frames_announced: int = Field(ge=0)
     frames_decoded: int = Field(ge=0)
     pts_oid: Oid = Field(description="Blob: float64 .npy of shape [frames_decoded], presentation times in seconds.")
+    frame_names_oid: Oid | None = Field(
+        default=None, description="Blob: JSON list of the pictures' names, one for each frame; of folders of images."
+    )
     size_bytes: int = Field(ge=0)
     ingested_at: datetime
     grey_low: float | None = Field(default=None, allow_inf_nan=False, description="The value that frames show as 0.")
@@ -104,13 +109,27 @@ class Frame(Frozen):
 
 
 class Box(Frozen):
-    """An axis-aligned labelled box; pixels from the top left corner of the frame. One object of a detection line."""
+    """An axis-aligned labelled box; pixels from the top left corner of the frame. One object of a detection line.
+
+    `crowd` marks a region of many objects that nobody boxed one by one: neither an object to learn nor one to be found,
+    and what a model finds in it is no false alarm. It stands only in the objects that are one.
+    """
 
     label: str
     x_px: float
     y_px: float
     width_px: float
     height_px: float
+    crowd: bool = False
+
+    def as_object(self) -> dict[str, Any]:
+        """As annotations keep it; `crowd` only where it is one."""
+        return self.model_dump(exclude_defaults=True)
+
+
+def single(objects: Iterable[Item]) -> list[Item]:
+    """Those of a frame's labelled objects that are one object each, without crowds (see `Box`)."""
+    return [each for each in objects if not each.get("crowd")]
 
 
 class Annotation(Frozen):

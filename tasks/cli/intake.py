@@ -76,15 +76,16 @@ def import_labels(
     line: Annotated[str, typer.Option(help="The line whose annotators' work this becomes.")],
     frame_base: Annotated[
         int | None,
-        typer.Option(min=0, max=1, help="Number of a recording's first frame in the file names; default: found out."),
+        typer.Option(min=0, max=1, help="Number of a video's first frame in the file names; default: found out."),
     ] = None,
     json_: AsJson = False,
 ) -> None:
     """Bring existing labels into Label Studio, as annotations on the right frames.
 
-    VOC and YOLO files are named <recording stem>_<frame>; COCO names its images so. Recordings that wait in the landing
-    bucket are ingested first; frames that were not sampled are extracted. Exit code 1 if any file found no recording or
-    frame.
+    VOC and YOLO files are named <recording stem>_<frame> (or _frame_<frame>); COCO names its images so. In a folder of
+    images, a label belongs to the picture of its own name, or to the one that has its number in its name. Recordings
+    that wait in the landing bucket are ingested first; frames that were not sampled are extracted. Exit code 1 if any
+    file found no recording or frame, or could not be read.
     """
     from tasks import steps
 
@@ -96,6 +97,8 @@ def import_labels(
         print_json(report)
     else:
         paper.print(f"{report['annotations']} annotations from {report['matched']} labelled frames")
+        if report["crowds"]:
+            paper.print(f"{report['crowds']} of the boxes mark crowds: never learned or scored as one object")
         for item in report["unmatched"]:
             paper.print(f"unmatched  {item['file']}: {item['reason']}", markup=False)
     if report["unmatched"]:

@@ -22,7 +22,7 @@ from tasks.config import Line
 from tasks.datasets.experiments import save_experiment
 from tasks.errors import ConfigError, InsufficientData
 from tasks.lake import Lake, Manifest
-from tasks.schemas import Split, digest
+from tasks.schemas import Split, digest, single
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -120,7 +120,7 @@ def sizes(rows: pa.Table) -> dict[str, dict[str, int]]:
     columns = (rows.column(name).to_pylist() for name in ("group", "objects"))
     for group, objects in zip(*columns, strict=True):
         found[group]["frames"] += 1
-        found[group].update(f"label {item['label']}" for item in json.loads(objects or "[]") if "label" in item)
+        found[group].update(f"label {item['label']}" for item in single(json.loads(objects or "[]")) if "label" in item)
     return {group: dict(counted) for group, counted in found.items()}
 
 

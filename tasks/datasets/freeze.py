@@ -18,7 +18,7 @@ from tasks.datasets.audit.seeing import Viewer
 from tasks.lake import Lake
 from tasks.lake.datasets import COLUMNS
 from tasks.lake.locks import lake_lock
-from tasks.schemas import SPLITS, Oid, Split, canonical_json, now
+from tasks.schemas import SPLITS, Oid, Split, canonical_json, now, single
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -93,7 +93,7 @@ def counts(rows: pa.Table) -> dict[str, Any]:
     for split in SPLITS:
         own = [row for row in everything if row[0] == split]
         if own:
-            labels = Counter(item["label"] for row in own for item in json.loads(row[3]) if "label" in item)
+            labels = Counter(item["label"] for row in own for item in single(json.loads(row[3])) if "label" in item)
             found[split] = {
                 "groups": len({row[1] for row in own}),
                 "recordings": len({row[2] for row in own}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ REQUIRED_FRACTION = 0.98
 class Media:
     """A recording's properties, as read from the file.
 
+    `frame_names` are the names of a folder's pictures, one for each frame that decodes.
     `grey_low` and `grey_high` are the values that its frames show as 0 and 255, where they were stretched to 8 bits.
     """
 
@@ -32,6 +34,7 @@ class Media:
     um_per_px: float | None = None
     grey_low: float | None = None
     grey_high: float | None = None
+    frame_names: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,8 @@ class _Pages(Protocol):
     announced: int
     calibration: Calibration
     reversed_grey: bool
+    names: list[str] | None
+    """Of the pages, where each is a picture with a name of its own."""
 
     def __len__(self) -> int: ...
 
@@ -110,6 +112,7 @@ def read(
             um_per_px=pages.calibration.um_per_px,
             grey_low=scale[0] if scale else None,
             grey_high=scale[1] if scale else None,
+            frame_names=None if pages.names is None else [pages.names[number] for number in survey.whole],
         )
         check_complete(media)
         sink.plan(pts)
@@ -203,6 +206,7 @@ class _TiffPages:
     """All pages of a TIFF that are frames; `reversed_grey` where large values are dark and must be stretched."""
 
     container = "tiff"
+    names: list[str] | None = None
 
     def __init__(self, tiff: tifffile.TiffFile, path: Path, budget: Budget, limits: IngestLimits) -> None:
         size = path.stat().st_size
@@ -278,6 +282,7 @@ class _ZippedImages:
         check_entries(archive, entries)
         self._entries = sorted(entries, key=lambda entry: natural_key(entry.filename))
         self.announced = len(self._entries)
+        self.names: list[str] | None = [entry.filename for entry in self._entries]
         self.codec = split_suffix(self._entries[0].filename)[1].lower().lstrip(".") if self._entries else "none"
 
     def __len__(self) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from tasks.errors import UnreadableRecording
+from tasks.ingest import picture_names
 from tasks.ingest.arrivals import Arrival
 from tasks.ingest.reading import Outcome, TakenFrame
 from tasks.lake import Lake
@@ -44,6 +45,7 @@ def store_recording(lake: Lake, arrival: Arrival, outcome: Outcome) -> Recording
         frames_announced=media.frames_announced,
         frames_decoded=media.frames_decoded,
         pts_oid=lake.blobs.put_file(Path(outcome.pts_file)),
+        frame_names_oid=None if media.frame_names is None else picture_names.store(lake, media.frame_names),
         size_bytes=arrival.info.size_bytes,
         ingested_at=now(),
         grey_low=media.grey_low,

@@ -23,6 +23,9 @@ Object = dict[str, Any]
 Region = dict[str, Any]
 _DECIMALS = 6
 
+CROWD = "crowd"
+"""The note (`meta.text`) on a region in Label Studio that says it is one; see `tasks.schemas.Box`."""
+
 
 class UnfitRegion(Exception):
     """A region that cannot be an object of the line; the text says why."""
@@ -127,10 +130,10 @@ def _read_box(region: Region, width_px: int, height_px: int) -> list[Object]:
     label = _label(value, "rectanglelabels")
     if rotation % 360:
         left, top, right, bottom = _hull(x, y, width, height, rotation, width_px, height_px)
+        sides = (left, top, round(right - left, _DECIMALS), round(bottom - top, _DECIMALS))
     else:
-        left, top = _px(x, width_px), _px(y, height_px)
-        return [_box(label, left, top, _px(width, width_px), _px(height, height_px))]
-    return [_box(label, left, top, round(right - left, _DECIMALS), round(bottom - top, _DECIMALS))]
+        sides = (_px(x, width_px), _px(y, height_px), _px(width, width_px), _px(height, height_px))
+    return [_box(label, *sides, crowd=_is_crowd(region))]
 
 
 def _hull(
@@ -148,8 +151,16 @@ def _hull(
     return left, top, right, bottom
 
 
-def _box(label: str, x: float, y: float, width: float, height: float) -> Object:
-    return Box(label=label, x_px=x, y_px=y, width_px=width, height_px=height).model_dump()
+def _box(label: str, x: float, y: float, width: float, height: float, *, crowd: bool) -> Object:
+    return Box(label=label, x_px=x, y_px=y, width_px=width, height_px=height, crowd=crowd).as_object()
+
+
+def _is_crowd(region: Region) -> bool:
+    """Whether a region's note in Label Studio is `CROWD`, as an import or an annotator leaves it there."""
+    meta = region.get("meta")
+    text = meta.get("text") if isinstance(meta, dict) else None
+    words = text if isinstance(text, list) else [text]
+    return any(isinstance(word, str) and word.strip().lower() == CROWD for word in words)
 
 
 def _write_box(box: Object, width_px: int, height_px: int) -> Region:
@@ -161,7 +172,8 @@ def _write_box(box: Object, width_px: int, height_px: int) -> Region:
         "rotation": 0,
         "rectanglelabels": [box["label"]],
     }
-    return {"type": "rectanglelabels", "value": value}
+    region: Region = {"type": "rectanglelabels", "value": value}
+    return region | {"meta": {"text": [CROWD]}} if box.get("crowd") else region
 
 
 def _read_polygon(region: Region, width_px: int, height_px: int) -> list[Object]:

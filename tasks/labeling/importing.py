@@ -7,7 +7,8 @@ an import recognises its own work, edited or not, and adds nothing. The server r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,8 @@ from tasks.labeling.answers import Project, TaskWork
 from tasks.labeling.client import LabelStudio
 from tasks.labeling.convert import Object, objects_digest, to_objects, to_regions
 from tasks.labeling.formats import READERS, BadFile, Format, LabelFile
-from tasks.labeling.matching import Match, Unmatched, match, other_names
+from tasks.labeling.formats.content import shown
+from tasks.labeling.matching import Match, PictureNames, Unmatched, match, other_names
 from tasks.labeling.placing import frame_row, place, refresh, remove_doubles, settle
 from tasks.labeling.projects import ensure_project
 from tasks.labeling.state import FrameKey, SyncState
@@ -44,13 +46,15 @@ class ImportReport(Frozen):
         matched: Label files whose labels are in Label Studio now.
         unmatched: Files that went nowhere: [{file, reason}].
         annotations: Annotations made or replaced by this import; 0 if all were there already.
-        boxes: Objects in the matched files.
+        boxes: Objects in the matched files, crowds not counted.
+        crowds: Regions of many objects in them (COCO's `iscrowd`).
     """
 
     matched: int
     unmatched: tuple[dict[str, str], ...]
     annotations: int
     boxes: int
+    crowds: int = 0
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ def import_labels(
     frame_base: int | None = None,
     *,
     take_frames: TakeFrames,
+    picture_names: PictureNames | None = None,
 ) -> ImportReport:
     """Bring a folder of label files into Label Studio.
 
@@ -89,8 +94,9 @@ def import_labels(
         line: Whose labels they are; foreign class names are looked up in its classes and aliases.
         folder: Searched with everything below it.
         label_format: What the files are.
-        frame_base: Number of the first frame in the file names; None = find out.
+        frame_base: Number of the first frame in the file names of videos and stacks; None = find out.
         take_frames: Gives the frames that labels need, extracting those that were not sampled.
+        picture_names: Names the pictures of folders of images, whose labels are found by them.
 
     Raises:
         ConfigError: The folder, the format or the frame base is wrong, or the line is not one for boxes.
@@ -100,7 +106,7 @@ def import_labels(
     files = _read(folder, label_format)
     recordings = lake.tables.rows("recordings", Recording)
     again = lake.tables.rows("landings", Landing, {"outcome": "duplicate"})
-    matches, unmatched = match(files, recordings, line, frame_base, other_names(again, recordings))
+    matches, unmatched = match(files, recordings, line, frame_base, other_names(again, recordings), picture_names)
     labelled, refused = _frames(lake, line, matches, take_frames)
     unmatched += refused
     annotations = 0
@@ -109,11 +115,13 @@ def import_labels(
             annotations, refused = _annotate(client, lake, line, labelled)
             unmatched += refused
     placed = {each.file for each in labelled} - {each.file for each in unmatched}
+    crowds = sum(bool(one.get("crowd")) for each in labelled if each.file in placed for one in each.objects)
     return ImportReport(
         matched=len(placed),
         unmatched=tuple({"file": each.file, "reason": each.reason} for each in sorted(unmatched, key=lambda u: u.file)),
         annotations=annotations,
-        boxes=sum(len(each.objects) for each in labelled if each.file in placed),
+        boxes=sum(len(each.objects) for each in labelled if each.file in placed) - crowds,
+        crowds=crowds,
     )
 
 
@@ -138,10 +146,11 @@ def _frames(
 ) -> tuple[list[_Labelled], list[Unmatched]]:
     """The frame rows that the matches need, and the matches in pixels of those frames."""
     present = _present(lake, line)
+    seen = _sizes(present.values())
     labelled, unmatched = [], []
     by_recording: dict[str, list[Match]] = {}
     for each in matches:
-        refused = _refusal(each, line)
+        refused = _unknown_class(each, line) or _unheard_of_size(each, seen)
         if refused is None:
             by_recording.setdefault(each.recording.recording_id, []).append(each)
         else:
@@ -160,8 +169,10 @@ def _frames(
             frame = present.get((recording_id, each.frame_index))
             if frame is None:
                 unmatched.append(Unmatched(each.labels.file, why))
+            elif refused := _other_size(each, frame) or _off_the_frame(each, frame):
+                unmatched.append(Unmatched(each.labels.file, refused))
             else:
-                labelled.append(_Labelled(each.labels.file, frame, _objects(each, line)))
+                labelled.append(_Labelled(each.labels.file, frame, _objects(each, frame, line)))
     return labelled, unmatched
 
 
@@ -170,22 +181,63 @@ def _present(lake: Lake, line: Line) -> dict[FrameKey, Frame]:
     return {(row.recording_id, row.frame_index): row for row in rows}
 
 
-def _refusal(found: Match, line: Line) -> str | None:
-    """Why a matched file's labels cannot be used. A file with one unknown class is left out whole: frames with
-    only a part of their labels would teach that the rest is background."""
-    labels, recording = found.labels, found.recording
-    unknown = sorted({box.label for box in labels.boxes if line.class_named(box.label) is None})
-    if unknown:
-        return f"unknown class {', '.join(map(repr, unknown))} (line {line.line} has {', '.join(line.classes)})"
-    has = (recording.width_px, recording.height_px)
-    stated = (labels.width_px or has[0], labels.height_px or has[1])
-    if stated != has:
-        return f"is about images of {stated[0]}x{stated[1]} px, {recording.name} has {has[0]}x{has[1]}"
+def _sizes(frames: Iterable[Frame]) -> dict[str, set[tuple[int, int]]]:
+    """Recording id -> (width, height) of those of its frames that are known."""
+    found: dict[str, set[tuple[int, int]]] = defaultdict(set)
+    for frame in frames:
+        found[frame.recording_id].add((frame.width_px, frame.height_px))
+    return found
+
+
+def _unknown_class(found: Match, line: Line) -> str | None:
+    """Why a file cannot be used: a class. It is left out whole: frames with only a part of their labels would teach
+    that the rest is background."""
+    unknown = sorted({box.label for box in found.labels.boxes if line.class_named(box.label) is None})
+    if not unknown:
+        return None
+    return f"unknown class {', '.join(map(shown, unknown[:10]))} (line {line.line} has {', '.join(line.classes)})"
+
+
+def _unheard_of_size(found: Match, seen: Mapping[str, set[tuple[int, int]]]) -> str | None:
+    """Why no frame of a video is taken for a file: no known one has the size that it states. A folder's pictures may
+    have any size each."""
+    recording = found.recording
+    sizes = seen.get(recording.recording_id, set()) | {(recording.width_px, recording.height_px)}
+    if recording.container == "images" or any(_stated(found, size) == size for size in sizes):
+        return None
+    width_px, height_px = _stated(found, (recording.width_px, recording.height_px))
+    has = f"{recording.name} has {recording.width_px}x{recording.height_px}"
+    return f"is about images of {width_px}x{height_px} px, {has}"
+
+
+def _other_size(found: Match, frame: Frame) -> str | None:
+    """Why a file cannot be about its frame: it states another size."""
+    size = (frame.width_px, frame.height_px)
+    stated = _stated(found, size)
+    if stated == size:
+        return None
+    where = f"frame {found.frame_index} of {found.recording.name} has {size[0]}x{size[1]}"
+    return f"is about images of {stated[0]}x{stated[1]} px, {where}"
+
+
+def _off_the_frame(found: Match, frame: Frame) -> str | None:
+    """Why a file cannot be about its frame: a box that lies nowhere on it. One that sticks out, validation judges."""
+    width_px, height_px = (1, 1) if found.labels.normalised else (frame.width_px, frame.height_px)
+    for number, box in enumerate(found.labels.boxes, 1):
+        if box.x >= width_px or box.y >= height_px or box.x + box.width <= 0 or box.y + box.height <= 0:
+            place = f"left {box.x:g}, top {box.y:g}, width {box.width:g}, height {box.height:g}"
+            size = f"{frame.width_px}x{frame.height_px} px"
+            return f"box {number} lies outside of the picture ({place}; frame {found.frame_index} has {size})"
     return None
 
 
-def _objects(found: Match, line: Line) -> list[Object]:
-    across, down = (found.recording.width_px, found.recording.height_px) if found.labels.normalised else (1, 1)
+def _stated(found: Match, otherwise: tuple[int, int]) -> tuple[int, int]:
+    """The size that a file states, filled up where it states none."""
+    return found.labels.width_px or otherwise[0], found.labels.height_px or otherwise[1]
+
+
+def _objects(found: Match, frame: Frame, line: Line) -> list[Object]:
+    across, down = (frame.width_px, frame.height_px) if found.labels.normalised else (1, 1)
     return [
         Box(
             label=line.class_named(box.label) or box.label,
@@ -193,7 +245,8 @@ def _objects(found: Match, line: Line) -> list[Object]:
             y_px=round(box.y * down, 6),
             width_px=round(box.width * across, 6),
             height_px=round(box.height * down, 6),
-        ).model_dump()
+            crowd=box.crowd,
+        ).as_object()
         for box in found.labels.boxes
     ]
 

@@ -1,8 +1,13 @@
 """Which frame of which recording a label file belongs to.
 
-Label files are named `<recording stem>_<frame>`: the last group of digits is the frame, so stems may hold underscores
-and digits themselves; a recording that landed under several names is found by each. Whether the first frame is 0 or 1
-is not written anywhere; it is found out from the names that match a recording, or asked for.
+Label files are named `<recording stem>_<frame>` or `<recording stem>_frame_<frame>`: the last group of digits is the
+frame, so stems may hold underscores and digits themselves; a recording that landed under several names is found by
+each. What Label Studio adds to a name is seen through (`formats.image_names`).
+
+In a video or a stack, the number counts frames. Whether the first is 0 or 1 is not written anywhere; it is found out
+from the names that match a recording, or asked for. In a folder of images a label belongs to the picture of its own
+name, or to the one that carries its number in its name: a picture that is missing, damaged, or lies there as well moves
+nothing.
 """
 
 from __future__ import annotations
@@ -10,18 +15,27 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tasks.config import Line
-from tasks.errors import ConfigError
+from tasks.errors import ConfigError, DataError
 from tasks.labeling.formats import BadFile, LabelFile
-from tasks.schemas import Landing, Recording
+from tasks.labeling.formats.image_names import as_uploaded, last_part, spellings, stem_of
+from tasks.schemas import Landing, Oid, Recording
 
-_NAME = re.compile(r"(?P<stem>.+)_(?P<frame>\d+)")
+_NAMES = (
+    re.compile(r"(?P<stem>.+)_(?P<frame>\d{1,18})"),
+    re.compile(r"(?P<stem>.+?)[-_. ]frame[-_. ]?(?P<frame>\d{1,18})", re.IGNORECASE),
+)
+_NUMBER = re.compile(r"\d{1,18}")
 _SUFFIX = re.compile(r"(?<=.)(\.frames\.zip|\.[^.]*)$", re.IGNORECASE)  # a packed folder's counts as one
+_SOME = 4  # names in a message
 
-_ByStem = Mapping[str, Mapping[str, Recording]]
+PictureNames = Callable[[Recording], Sequence[str]]
+"""Names of the pictures of a folder of images, one for each frame. `tasks.ingest.picture_names.picture_names`."""
+
+_ByStem = Mapping[str, Mapping[Oid, Recording]]
 """Stem -> recording id -> recording."""
 
 
@@ -42,6 +56,20 @@ class Unmatched:
     reason: str
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where a name points: a frame's number, or, in a folder of images, the picture of that very name.
+
+    Attributes:
+        called: What the recording, or the picture, is called in the name.
+    """
+
+    recording: Recording
+    called: str
+    number: int = -1
+    index: int | None = None
+
+
 def other_names(landings: Iterable[Landing], recordings: Iterable[Recording]) -> dict[str, list[Recording]]:
     """Stem -> recordings whose content landed again under that name."""
     by_id = {recording.recording_id: recording for recording in recordings}
@@ -59,6 +87,7 @@ def match(
     line: Line,
     frame_base: int | None,
     others: Mapping[str, Sequence[Recording]] | None = None,
+    pictures: PictureNames | None = None,
 ) -> tuple[list[Match], list[Unmatched]]:
     """Find every file's frame.
 
@@ -66,61 +95,61 @@ def match(
         files: As read. The bad ones go nowhere, but their names help to find out the frame base.
         recordings: All of the lake.
         line: Whose labels they are; it may learn from some studies only.
-        frame_base: Number of the first frame, 0 or 1; None = find out.
+        frame_base: Number of the first frame of videos and stacks, 0 or 1; None = find out.
         others: From `other_names`.
+        pictures: Names the pictures of folders of images; None: their frames are numbered like a video's.
 
     Raises:
         ConfigError: The files do not tell whether their first frame is 0 or 1, and one of them needs to know.
     """
-    by_stem = _by_stem(recordings, others or {})
-    named: list[tuple[LabelFile, Recording, int]] = []
+    finder = _Finder(recordings, others or {}, pictures, line)
+    named: list[tuple[LabelFile, _Place]] = []
     numbered: list[tuple[Recording, int]] = []
     unmatched = []
     for labels in files:
-        found = _named(labels, by_stem, line)
-        if not isinstance(found, Unmatched):
-            numbered.append(found)
+        found = finder.place(labels)
+        if isinstance(found, _Place) and finder.counts_frames(found.recording):
+            numbered.append((found.recording, found.number))
         if isinstance(labels, BadFile):
             unmatched.append(Unmatched(labels.file, labels.reason))
         elif isinstance(found, Unmatched):
             unmatched.append(found)
         else:
-            named.append((labels, *found))
-    if not named:
-        return [], unmatched
-    matches, lost = _on_frames(named, find_frame_base(numbered) if frame_base is None else frame_base)
+            named.append((labels, found))
+    base = frame_base
+    if base is None and any(finder.counts_frames(place.recording) for _, place in named):
+        base = find_frame_base(numbered)
+    matches, lost = _on_frames(named, finder, base or 0)
     return matches, [*unmatched, *lost]
 
 
-def _by_stem(recordings: Sequence[Recording], others: Mapping[str, Sequence[Recording]]) -> _ByStem:
-    by_stem: dict[str, dict[str, Recording]] = defaultdict(dict)
-    pairs = [(recording.stem, recording) for recording in recordings]
-    pairs += [(stem, recording) for stem, found in others.items() for recording in found]
-    for stem, recording in pairs:
-        by_stem[_composed(stem)][recording.recording_id] = recording
-    return by_stem
-
-
-def _composed(stem: str) -> str:
-    """As recordings are named; some systems write NFD."""
-    return unicodedata.normalize("NFC", stem)
-
-
-def _on_frames(named: Sequence[tuple[LabelFile, Recording, int]], base: int) -> tuple[list[Match], list[Unmatched]]:
-    matches: dict[tuple[str, int], Match] = {}
+def _on_frames(
+    named: Sequence[tuple[LabelFile, _Place]], finder: _Finder, base: int
+) -> tuple[list[Match], list[Unmatched]]:
+    """The frames that places mean. Files about one frame that differ are all refused: who can tell which is right?"""
+    found: dict[tuple[Oid, int], list[Match]] = defaultdict(list)
     unmatched = []
-    for labels, recording, number in named:
-        index = number - base
-        first = matches.get((recording.recording_id, index))
-        if not 0 <= index < recording.frames_decoded:
-            last = recording.frames_decoded - 1 + base
-            reason = f"{recording.name} has no frame {number} (its frames are {base} to {last})"
-            unmatched.append(Unmatched(labels.file, reason))
-        elif first is not None:
-            unmatched.append(Unmatched(labels.file, f"is about the same frame as {first.labels.file}"))
+    for labels, place in named:
+        index = finder.index(place, base)
+        if isinstance(index, str):
+            unmatched.append(Unmatched(labels.file, index))
         else:
-            matches[recording.recording_id, index] = Match(labels, recording, index)
-    return list(matches.values()), unmatched
+            found[place.recording.recording_id, index].append(Match(labels, place.recording, index))
+    matches = []
+    for first, *more in found.values():
+        differ = any(_content(each.labels) != _content(first.labels) for each in more)
+        for each in more:
+            unmatched.append(Unmatched(each.labels.file, f"is about the same frame as {first.labels.file}"))
+        if differ:
+            reason = f"is about the same frame as {more[0].labels.file}, and they differ: keep the one that is right"
+            unmatched.append(Unmatched(first.labels.file, reason))
+        else:
+            matches.append(first)
+    return matches, unmatched
+
+
+def _content(labels: LabelFile) -> object:
+    return labels.normalised, sorted(labels.boxes, key=repr)
 
 
 def find_frame_base(numbered: Sequence[tuple[Recording, int]]) -> int:
@@ -145,19 +174,153 @@ def find_frame_base(numbered: Sequence[tuple[Recording, int]]) -> int:
     )
 
 
-def _named(labels: LabelFile | BadFile, by_stem: _ByStem, line: Line) -> tuple[Recording, int] | Unmatched:
-    parts = _NAME.fullmatch(labels.image or "")
-    if parts is None:
-        return Unmatched(labels.file, f"its name {labels.image!r} does not end in _<frame number>")
-    stem = _composed(parts["stem"])
-    found = list(by_stem.get(stem, {}).values())
-    if not found:
-        return Unmatched(labels.file, f"there is no recording named {stem!r}")
-    if len(found) > 1:
-        names = ", ".join(f"{each.name} ({each.recording_id[:12]})" for each in found)
-        return Unmatched(labels.file, f"several recordings are named {stem!r}: {names}")
-    studies = line.recordings.studies
-    if studies and found[0].study not in studies:
-        where = f"study {found[0].study!r}" if found[0].study else "no study"
-        return Unmatched(labels.file, f"{found[0].name} belongs to {where}, line {line.line} learns from {studies}")
-    return found[0], int(parts["frame"])
+class _Finder:
+    """Finds recordings and pictures by the names of label files."""
+
+    def __init__(
+        self,
+        recordings: Sequence[Recording],
+        others: Mapping[str, Sequence[Recording]],
+        pictures: PictureNames | None,
+        line: Line,
+    ) -> None:
+        self._pictures = pictures
+        self._line = line
+        self._folders: dict[Oid, _Folder | str] = {}
+        pairs = [(recording.stem, recording) for recording in recordings]
+        pairs += [(stem, recording) for stem, found in others.items() for recording in found]
+        self._by_stem = _grouped((_composed(stem), recording) for stem, recording in pairs)
+        self._by_upload = _grouped((as_uploaded(_composed(stem)), recording) for stem, recording in pairs)
+        self._by_picture: dict[str, list[_Place]] = defaultdict(list)
+        self._by_uploaded_picture: dict[str, list[_Place]] = defaultdict(list)
+        for recording in {each.recording_id: each for each in recordings}.values():
+            # Of old recordings the file itself would have to be read: only where a label names them.
+            if recording.frame_names_oid is not None and not self.counts_frames(recording):
+                self._note_pictures(recording)
+
+    def counts_frames(self, recording: Recording) -> bool:
+        """Whether numbers count the recording's frames; else they stand in its pictures' names."""
+        return recording.container != "images" or self._pictures is None
+
+    def place(self, labels: LabelFile | BadFile) -> _Place | Unmatched:
+        """Where a file's name points."""
+        tried: dict[str, None] = {}
+        for spelling in spellings(labels.image or ""):
+            for by_stem, by_picture in (
+                (self._by_stem, self._by_picture),
+                (self._by_upload, self._by_uploaded_picture),
+            ):
+                found = self._places(spelling, by_stem, by_picture, tried)
+                if found:
+                    return self._chosen(labels, found)
+        if not tried:
+            return Unmatched(labels.file, f"its name {labels.image!r} does not end in _<frame number>")
+        names = " or ".join(map(repr, list(tried)[:_SOME]))
+        return Unmatched(labels.file, f"there is no recording named {names}")
+
+    def _places(
+        self, spelling: str, by_stem: _ByStem, by_picture: Mapping[str, Sequence[_Place]], tried: dict[str, None]
+    ) -> dict[Oid, _Place]:
+        found: dict[Oid, _Place] = {}
+        for pattern in _NAMES:
+            parts = pattern.fullmatch(spelling)
+            if parts is None or found:
+                continue
+            tried.setdefault(parts["stem"])
+            for recording in by_stem.get(parts["stem"], {}).values():
+                found[recording.recording_id] = _Place(recording, parts["stem"], int(parts["frame"]))
+        pictures = {place.recording.recording_id: place for place in by_picture.get(spelling, ())}
+        both = {recording_id: place for recording_id, place in pictures.items() if recording_id in found}
+        return both if len(both) == 1 else found | pictures
+
+    def _chosen(self, labels: LabelFile | BadFile, found: Mapping[Oid, _Place]) -> _Place | Unmatched:
+        """The one place that a file means: of several, the one of the recording that its folder is named like."""
+        places = list(found.values())
+        if len(places) > 1:
+            folders = {_composed(part) for part in re.split(r"[/\\]|: ", labels.file)[:-1]}
+            places = [place for place in places if _composed(place.recording.stem) in folders] or places
+        if len(places) > 1:
+            names = ", ".join(f"{each.recording.name} ({each.recording.recording_id[:12]})" for each in places[:_SOME])
+            called = {each.called for each in places}
+            if len(called) == 1:
+                return Unmatched(labels.file, f"several recordings are named {called.pop()!r}: {names}")
+            fix = "put the file into a folder named like the one that it means"
+            return Unmatched(labels.file, f"its name may mean several recordings: {names}; {fix}")
+        recording, studies = places[0].recording, self._line.recordings.studies
+        if studies and recording.study not in studies:
+            where = f"study {recording.study!r}" if recording.study else "no study"
+            reason = f"{recording.name} belongs to {where}, line {self._line.line} learns from {studies}"
+            return Unmatched(labels.file, reason)
+        return places[0]
+
+    def index(self, place: _Place, base: int) -> int | str:
+        """The frame's index, or why there is none."""
+        recording, number = place.recording, place.number
+        if place.index is not None:
+            return place.index
+        if not self.counts_frames(recording):
+            folder = self._folder(recording)
+            return folder if isinstance(folder, str) else folder.index(recording, number)
+        if not 0 <= number - base < recording.frames_decoded:
+            last = recording.frames_decoded - 1 + base
+            return f"{recording.name} has no frame {number} (its frames are {base} to {last})"
+        return number - base
+
+    def _folder(self, recording: Recording) -> _Folder | str:
+        if recording.recording_id not in self._folders and self._pictures is not None:
+            try:
+                folder: _Folder | str = _Folder(self._pictures(recording))
+            except DataError as error:
+                folder = f"the names of its pictures cannot be read: {error}"
+            self._folders[recording.recording_id] = folder
+        return self._folders[recording.recording_id]
+
+    def _note_pictures(self, recording: Recording) -> None:
+        folder = self._folder(recording)
+        if isinstance(folder, str):
+            return
+        for stem, indices in folder.by_stem.items():
+            if len(indices) == 1:
+                place = _Place(recording, stem, index=indices[0])
+                self._by_picture[stem].append(place)
+                self._by_uploaded_picture[as_uploaded(stem)].append(place)
+
+
+class _Folder:
+    """The pictures of a folder of images, by their names."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = [last_part(name) for name in names]
+        self.by_stem: dict[str, list[int]] = defaultdict(list)
+        self._by_number: dict[int, list[int]] = defaultdict(list)
+        for index, name in enumerate(self._names):
+            stem = _composed(stem_of(name))
+            self.by_stem[stem].append(index)
+            digits = _NUMBER.findall(stem)
+            if digits:
+                self._by_number[int(digits[-1])].append(index)
+
+    def index(self, recording: Recording, number: int) -> int | str:
+        """The picture that carries a number in its name (the last one in it), or why there is none."""
+        found = self._by_number.get(number, [])
+        if len(found) == 1:
+            return found[0]
+        if found:
+            names = ", ".join(self._names[index] for index in found[:_SOME])
+            return f"several pictures of {recording.name} carry the number {number}: {names}; name labels like pictures"
+        if not self._by_number:
+            return f"no picture of {recording.name} carries a number in its name; name labels like pictures"
+        first, last = min(self._by_number), max(self._by_number)
+        return f"{recording.name} has no picture numbered {number} that can be read (theirs are {first} to {last})"
+
+
+def _grouped(pairs: Iterable[tuple[str, Recording]]) -> _ByStem:
+    grouped: dict[str, dict[Oid, Recording]] = defaultdict(dict)
+    for stem, recording in pairs:
+        grouped[stem][recording.recording_id] = recording
+    return grouped
+
+
+def _composed(stem: str) -> str:
+    """As recordings are named; some systems write NFD."""
+    return unicodedata.normalize("NFC", stem)

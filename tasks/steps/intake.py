@@ -102,13 +102,20 @@ def import_labels(
 
     What waits in the landing bucket is ingested first: labels usually arrive together with their recordings.
     """
+    from functools import partial
+
     from tasks.ingest.frames import take_frames
+    from tasks.ingest.picture_names import picture_names
     from tasks.labeling.importing import import_labels as into_label_studio
 
     ingest_recordings()
     settings = load_settings()
     own = load_line(line, settings.lines_dir)
-    report = into_label_studio(open_lake(settings), own, folder, label_format, frame_base, take_frames=take_frames)
+    lake = open_lake(settings)
+    report = into_label_studio(
+        lake, own, folder, label_format, frame_base,
+        take_frames=take_frames, picture_names=partial(picture_names, lake),
+    )  # fmt: skip
     return dict(report.model_dump(mode="json"))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.config import MIN_GROUPS, Line
 from tasks.errors import InsufficientData
 from tasks.lake import Lake
-from tasks.schemas import SPLITS, Oid, canonical_json
+from tasks.schemas import SPLITS, Oid, canonical_json, single
 from tasks.validation.suites import SuiteResult, run_suite
 from tasks.validation.tables import data_frame
 
@@ -24,8 +24,25 @@ Row = dict[str, Any]
 
 
 def label_counts(objects: Iterable[str]) -> Counter[str]:
-    """Objects by class over the `objects` column (JSON strings) of accepted annotations or a manifest."""
-    return Counter(item["label"] for text in objects for item in json.loads(text))
+    """Single objects by class over the `objects` column (JSON strings) of accepted annotations or a manifest."""
+    return Counter(item["label"] for text in objects for item in single(json.loads(text)))
+
+
+def crowd_note(objects: Iterable[str]) -> str | None:
+    """What becomes of the crowds of an `objects` column, in a sentence; None where there are none."""
+    counts = [len(everything) - len(single(everything)) for everything in map(json.loads, objects)]
+    if not any(counts):
+        return None
+    return (
+        f"boxes that mark crowds of objects: {sum(counts)}, on {sum(map(bool, counts))} frames. They count as no "
+        "labels; such frames are not trained on, and in the test what is found on a crowd is neither right nor wrong"
+    )
+
+
+def _is_learned_from(objects: str) -> bool:
+    """Whether a training takes a frame: crowds cannot be left out of one, and would be learned as background."""
+    everything = json.loads(objects)
+    return len(single(everything)) == len(everything)
 
 
 def overall_requirements(line: Line, accepted: pa.Table) -> list[Row]:
@@ -41,7 +58,8 @@ def split_requirements(line: Line, rows: pa.Table) -> list[Row]:
     labels = {split: label_counts(texts) for split, texts in own.items()}
     found = _overall(line, rows, sum(labels.values(), Counter()))
     for split in ("train", "test"):
-        found.append(_requirement(f"{split}/frames", f"labelled frames in {split}", len(own[split]), 1))
+        frames = sum(map(_is_learned_from, own[split])) if split == "train" else len(own[split])
+        found.append(_requirement(f"{split}/frames", f"labelled frames in {split}", frames, 1))
         found += [
             _requirement(f"{split}/labels/{name}", f"labels of class {name} in {split}", labels[split][name], need)
             for name, need in line.minimums.labels_per_split.items()

@@ -2,6 +2,8 @@
 
 Boxes are judged by what they cover inside the frame. One that sticks out by no more than `TOLERANCE_PX` (a browser's
 rounding) is clipped; one that sticks out further was not drawn on this picture and is set aside.
+
+A crowd (a region of many objects, `tasks.schemas.Box`) may be as large as the picture, and objects may lie on it.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ def labels_table(annotations: Sequence[Row], frames: Mapping[FrameKey, Frame]) -
     """One row per object of these annotations, whose frames must all be in `frames`; row id `row_id`."""
     import pandas as pd
 
-    ids, labels, corners, limits, duplicates = [], [], [], [], []
+    ids, labels, corners, limits, duplicates, crowds = [], [], [], [], [], []
     for row in annotations:
         frame, objects = frames[row["recording_id"], row["frame_index"], row["frame_oid"]], row["objects"]
         own = np.array([_corners(item) for item in objects], dtype=np.float64).reshape(-1, 4)
@@ -56,11 +58,16 @@ def labels_table(annotations: Sequence[Row], frames: Mapping[FrameKey, Frame]) -
         labels += own_labels
         corners.append(own)
         limits.append(np.tile(np.array([*size, *size], dtype=np.float64), (len(objects), 1)))
-        duplicates.append(duplicate_overlaps(np.clip(own, 0, limits[-1]), own_labels))
+        crowds.append(np.array([item.get("crowd") is True for item in objects], dtype=np.bool_))
+        kinds = [
+            f"crowd of {label}" if is_crowd else label for label, is_crowd in zip(own_labels, crowds[-1], strict=True)
+        ]
+        duplicates.append(duplicate_overlaps(np.clip(own, 0, limits[-1]), kinds))
     boxes, sizes = np.concatenate([_NO_BOXES, *corners]), np.concatenate([_NO_BOXES, *limits])
     inside = np.clip(boxes, 0, sizes)
     width, height = (inside[:, 2:] - inside[:, :2]).T
-    fraction = np.maximum(width, height) / sizes.max(axis=1)
+    is_single = ~np.concatenate([np.zeros(0, np.bool_), *crowds])
+    fraction = np.maximum(width, height) / sizes.max(axis=1) * is_single
     measured = {
         "width_px": width,
         "height_px": height,
@@ -88,7 +95,8 @@ def cleaned(objects: Sequence[dict[str, Any]], frame: Frame) -> list[dict[str, A
             width = min(x + width, float(frame.width_px)) - left
         if top != y or y + height > frame.height_px:
             height = min(y + height, float(frame.height_px)) - top
-        clean.append({"label": item["label"], "x_px": left, "y_px": top, "width_px": width, "height_px": height})
+        box = {"label": item["label"], "x_px": left, "y_px": top, "width_px": width, "height_px": height}
+        clean.append(box | {"crowd": True} if item.get("crowd") is True else box)
     return clean
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.config import Line
-from tasks.schemas import Oid, QuarantineItem, Recording
+from tasks.schemas import Oid, QuarantineItem, Recording, single
 from tasks.validation.suites import SuiteResult
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _counts(line: Line, accepted: pa.Table) -> dict[str, Any]:
             {"name": row["recording_name"], "group": row["group"], "frames": 0, "labels": Counter()},
         )
         entry["frames"] += 1
-        entry["labels"].update(item["label"] for item in json.loads(row["objects"]))
+        entry["labels"].update(item["label"] for item in single(json.loads(row["objects"])))
     ordered = sorted(rows.values(), key=lambda entry: (entry["name"], entry["group"]))
     return {
         "classes": list(line.classes),

@@ -104,6 +104,8 @@ def validate(lake: Lake, line: Line) -> Validation:
     findings.suites.append(result)
     findings.missing += short
     _note_classes(line, accepted, findings)
+    if crowds := dataset.crowd_note(accepted.column("objects").to_pylist()):
+        findings.notes.append(crowds)
     quarantine.set_aside(lake, findings.items)
     return _store(lake, line, found, findings, accepted)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from typing import Any
 
@@ -56,9 +56,9 @@ def a_recording(name: str = "S_0001.mp4", frames: int = 10, **changes: Any) -> R
     return Recording(**fields | changes)
 
 
-def picture(index: int) -> bytes:
+def picture(index: int, size_px: tuple[int, int] = (WIDTH_PX, HEIGHT_PX)) -> bytes:
     """A frame's JPEG with its number on it."""
-    image = Image.new("RGB", (WIDTH_PX, HEIGHT_PX), (40, 60 + index % 100, 90))
+    image = Image.new("RGB", size_px, (40, 60 + index % 100, 90))
     ImageDraw.Draw(image).text((20, 20), f"frame {index}", fill="white")
     ImageDraw.Draw(image).ellipse((100, 100, 130, 120), fill="white")
     target = BytesIO()
@@ -66,18 +66,25 @@ def picture(index: int) -> bytes:
     return target.getvalue()
 
 
-def take_frames(lake: Lake, recording: Recording, line: str, indices: Sequence[int]) -> list[Frame]:
-    """Stand-in for `tasks.ingest.frames.take_frames`: frames that are drawn, not decoded."""
+def take_frames(
+    lake: Lake,
+    recording: Recording,
+    line: str,
+    indices: Sequence[int],
+    size_of: Callable[[int], tuple[int, int]] | None = None,
+) -> list[Frame]:
+    """Stand-in for `tasks.ingest.frames.take_frames`: frames that are drawn, not decoded; `size_of` each, in pixels."""
+    sizes = {index: size_of(index) if size_of else (recording.width_px, recording.height_px) for index in indices}
     frames = [
         Frame(
             line=line,
             recording_id=recording.recording_id,
             frame_index=index,
-            oid=lake.blobs.put_bytes(picture(index), "image/jpeg"),
+            oid=lake.blobs.put_bytes(picture(index, sizes[index]), "image/jpeg"),
             media_type="image/jpeg",
             pts_s=index / 30,
-            width_px=recording.width_px,
-            height_px=recording.height_px,
+            width_px=sizes[index][0],
+            height_px=sizes[index][1],
             phash="0" * 16,
             reason="sampled",
             taken_at=now(),

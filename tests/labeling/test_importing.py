@@ -36,6 +36,21 @@ def bring(lake: Lake, line: Line, folder: Path, label_format: Any = "voc", base:
     return import_labels(lake, line, folder, label_format, base, take_frames=take_frames)
 
 
+def of_two_sizes(index: int) -> tuple[int, int]:
+    """Width and height of a folder's pictures, or of a video that changes its size midway."""
+    return (160, 120) if index < 2 else (320, 240)
+
+
+def bring_mixed(lake: Lake, line: Line, folder: Path, label_format: Any) -> ImportReport:
+    def take(lake: Lake, recording: Recording, line: str, indices: Sequence[int]) -> list[Frame]:
+        return take_frames(lake, recording, line, indices, of_two_sizes)
+
+    def names(recording: Recording) -> list[str]:
+        return [f"{recording.stem}_{index:04}.png" for index in range(recording.frames_decoded)]
+
+    return import_labels(lake, line, folder, label_format, take_frames=take, picture_names=names)
+
+
 def active(lake: Lake, line: Line) -> dict[int, list[dict[str, Any]]]:
     """Frame index -> objects of its one active annotation, after a sync."""
     sync(lake, line)
@@ -161,6 +176,7 @@ def test_what_cannot_be_placed_is_listed(lake: Lake, line: Line, folder: Path) -
     voc(folder, "S_0001_0002", box(1, 1, "S"), box(2, 2, "martian"))
     voc(folder, "S_0001_0003", box(1, 1, "S"), size=(640, 480))
     voc(folder, "S_0001_0011", box(1, 1, "S"))
+    voc(folder, "S_0001_0005", box(1, 1, "S"), box(698, 1, "S"))
     voc(folder, "S_0009_0001", box(1, 1, "S"))
     voc(folder, "twin_0001", box(1, 1, "S"))
     (folder / "S_0001_0004.xml").write_text("<annotation>")
@@ -169,11 +185,12 @@ def test_what_cannot_be_placed_is_listed(lake: Lake, line: Line, folder: Path) -
         "S_0001_0002.xml": "unknown class 'martian'",
         "S_0001_0003.xml": "is about images of 640x480 px, S_0001.mp4 has 698x528",
         "S_0001_0004.xml": "is not a Pascal VOC file: no element found: line 1, column 12",
+        "S_0001_0005.xml": "box 2 lies outside of the picture",
         "S_0001_0011.xml": "S_0001.mp4 has no frame 11",
         "S_0009_0001.xml": "there is no recording named 'S_0009'",
         "twin_0001.xml": "several recordings are named 'twin': twin.mp4",
     }
-    assert (report.matched, report.annotations) == (7, 7)
+    assert (report.matched, report.annotations) == (6, 6)
 
 
 def test_content_that_landed_again_under_another_name(lake: Lake, line: Line, tmp_path: Path) -> None:
@@ -258,3 +275,85 @@ def test_wrong_arguments(lake: Lake, line: Line, tmp_path: Path) -> None:
         bring(lake, line, tmp_path, "kitti")
     with pytest.raises(ConfigError, match="classification"):
         bring(lake, line.model_copy(update={"kind": "classification"}), tmp_path)
+
+
+@pytest.mark.parametrize("container", ["images", "mp4"])
+def test_sizes_are_the_frames_own(lake: Lake, line: Line, tmp_path: Path, container: str) -> None:
+    """A folder of pictures of two sizes, and a video that changes its size midway."""
+    name = "mix.frames.zip" if container == "images" else "mix.mp4"
+    film(lake, line, name, frames=0, of=4, stem="mix", container=container, width_px=320, height_px=240)
+    take_frames(lake, lake.tables.rows("recordings", Recording)[0], line.line, [0, 3], of_two_sizes)
+    yolo = tmp_path / "yolo"
+    yolo.mkdir()
+    (yolo / "classes.txt").write_text("sperm\n")
+    for number in range(4):
+        (yolo / f"mix_{number:04}.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    assert bring_mixed(lake, line, yolo, "yolo").annotations == 4
+    small = {"label": "sperm", "x_px": 72, "y_px": 54, "width_px": 16, "height_px": 12}
+    large = {"label": "sperm", "x_px": 144, "y_px": 108, "width_px": 32, "height_px": 24}
+    assert active(lake, line) == {0: [small], 1: [small], 2: [large], 3: [large]}
+    for number in range(4):
+        voc(tmp_path / "voc", f"mix_{number:04}", box(5, 5), size=of_two_sizes(number))
+    voc(tmp_path / "voc", "mix_0001", box(5, 5), size=(320, 240))
+    report = bring_mixed(lake, line, tmp_path / "voc", "voc")
+    assert report.matched == 3
+    assert report.unmatched == (
+        {"file": "mix_0001.xml", "reason": f"is about images of 320x240 px, frame 1 of {name} has 160x120"},
+    )
+
+
+def test_no_frame_is_taken_for_labels_of_another_size(lake: Lake, line: Line, tmp_path: Path) -> None:
+    """Else annotators would be offered a frame for each label of some other copy of the clip."""
+    film(lake, line, frames=1, of=10)
+    voc(tmp_path / "voc", "S_0001_0000", box(1, 1), size=(1920, 1080))
+    voc(tmp_path / "voc", "S_0001_0007", box(1, 1), size=(1920, 1080))
+    report = bring(lake, line, tmp_path / "voc")
+    assert [each["reason"] for each in report.unmatched] == [
+        "is about images of 1920x1080 px, S_0001.mp4 has 698x528"
+    ] * 2
+    assert [frame.frame_index for frame in lake.tables.rows("frames", Frame)] == [0]
+
+
+def test_crowds_come_back_as_crowds(lake: Lake, line: Line, client: LabelStudio, tmp_path: Path) -> None:
+    film(lake, line, frames=1)
+    sync(lake, line)
+    content = {
+        "images": [{"id": n, "file_name": f"S_0001_{n:04}.png"} for n in range(2)],
+        "annotations": [
+            {"id": n, "image_id": n // 2, "category_id": 1, "bbox": [10 * n, 20, 16, 16], "iscrowd": n % 2}
+            for n in range(4)
+        ],
+        "categories": [{"id": 1, "name": "sperm"}],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    report = bring(lake, line, tmp_path, "coco")
+    assert (report.annotations, report.boxes, report.crowds) == (2, 2, 2)
+    assert active(lake, line) == {
+        0: [box(0, 20), box(10, 20) | {"crowd": True}],
+        1: [box(20, 20), box(30, 20) | {"crowd": True}],
+    }
+    assert bring(lake, line, tmp_path, "coco").annotations == 0
+    # An annotator's browser sends the region back with its note; a note may be typed as well, or removed.
+    (task,) = client.task_work(project_of(client, line), [labeling_tasks(client, line)[0]])
+    first, second = task.work[0].regions
+    assert second["meta"] == {"text": ["crowd"]}
+    changed = [first | {"meta": {"text": "Crowd "}}, {key: value for key, value in second.items() if key != "meta"}]
+    client.change_annotation(task.work[0].annotation_id, changed)
+    assert active(lake, line)[0] == [box(0, 20) | {"crowd": True}, box(10, 20)]
+
+
+def test_a_bad_label_file_costs_only_itself(lake: Lake, line: Line, tmp_path: Path) -> None:
+    film(lake, line, frames=1)
+    folder = tmp_path / "yolo"
+    folder.mkdir()
+    (folder / "classes.txt").write_text("sperm\n")
+    (folder / "S_0001_0000.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    (folder / "S_0001_0001.txt").write_text("0 0.5 0.5 0.1 0.1\n" * 100_000)
+    (folder / "S_0001_0002.txt").write_text("0 1e400 0.5 0.1 0.1\n")
+    report = bring(lake, line, folder, "yolo")
+    assert report.matched == 1
+    assert [each["reason"] for each in report.unmatched] == [
+        "is not a YOLO label file: it has 100000 boxes on one image, and at most 5000 are taken",
+        "is not a YOLO label file: line 1 (0 1e400 0.5 0.1 0.1): value 2 is '1e400', expected a number",
+    ]
+    assert sorted(active(lake, line)) == [0]

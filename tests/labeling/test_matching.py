@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
-from tasks.errors import ConfigError
-from tasks.labeling.formats import BadFile, LabelFile
-from tasks.labeling.matching import find_frame_base, match, other_names
+from tasks.errors import ConfigError, UnreadableRecording
+from tasks.labeling.formats import BadFile, ForeignBox, LabelFile
+from tasks.labeling.matching import PictureNames, find_frame_base, match, other_names
 from tasks.schemas import Landing, Recording, now
 from tests.labeling.annotators import a_line, a_recording
 
@@ -18,6 +22,26 @@ def files(*images: str) -> list[LabelFile]:
 
 def bad(*images: str) -> list[BadFile]:
     return [BadFile(f"{image}.xml", "is damaged", image) for image in images]
+
+
+def a_folder(stem: str, frames: int, **changes: Any) -> Recording:
+    fields = {"stem": stem, "container": "images", "frame_names_oid": "1" * 64} | changes
+    return a_recording(f"{stem}.frames.zip", frames, **fields)
+
+
+def named(**pictures: Sequence[str]) -> PictureNames:
+    """Picture names of the folders of these stems."""
+    return lambda recording: pictures[recording.stem]
+
+
+def indices_of(
+    images: Sequence[str], recordings: Sequence[Recording], pictures: PictureNames | None, base: int | None = None
+) -> dict[str, int | str]:
+    """Image -> the frame's index, or why it has none."""
+    matches, unmatched = match(files(*images), recordings, LINE, base, None, pictures)
+    return {each.labels.image: each.frame_index for each in matches} | {
+        each.file.removesuffix(".xml"): each.reason for each in unmatched
+    }
 
 
 def landed(recording: Recording, key: str, outcome: str = "duplicate") -> Landing:
@@ -42,6 +66,8 @@ def test_names_match_however_their_accents_are_written() -> None:
     [
         ("S_0001", "no recording named 'S'"),
         ("frame12", "does not end in _<frame number>"),
+        ("11_frame_0", "no recording named '11_frame' or '11'"),
+        ("S_0001_" + "9" * 5000, "does not end in _<frame number>"),
         ("S_0009_0001", "no recording named 'S_0009'"),
         ("S_0001_0010", "has no frame 10 (its frames are 0 to 9)"),
     ],
@@ -91,6 +117,18 @@ def test_two_files_about_one_frame() -> None:
     matches, unmatched = match(files("S_0001_1", "S_0001_0001"), [ONE], LINE, 0)
     assert len(matches) == 1
     assert "same frame as S_0001_1.xml" in unmatched[0].reason
+
+
+def test_files_about_one_frame_that_differ_are_all_refused() -> None:
+    """Label Studio's own names of one picture that two people labelled, say: one alone may lack half of the objects."""
+    one, two, *_ = files("a1b2c3d4-S_0001_0001", "e5f6a7b8-S_0001_0001")
+    box = ForeignBox("sperm", 1, 2, 3, 4)
+    matches, unmatched = match([replace(one, boxes=(box,)), two], [ONE], LINE, 0)
+    assert matches == []
+    assert sorted(each.reason for each in unmatched) == [
+        "is about the same frame as a1b2c3d4-S_0001_0001.xml",
+        "is about the same frame as e5f6a7b8-S_0001_0001.xml, and they differ: keep the one that is right",
+    ]
 
 
 def test_recordings_of_other_studies() -> None:
@@ -146,3 +184,125 @@ def test_bad_files_alone_need_no_frame_base() -> None:
 def test_bad_files_that_tell_nothing_leave_the_frame_base_unclear() -> None:
     with pytest.raises(ConfigError, match="--frame-base"):
         match([*bad("X_0000"), *files("S_0001_0004")], [ONE], LINE, None)
+
+
+@pytest.mark.parametrize(
+    ("image", "index"),
+    [
+        ("11_frame_3", 3),
+        ("11_frame_0003", 3),
+        ("11_Frame_3", 3),
+        ("11-frame-3", 3),
+        ("11_frame3", 3),
+        ("11.frame.3", 3),
+        ("a1b2c3d4-11_3", 3),
+        ("a1b2c3d4__11_frame_3", 3),
+        ("a1b2c3d4-e5f6a7b8-11_3", 3),
+        ("11%5F3", 3),
+        ("upload%2F5%2Fa1b2c3d4-11_3", 3),
+        ("11_3.png", 3),
+    ],
+)
+def test_names_as_others_write_them(image: str, index: int) -> None:
+    assert indices_of([image], [a_recording("11.mp4"), ONE], None, 0) == {image: index}
+
+
+@pytest.mark.parametrize(
+    ("image", "recording"),
+    [
+        ("my%20clip%20%C3%A9_3", "my clip \u00e9.mp4"),
+        ("a1b2c3d4-my_clip_\u00e9_3", "my clip \u00e9.mp4"),
+        ("a1b2c3d4-day_1_3", "day (1).mp4"),
+        ("11_frame_3", "11_frame.mp4"),
+        ("a1b2c3d4-clip_3", "a1b2c3d4-clip.mp4"),
+        ("100%25_3", "100%25.mp4"),
+    ],
+)
+def test_the_most_literal_name_wins(image: str, recording: str) -> None:
+    decoys = [a_recording(name, study="b") for name in ("11.mp4", "clip.mp4", "100%.mp4")]
+    matches, _ = match(files(image), [*decoys, a_recording(recording)], LINE, 0)
+    assert [each.recording.name for each in matches] == [recording]
+
+
+def test_in_a_folder_of_images_numbers_are_those_in_the_pictures_names() -> None:
+    extra = ["background.png", *(f"extra_{n:04}.png" for n in range(4))]
+    gap = [f"gap_{n:04}.png" for n in (0, 1, 2, 4, 5)]
+    pictures = named(extra=extra, gap=gap)
+    recordings = [a_folder("extra", 5), a_folder("gap", 5)]
+    assert indices_of(["extra_0000", "extra_0003", "background", "gap_0002", "gap_0004"], recordings, pictures) == {
+        "extra_0000": 1, "extra_0003": 4, "background": 0, "gap_0002": 2, "gap_0004": 3,
+    }  # fmt: skip
+    reason = "gap.frames.zip has no picture numbered 3 that can be read (theirs are 0 to 5)"
+    assert indices_of(["gap_0003"], recordings, pictures) == {"gap_0003": reason}
+
+
+@pytest.mark.parametrize("frame_names_oid", ["1" * 64, None])
+def test_the_number_may_be_written_otherwise(frame_names_oid: str | None) -> None:
+    """Also of recordings that were ingested before the pictures' names were kept."""
+    recordings = [a_folder("scan", 3, frame_names_oid=frame_names_oid)]
+    pictures = named(scan=["img-5.png", "img-10.png", "img-100.tif"])
+    found = indices_of(["scan_0010", "scan_frame_5", "a1b2c3d4-scan_100", "scan_1"], recordings, pictures, 1)
+    assert {image: index for image, index in found.items() if isinstance(index, int)} == {
+        "scan_0010": 1, "scan_frame_5": 0, "a1b2c3d4-scan_100": 2,
+    }  # fmt: skip
+    assert "no picture numbered 1 " in str(found["scan_1"])
+
+
+def test_pictures_whose_numbers_do_not_tell_them_apart() -> None:
+    recordings = [a_folder("two", 3), a_folder("none", 2)]
+    pictures = named(two=["t1_c0.png", "t2_c0.png", "b/t2_c1.png"], none=["left.png", "right.png"])
+    found = indices_of(["two_0", "t2_c0", "t2_c1", "none_0", "right"], recordings, pictures)
+    assert "several pictures of two.frames.zip carry the number 0: t1_c0.png, t2_c0.png" in str(found["two_0"])
+    assert (found["t2_c0"], found["t2_c1"], found["right"]) == (1, 2, 1)
+    assert "no picture of none.frames.zip carries a number" in str(found["none_0"])
+
+
+def test_pictures_as_label_studio_calls_them() -> None:
+    pictures = named(scan=["my cell 1.png", "b\u00e9ta.png", "a.v2_0003.png"])
+    found = indices_of(
+        ["a1b2c3d4-my_cell_1", "my%20cell%201", "be\u0301ta", "a1b2c3d4-b\u00e9ta", "a.v2_0003"],
+        [a_folder("scan", 3)],
+        pictures,
+    )
+    assert found["a1b2c3d4-my_cell_1"] == 0 and "same frame" in str(found["my%20cell%201"])
+    assert found["be\u0301ta"] == 1 and "same frame" in str(found["a1b2c3d4-b\u00e9ta"])
+    assert found["a.v2_0003"] == 2
+
+
+def test_a_folder_tells_recordings_with_pictures_of_one_name_apart() -> None:
+    recordings = [a_folder("a", 1), a_folder("b", 1), a_recording("img.mp4")]
+    pictures = named(a=["img_1.png"], b=["img_1.png"])
+    unclear, *clear = [
+        LabelFile(file, "img_1", ()) for file in ("img_1.xml", "b/img_1.xml", "x.json: a\\img_1.png", "img/img_1.xml")
+    ]
+    matches, unmatched = match([unclear, *clear], recordings, LINE, 0, None, pictures)
+    assert [each.recording.name for each in matches] == ["b.frames.zip", "a.frames.zip", "img.mp4"]
+    assert "its name may mean several recordings" in unmatched[0].reason
+
+
+def test_folders_of_images_need_no_frame_base() -> None:
+    scan, pictures = a_folder("scan", 3), named(scan=["a_3.png", "a_4.png", "a_5.png"])
+    assert indices_of(["a_4", "scan_5"], [scan, ONE], pictures) == {"a_4": 1, "scan_5": 2}
+    with pytest.raises(ConfigError, match="--frame-base"):
+        indices_of(["a_4", "S_0001_0004"], [scan, ONE], pictures)
+    assert indices_of(["a_4", "S_0001_0004"], [scan, ONE], pictures, 1) == {"a_4": 1, "S_0001_0004": 3}
+
+
+def test_a_folder_whose_names_cannot_be_read_costs_only_its_own_labels() -> None:
+    def broken(recording: Recording) -> Sequence[str]:
+        raise UnreadableRecording(f"recording {recording.name!r}: the blob is gone")
+
+    found = indices_of(["scan_1", "S_0001_0001"], [a_folder("scan", 3), ONE], broken, 0)
+    assert found["S_0001_0001"] == 1
+    assert "the names of its pictures cannot be read: recording 'scan.frames.zip': the blob is gone" in str(
+        found["scan_1"]
+    )
+
+
+def test_a_recording_that_has_both_the_name_and_the_picture_wins() -> None:
+    """A folder and its copy: labels named after the folder are the folder's."""
+    recordings = [a_folder("gap", 2), a_folder("copy", 2)]
+    pictures = named(gap=["gap_1.png", "gap_2.png"], copy=["gap_1.png", "gap_3.png"])
+    matches, unmatched = match(files("gap_1", "gap_3"), recordings, LINE, None, None, pictures)
+    assert [each.recording.stem for each in matches] == ["gap"]
+    assert "its name may mean several recordings" in unmatched[0].reason

@@ -113,3 +113,16 @@ def test_what_passed_is_clipped_to_the_frame() -> None:
 
 def test_a_frame_without_objects_has_no_rows() -> None:
     assert rows() == []
+
+
+def test_a_crowd_may_be_large_and_have_objects_on_it() -> None:
+    crowd = {**a_box(x=0, y=0, width=64, height=48), "crowd": True}
+    large, single, again = rows(crowd, a_box(x=0, y=0, width=64, height=48), crowd)
+    assert (large["longest_side_fraction"], single["longest_side_fraction"]) == (0, 1)
+    assert (large["duplicate_iou"], single["duplicate_iou"], again["duplicate_iou"]) == (0, 0, 1)
+
+
+def test_what_is_cleaned_stays_a_crowd() -> None:
+    crowd, single = detection.cleaned([{**a_box(x=-0.2), "crowd": True}, a_box()], FRAME)
+    assert crowd["crowd"] is True
+    assert "crowd" not in single

@@ -7,6 +7,9 @@
 
 Both caches are named by content, so a version that shares frames or labels with an earlier one only links them. What
 another release of this file wrote is written anew. Where links are impossible (another file system) files are copied.
+
+A frame with a crowd (`tasks.schemas.Box`) is left out of train and val: YOLO has no regions to ignore, so the objects
+in it would be learned as background. The manifest keeps it.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ from tasks.errors import DataError
 from tasks.lake import Lake, Manifest
 from tasks.lake.locks import lake_lock
 from tasks.provenance import code_of
-from tasks.schemas import SPLITS, Oid, canonical_json
+from tasks.schemas import SPLITS, Oid, canonical_json, single
 
 _SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png"}
 _MARKER = "complete.json"
@@ -92,11 +95,13 @@ def _readable(recording_name: str) -> str:
 def label_text(objects: Iterable[Mapping[str, Any]], classes: Sequence[str], width_px: int, height_px: int) -> str:
     """Boxes as YOLO writes them: class number, centre x, centre y, width, height, over the frame's size; one a line.
 
+    Crowds are left out.
+
     Raises:
         DataError: A class that is not among `classes`.
     """
     lines = []
-    for box in objects:
+    for box in single(objects):
         if box["label"] not in classes:
             raise DataError(f"label {box['label']!r}: is no class of this dataset", expected=", ".join(classes))
         x = (box["x_px"] + box["width_px"] / 2) / width_px
@@ -128,7 +133,7 @@ def _build(lake: Lake, manifest: Manifest, folder: Path) -> None:
     part = folder.with_name(f".{folder.name}.part")
     for leftover in (part, folder):
         shutil.rmtree(leftover, ignore_errors=True)
-    rows: list[Row] = manifest.rows.select(_COLUMNS).to_pylist()
+    rows = [row for row in manifest.rows.select(_COLUMNS).to_pylist() if _is_laid_out(row)]
     classes: list[str] = json.loads((manifest.rows.schema.metadata or {})[b"classes"])
     for kind in ("images", "labels"):
         for split in SPLITS:
@@ -150,6 +155,13 @@ def _build(lake: Lake, manifest: Manifest, folder: Path) -> None:
         canonical_json({"version": manifest.version, "files": files, "code": code_of("layout")})
     )
     part.replace(folder)
+
+
+def _is_laid_out(row: Row) -> bool:
+    if row["split"] == "test" or '"crowd"' not in row["objects"]:
+        return True
+    objects = json.loads(row["objects"])
+    return len(single(objects)) == len(objects)
 
 
 @dataclass(frozen=True)

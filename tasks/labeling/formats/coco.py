@@ -1,87 +1,211 @@
-"""COCO: a JSON file with images, annotations and categories. An image without annotations has nothing on it."""
+"""COCO: a JSON file with images, annotations and categories. An image without annotations has nothing on it.
+
+That is why the ids are looked at before anything is taken: an id that stands twice, or an annotation that belongs to no
+image, means that some image would get another's boxes, or pass for an empty one. Ids may be numbers or text, and `"7"`
+is 7: converters mix them. `iscrowd` marks a region of many objects (`ForeignBox.crowd`).
+"""
 
 from __future__ import annotations
 
-import json
-import math
-from collections import defaultdict
-from collections.abc import Iterator
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tasks.labeling.formats.content import few_enough, number, positive, printable, read_json, shown, shown_path, side
+from tasks.labeling.formats.image_names import stem_of
 from tasks.labeling.formats.records import BadFile, ForeignBox, LabelFile
+
+_Entry = dict[str, Any]
+_Id = int | str
+_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
 
 
 def read(folder: Path) -> Iterator[LabelFile | BadFile]:
     """Every image of every .json file below a folder, by name."""
     for path in sorted(folder.rglob("*.json")):
-        name = str(path.relative_to(folder))
+        name = shown_path(path, folder)
         try:
-            content = json.loads(path.read_bytes())
-            yield from _parse(name, content)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            yield BadFile(name, f"is not a COCO file: {_said(error)}")
+            parsed = _CocoFile.of(name, read_json(path)).read()
+        except (OSError, ValueError) as error:
+            parsed = [BadFile(name, f"is not a COCO file: {error}")]
+        yield from parsed
 
 
-def _parse(name: str, content: Any) -> list[LabelFile | BadFile]:
-    """The images by name, then the annotations that belong to none of them."""
-    categories = {entry["id"]: str(entry["name"]) for entry in _entries(content, "categories")}
-    images = sorted(enumerate(_entries(content, "images"), 1), key=lambda image: str(image[1].get("file_name")))
-    known = {image["id"] for _, image in images if image.get("id") is not None}
-    by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
-    strays: list[LabelFile | BadFile] = []
-    for number, entry in enumerate(_entries(content, "annotations"), 1):
-        if entry.get("image_id") in known:
-            by_image[entry["image_id"]].append(entry)
-        else:
-            strays.append(_stray(name, number, entry))
-    return [_image(name, number, image, by_image[image.get("id")], categories) for number, image in images] + strays
+@dataclass(frozen=True)
+class _CocoFile:
+    """The three lists of a file, and what is wrong with their ids.
+
+    Attributes:
+        twice: For 'images', 'annotations' and 'categories': the ids that stand twice.
+    """
+
+    name: str
+    images: list[_Entry]
+    annotations: list[_Entry]
+    categories: dict[_Id, str]
+    twice: dict[str, set[_Id]]
+
+    @classmethod
+    def of(cls, name: str, content: Any) -> _CocoFile:
+        lists = {key: _entries(content, key) for key in ("images", "annotations", "categories")}
+        named = {i: _name(entry) for entry in lists["categories"] if (i := _id(entry.get("id"))) is not None}
+        twice = {key: _twice(entries) for key, entries in lists.items()}
+        return cls(name, lists["images"], lists["annotations"], named, twice)
+
+    def read(self) -> list[LabelFile | BadFile]:
+        """The images by name, then the annotations that belong to none of them."""
+        ids = {i for image in self.images if (i := _id(image.get("id"))) is not None}
+        by_image: dict[_Id, list[tuple[int, _Entry]]] = defaultdict(list)
+        strays, homeless = [], False
+        for n, entry in enumerate(self.annotations, 1):
+            image_id = _id(entry.get("image_id"))
+            if image_id is not None and image_id in ids:
+                by_image[image_id].append((n, entry))
+            else:
+                strays.append(BadFile(f"{self.name}: {_called('annotation', n, entry)}", _astray(entry)))
+                homeless |= image_id is None
+        images = sorted(enumerate(self.images, 1), key=lambda image: str(image[1].get("file_name")))
+        doubt = _Doubt(len(strays), homeless)
+        return [self._image(n, image, by_image, doubt) for n, image in images] + strays
+
+    def _image(
+        self, n: int, image: _Entry, by_image: dict[_Id, list[tuple[int, _Entry]]], doubt: _Doubt
+    ) -> LabelFile | BadFile:
+        file_name = image.get("file_name")
+        if not isinstance(file_name, str) or not file_name:
+            return BadFile(f"{self.name}: {_called('image', n, image)}", "has no file_name")
+        name, stem, image_id = f"{self.name}: {printable(file_name)}", stem_of(file_name), _id(image.get("id"))
+        if image_id is None:  # which annotations are its own is not known: it is not an image with nothing on it
+            return BadFile(name, "has no id" if image.get("id") is None else f"has the id {shown(image['id'])}", stem)
+        entries = by_image.get(image_id, [])
+        reason = self._unsure(image_id, entries) or doubt.of(entries)
+        if reason:
+            return BadFile(name, reason, stem)
+        try:
+            few_enough(len(entries))
+            return LabelFile(
+                file=name,
+                image=stem,
+                boxes=tuple(self._box(n, entry) for n, entry in entries),
+                width_px=side(image.get("width"), "its width"),
+                height_px=side(image.get("height"), "its height"),
+            )
+        except ValueError as error:
+            return BadFile(name, f"cannot be taken: {error}", stem)
+
+    def _unsure(self, image_id: _Id, entries: Sequence[tuple[int, _Entry]]) -> str | None:
+        """Why nobody can tell what is on an image: an id that stands twice."""
+        if image_id in self.twice["images"]:
+            return f"its id {image_id!r} is another image's, too: nobody can tell whose boxes are whose"
+        for what, key, field in (("annotation", "annotations", "id"), ("category", "categories", "category_id")):
+            own = sorted({repr(i) for _, entry in entries if (i := _id(entry.get(field))) in self.twice[key]})
+            if own:
+                return f"the {what} id {', '.join(own[:5])} stands twice in {key}: nobody can tell which is meant"
+        return None
+
+    def _box(self, n: int, entry: _Entry) -> ForeignBox:
+        called = _called("annotation", n, entry)
+        try:
+            x, y, width, height = _sides(entry.get("bbox"))
+            positive(width, height)
+            return ForeignBox(self._label(entry), x, y, width, height, crowd=_crowd(entry.get("iscrowd")))
+        except ValueError as error:
+            raise ValueError(f"{called}: {error}") from error
+
+    def _label(self, entry: _Entry) -> str:
+        category = _id(entry.get("category_id"))
+        if category is None:
+            raise ValueError("it has no category_id" + _instead(entry.get("category_id")))
+        if category not in self.categories:
+            raise ValueError(f"its category {category!r} is not in categories")
+        return self.categories[category]
 
 
-def _entries(content: Any, key: str) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class _Doubt:
+    """What annotations that belong to no image mean for the images of their file.
+
+    Attributes:
+        strays: How many there are.
+        homeless: One names no image at all: it may belong to any.
+    """
+
+    strays: int
+    homeless: bool
+
+    def of(self, entries: Sequence[Any]) -> str | None:
+        """Why an image with these annotations of its own is not believed."""
+        if not self.strays or (entries and not self.homeless):
+            return None
+        lacking = "may lack some of its own" if entries else "may not be empty"
+        return (
+            f"{lacking}: {self.strays} annotation{'s' * (self.strays > 1)} of this file belong to none of its images; "
+            "correct or remove them"
+        )
+
+
+def _entries(content: Any, key: str) -> list[_Entry]:
+    if not isinstance(content, dict):
+        raise ValueError("it holds no object with images, annotations and categories")
+    if key not in content:
+        raise ValueError(f"it has no {key!r}")
     entries = content[key]
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise TypeError(f"{key} is not a list of objects")
+        raise ValueError(f"{key} is not a list of objects")
     return entries
 
 
-def _stray(name: str, number: int, entry: dict[str, Any]) -> BadFile:
-    called = f"annotation {entry['id']}" if "id" in entry else f"annotation no. {number}"
-    image_id = entry.get("image_id")
-    reason = "has no image_id" if image_id is None else f"its image_id {image_id!r} is not in images"
-    return BadFile(f"{name}: {called}", reason)
+def _id(value: Any) -> _Id | None:
+    """An id, the same whether it was written as a number or as text; None where it is neither."""
+    if isinstance(value, str):
+        text = value.strip()
+        return int(text) if _WHOLE.fullmatch(text) else text or None
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _image(
-    name: str, number: int, image: dict[str, Any], entries: list[dict[str, Any]], categories: dict[Any, str]
-) -> LabelFile | BadFile:
-    if not image.get("file_name"):
-        called = f"image {image['id']}" if "id" in image else f"image no. {number}"
-        return BadFile(f"{name}: {called}", "has no file_name")
-    name = f"{name}: {image['file_name']}"
-    stem = Path(str(image["file_name"]).replace("\\", "/")).stem
-    if image.get("id") is None:  # which annotations are its own is not known: it is not an image with nothing on it
-        return BadFile(name, "has no id", stem)
-    try:
-        return LabelFile(
-            file=name,
-            image=stem,
-            boxes=tuple(_box(entry, categories) for entry in entries),
-            width_px=int(image.get("width") or 0) or None,
-            height_px=int(image.get("height") or 0) or None,
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        return BadFile(name, f"has a damaged annotation: {_said(error)}", stem)
+def _twice(entries: Sequence[_Entry]) -> set[_Id]:
+    counts = Counter(i for entry in entries if (i := _id(entry.get("id"))) is not None)
+    return {i for i, count in counts.items() if count > 1}
 
 
-def _box(entry: dict[str, Any], categories: dict[Any, str]) -> ForeignBox:
-    x, y, width, height = (float(side) for side in entry["bbox"])
-    if not all(math.isfinite(side) for side in (x, y, width, height)):
-        raise ValueError(f"bbox {entry['bbox']}")
-    if entry["category_id"] not in categories:
-        raise ValueError(f"category {entry['category_id']} is not in categories")
-    return ForeignBox(categories[entry["category_id"]], x, y, width, height)
+def _name(category: _Entry) -> str:
+    name = category.get("name")
+    return str(name) if isinstance(name, str | int | float) else ""
 
 
-def _said(error: Exception) -> str:
-    return f"no {error}" if isinstance(error, KeyError) else str(error)
+def _called(what: str, n: int, entry: _Entry) -> str:
+    return f"{what} {printable(str(_id(entry.get('id'))))}" if _id(entry.get("id")) is not None else f"{what} no. {n}"
+
+
+def _astray(entry: _Entry) -> str:
+    value = entry.get("image_id")
+    if _id(value) is None:
+        return "has no image_id" + _instead(value)
+    return f"its image_id {shown(value)} is not in images"
+
+
+def _instead(value: Any) -> str:
+    return "" if value is None else f" that can be one ({shown(value)})"
+
+
+def _sides(bbox: Any) -> list[float]:
+    if bbox is None:
+        raise ValueError("it has no bbox")
+    if not isinstance(bbox, list):
+        raise ValueError(f"its bbox is {shown(bbox)}, expected [x, y, width, height]")
+    if len(bbox) != 4:
+        raise ValueError(f"its bbox {shown(bbox)} has {len(bbox)} values, expected 4: [x, y, width, height]")
+    return [
+        number(value, f"{what} of its bbox") for value, what in zip(bbox, ("x", "y", "width", "height"), strict=True)
+    ]
+
+
+def _crowd(value: Any) -> bool:
+    if value in (None, 0, 1, "0", "1"):
+        return value in (1, "1")
+    raise ValueError(f"its iscrowd is {shown(value)}, expected 0 or 1")

@@ -12,6 +12,7 @@ class ForeignBox:
     Attributes:
         x: Left edge.
         y: Top edge.
+        crowd: Whether it marks a region of many objects that were not boxed one by one.
     """
 
     label: str
@@ -19,6 +20,7 @@ class ForeignBox:
     y: float
     width: float
     height: float
+    crowd: bool = False
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class LabelFile:
 
     Attributes:
         file: What to call it before the user: path relative to the folder, and the image where a file holds several.
-        image: Stem of the image's name: '<recording stem>_<frame>'.
+        image: The image's name without folders and suffix: '<recording stem>_<frame>', or a picture's of a folder.
         boxes: Possibly none: an image with nothing on it.
         normalised: Whether places are fractions of the image's size; else pixels.
         width_px: The image's size as the file states it; None where it does not.

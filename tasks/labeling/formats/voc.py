@@ -6,67 +6,85 @@ name says which image it is: the names inside often survive from another disk.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
-from xml.etree import ElementTree as ET
-from xml.parsers import expat
+from typing import TYPE_CHECKING
+from xml.etree.ElementTree import ParseError
 
+import defusedxml
+from defusedxml import ElementTree
+
+from tasks.labeling.formats.content import (
+    MAX_TEXT_BYTES,
+    few_enough,
+    number,
+    positive,
+    read_bytes,
+    shown_path,
+    side,
+    text_of,
+)
 from tasks.labeling.formats.records import BadFile, ForeignBox, LabelFile
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 
 def read(folder: Path) -> Iterator[LabelFile | BadFile]:
     """Every .xml file below a folder, by name."""
     for path in sorted(folder.rglob("*.xml")):
-        name = str(path.relative_to(folder))
+        name = shown_path(path, folder)
         try:
             yield _parse(name, path)
-        except (OSError, ValueError, ET.ParseError, expat.ExpatError) as error:
+        except (OSError, ValueError, LookupError, ParseError, RecursionError, MemoryError) as error:
             yield BadFile(name, f"is not a Pascal VOC file: {error}", path.stem)
 
 
 def _parse(name: str, path: Path) -> LabelFile:
-    data = path.read_bytes()
-    _refuse_entities(data)
-    root = ET.fromstring(data)
+    root = _root(read_bytes(path, MAX_TEXT_BYTES))
     if root.tag != "annotation":
         raise ValueError(f"its root is <{root.tag}>, expected <annotation>")
+    objects = list(root.iter("object"))
+    few_enough(len(objects))
     return LabelFile(
         file=name,
         image=path.stem,
-        boxes=tuple(_box(entry) for entry in root.iter("object")),
-        width_px=_size(root, "width"),
-        height_px=_size(root, "height"),
+        boxes=tuple(_box(n, entry) for n, entry in enumerate(objects, 1)),
+        width_px=side(root.findtext("size/width"), "<size/width>"),
+        height_px=side(root.findtext("size/height"), "<size/height>"),
     )
 
 
-def _refuse_entities(data: bytes) -> None:
-    """A file that defines entities can be made to fill the memory or to name other files; no label file needs one."""
+def _root(data: bytes) -> Element:
+    """The root element. Text whose encoding its first bytes show is decoded here: what its head says is often wrong.
 
-    def refuse(name: str, *_: object) -> None:
-        raise ValueError(f"it defines the entity {name!r}, which is not allowed")
+    A file that defines entities can be made to fill the memory or to name other files; no label file needs one.
+    """
+    content: str | bytes
+    try:
+        content = text_of(data)
+    except ValueError:  # perhaps one of the old encodings, which then stands in its head
+        content = data
+    try:
+        root: Element = ElementTree.fromstring(content)
+    except defusedxml.EntitiesForbidden as error:
+        raise ValueError(f"it defines the entity {error.name!r}, which is not allowed") from error
+    except defusedxml.DefusedXmlException as error:
+        raise ValueError(f"it refers to other files, which is not allowed ({error})") from error
+    return root
 
-    parser = expat.ParserCreate()
-    parser.EntityDeclHandler = refuse
-    parser.Parse(data, True)
 
-
-def _box(entry: ET.Element) -> ForeignBox:
-    left, top, right, bottom = (_number(entry, f"bndbox/{edge}") for edge in ("xmin", "ymin", "xmax", "ymax"))
+def _box(n: int, entry: Element) -> ForeignBox:
+    try:
+        left, top, right, bottom = (_edge(entry, edge) for edge in ("xmin", "ymin", "xmax", "ymax"))
+        positive(right - left, bottom - top)
+    except ValueError as error:
+        raise ValueError(f"<object> no. {n}: {error}") from error
     return ForeignBox((entry.findtext("name") or "").strip(), left, top, right - left, bottom - top)
 
 
-def _number(entry: ET.Element, where: str) -> float:
-    text = entry.findtext(where)
+def _edge(entry: Element, edge: str) -> float:
+    text = entry.findtext(f"bndbox/{edge}")
     if text is None:
-        raise ValueError(f"an <object> has no <{where}>")
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"an <object> has {text!r} in <{where}>")
-    return value
-
-
-def _size(root: ET.Element, side: str) -> int | None:
-    """0 or nothing = not stated, as many writers leave it."""
-    text = root.findtext(f"size/{side}")
-    return int(float(text)) or None if text and text.strip() else None
+        raise ValueError(f"it has no <bndbox/{edge}>")
+    return number(text, f"<{edge}>")

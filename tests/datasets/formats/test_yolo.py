@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 from pathlib import Path
@@ -12,10 +13,12 @@ import cv2
 import pytest
 import yaml
 
+from tasks.datasets.folds import sizes
 from tasks.datasets.formats import yolo
 from tasks.datasets.formats.yolo import image_name, label_text, materialise
 from tasks.datasets.freeze import freeze
-from tasks.errors import DataError, NotFound
+from tasks.errors import DataError, InsufficientData, NotFound
+from tasks.evaluation.detection import labelled_boxes
 from tasks.lake import Lake
 from tasks.validation.dataset import check_dataset
 from tasks.validation.validate import validate
@@ -157,3 +160,41 @@ def test_names_are_safe_readable_and_different(lake: Lake) -> None:
 def test_a_label_of_no_class_is_an_error() -> None:
     with pytest.raises(DataError, match="'tail'"):
         label_text([a_box(label="tail")], ["sperm"], 64, 48)
+
+
+def test_frames_with_crowds_are_neither_learned_from_nor_counted(lake: Lake) -> None:
+    """As a single object a crowd would be a wrong label; left out, its objects would be learned as background."""
+    good_lake(lake, names=("a", "b", "c", "d"))
+    crowd = {**a_box(x=20, width=20), "crowd": True}
+    recordings = [a_recording(name, 0) for name in ("a", "b", "c", "d")]
+    frames = [put_frame(lake, recording, 9) for recording in recordings]
+    fill(lake, [], frames, [an_annotation(frame, [a_box(x=5), crowd]) for frame in frames])
+    found = validate(lake, LINE)
+    assert any(note.startswith("boxes that mark crowds of objects: 4, on 4 frames") for note in found.notes)
+    version = freeze(lake, LINE, found.accepted, validation={}, check=check_dataset)
+    manifest = lake.datasets.load(LINE.line, version)
+    rows = [row for row in manifest.rows.to_pylist() if row["frame_index"] == 9]
+    assert [json.loads(row["objects"])[1] for row in rows] == [crowd] * 4
+    assert {row["split"] for row in rows} >= {"train", "test"}
+    counts = manifest.about["counts"].values()
+    assert (sum(part["labels"]["sperm"] for part in counts), sum(part["frames"] for part in counts)) == (12, 12)
+    folder = materialise(lake, LINE, version).parent
+    for row in rows:
+        image = folder / "images" / row["split"] / image_name(row)
+        assert image.exists() == (row["split"] == "test")
+    assert len(list(folder.glob("images/train/*"))) == 2 * len({r["group"] for r in rows if r["split"] == "train"})
+    assert labelled_boxes(rows, LINE).crowd.tolist() == [False, True] * 4
+    assert sizes(manifest.rows)[rows[0]["group"]] == {"frames": 3, "label sperm": 3}
+
+
+def test_crowds_are_no_lines() -> None:
+    assert label_text([{**a_box(), "crowd": True}], ["sperm"], 64, 48) == ""
+
+
+def test_only_crowds_are_nothing_to_learn_from(lake: Lake) -> None:
+    crowd = {**a_box(x=20, width=20), "crowd": True}
+    recordings = [a_recording(name, 0) for name in ("a", "b", "c", "d")]
+    frames = [put_frame(lake, recording, 9) for recording in recordings]
+    fill(lake, recordings, frames, [an_annotation(frame, [a_box(x=5), crowd]) for frame in frames])
+    with pytest.raises(InsufficientData, match="labelled frames in train"):
+        frozen(lake)
