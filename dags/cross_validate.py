@@ -16,35 +16,41 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import Param, dag, get_current_context, task
-from nightscope_airflow.defaults import GPU_POOL, GPU_QUEUE, dag_defaults
+from nightscope_airflow.defaults import GPU_POOL, GPU_QUEUE, dag_defaults, longest_training
 from nightscope_airflow.failures import translated
+from nightscope_airflow.orders import chosen_line, line_field
 from nightscope_airflow.params import refuse_unknown_conf
 
-from tasks.config import load_settings
-
-_lines = sorted(path.stem for path in load_settings().lines_dir.glob("*.yaml"))
 _PARAMS = {
-    "line": Param(
-        _lines[0] if _lines else "", type="string", **({"enum": _lines} if _lines else {}),
-        description="Whose recipe, on whose data.",
+    "line": line_field("Whose recipe, on whose frames."),
+    "folds": Param(
+        5, type=["null", "integer"], minimum=2, maximum=100, title="Folds",
+        description="How many times it trains, each time tested on other donors. At most one for each donor.",
     ),
-    "folds": Param(5, type="integer", minimum=2, maximum=100, description="At most one for each donor."),
     "seed": Param(
-        0, type="integer", minimum=0, maximum=2**31 - 1,
+        0, type=["null", "integer"], minimum=0, maximum=2**31 - 1, title="Seed of the folds",
         description="Another seed makes other folds. The training's own seed is a change: {\"seed\": 1}.",
     ),
     "dataset_version": Param(
-        None, type=["null", "string"], pattern="^[0-9a-f]{64}$",
-        description="Whose frames. Empty: the newest dataset version that a night froze.",
+        None, type=["null", "string"], pattern="^[0-9a-f]{64}$", title="Dataset version",
+        description="Whose frames, by its 64 letters and digits. Empty: the newest that a night froze.",
     ),
     "changes": Param(
-        {}, type="object",
-        description='What to change of the line\'s recipe, as JSON, e.g. {"epochs": 20, "imgsz": 640}.',
+        {}, type=["null", "object"], title="Changes of the recipe",
+        description='As JSON, e.g. {"epochs": 20, "imgsz": 640}. Empty: as the line\'s file says.',
     ),
 }  # fmt: skip
 
 
+def _wanted() -> dict[str, Any]:
+    """What the form says, with what it leaves empty."""
+    params = get_current_context()["params"]
+    empty = {"folds": 5, "seed": 0, "changes": {}}
+    return {**params, **{key: params[key] or value for key, value in empty.items()}, "line": chosen_line()}
+
+
 @dag(
+    dag_display_name="Cross-validate a line",
     schedule=None,
     params=_PARAMS,
     doc_md=__doc__,
@@ -57,16 +63,16 @@ def cross_validate() -> None:
         from tasks import steps
 
         refuse_unknown_conf()
-        wanted = get_current_context()["params"]
+        wanted = _wanted()
         own = {key: wanted[key] for key in ("folds", "seed", "dataset_version")}
         return steps.plan_folds(wanted["line"], wanted["changes"], **own)
 
-    @task(pool=GPU_POOL, queue=GPU_QUEUE)
+    @task(pool=GPU_POOL, queue=GPU_QUEUE, execution_timeout=longest_training())
     @translated
     def run_fold(fold: str) -> dict[str, Any]:
         from tasks import steps
 
-        wanted = get_current_context()["params"]
+        wanted = _wanted()
         return steps.run_fold(wanted["line"], wanted["changes"], fold)
 
     @task(trigger_rule="all_done")
@@ -74,7 +80,7 @@ def cross_validate() -> None:
     def summarise_folds(folds: list[str] | None) -> str:
         from tasks import steps
 
-        wanted = get_current_context()["params"]
+        wanted = _wanted()
         return steps.summarise_folds(wanted["line"], wanted["changes"], folds, must_be_complete=True)["mlflow_run"]
 
     folds = plan_folds()

@@ -15,17 +15,18 @@ from typing import Any
 
 from airflow.sdk import dag, task
 from nightscope_airflow.assets import FRAMES
-from nightscope_airflow.defaults import LAKE_POOL, cron, dag_defaults
+from nightscope_airflow.defaults import LAKE_POOL, LONG, cron, dag_defaults
 from nightscope_airflow.failures import translated
 
 
 @dag(
+    dag_display_name="Take in new recordings",
     schedule=cron("*/30 * * * *"),
     doc_md=__doc__,
     **dag_defaults("ingest"),
 )
 def ingest_recordings() -> None:
-    @task(outlets=[FRAMES], pool=LAKE_POOL)
+    @task(outlets=[FRAMES], pool=LAKE_POOL, execution_timeout=LONG)
     @translated
     def ingest_new_recordings() -> dict[str, Any]:
         from tasks import steps

@@ -11,17 +11,18 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import dag, task
-from nightscope_airflow.defaults import LAKE_POOL, cron, dag_defaults
+from nightscope_airflow.defaults import LAKE_POOL, LONG, cron, dag_defaults
 from nightscope_airflow.failures import translated
 
 
 @dag(
+    dag_display_name="Tidy up the lake",
     schedule=cron("30 5 * * 0"),
     doc_md=__doc__,
     **dag_defaults("lake"),
 )
 def maintain_lake() -> None:
-    @task(pool=LAKE_POOL)
+    @task(pool=LAKE_POOL, execution_timeout=LONG)
     @translated
     def collect_garbage() -> dict[str, Any]:
         from tasks import steps

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import Param, dag, task
+from airflow.sdk import dag, task
 from nightscope_airflow.assets import CHAMPIONS
 from nightscope_airflow.defaults import PROMOTION_POOL, dag_defaults
 from nightscope_airflow.failures import translated
-from nightscope_airflow.orders import announce, asked, line_field, note_field
+from nightscope_airflow.orders import announce, asked, line_field, version_field
+from nightscope_airflow.params import note_field, override_switch
 
 
 @dag(
@@ -28,13 +29,9 @@ from nightscope_airflow.orders import announce, asked, line_field, note_field
     schedule=None,
     params={
         "line": line_field(),
-        "version": Param(
-            None, type=["null", "string"], pattern="^[0-9]+$", description="Empty: the newest challenger."
-        ),
+        "version": version_field("the newest challenger"),
+        "override": override_switch("Even if something speaks against it."),
         "note": note_field(),
-        "override": Param(
-            False, type="boolean", description="Even if something speaks against it. Needs a note; recorded."
-        ),
     },
     doc_md=__doc__,
     **dag_defaults("promotion"),

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import Param, dag, task
+from airflow.sdk import dag, task
 from nightscope_airflow.assets import CHAMPIONS
 from nightscope_airflow.defaults import PROMOTION_POOL, dag_defaults
 from nightscope_airflow.failures import translated
-from nightscope_airflow.orders import announce, asked, line_field, note_field
+from nightscope_airflow.orders import announce, asked, line_field, version_field
+from nightscope_airflow.params import note_field
 
 
 @dag(
@@ -26,10 +27,8 @@ from nightscope_airflow.orders import announce, asked, line_field, note_field
     schedule=None,
     params={
         "line": line_field(),
-        "version": Param(
-            None, type=["null", "string"], pattern="^[0-9]+$", description="Empty: the one before the champion."
-        ),
-        "note": note_field(),
+        "version": version_field("the one that was in charge before the champion"),
+        "note": note_field("May stay empty."),
     },
     doc_md=__doc__,
     **dag_defaults("promotion"),

@@ -3,6 +3,9 @@
 For every line: puts new frames before the annotators in Label Studio, and fetches what they have changed since the last
 time. Runs when there are new frames, every half hour, and on demand. Running it again changes nothing.
 
+When Label Studio refuses a change of the classes, because there are answers that it has no place for, the sync goes on;
+the log's `note:` says what to do in Label Studio.
+
 **On failure**: Label Studio or the lake did not answer. Airflow tries again by itself; if it stays red, open Label
 Studio (`nightscope status` says where) and check that it runs, then clear the task.
 """
@@ -18,6 +21,7 @@ from nightscope_airflow.failures import translated
 
 
 @dag(
+    dag_display_name="Exchange frames and labels with Label Studio",
     schedule=AssetOrTimeSchedule(
         timetable=cron("15,45 * * * *"),
         assets=[FRAMES],

@@ -6,7 +6,7 @@ import os
 import sys
 
 from tasks.cli import app
-from tasks.cli.output import show_error
+from tasks.cli.output import careful_streams, show_error
 from tasks.errors import NightscopeError
 from tasks.stack.loopback import past_proxies
 
@@ -14,6 +14,7 @@ from tasks.stack.loopback import past_proxies
 def main() -> None:
     """Run the command line; an error of ours is shown as a sentence, not as a traceback."""
     os.environ.update(past_proxies(os.environ))  # or our passwords would travel to the proxy, and not arrive
+    careful_streams()
     try:
         app()
     except NightscopeError as error:

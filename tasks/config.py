@@ -12,12 +12,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tasks.errors import ConfigError
 from tasks.schemas import Frozen, Recording, digest
+from tasks.small_yaml import read_yaml
 
 HOME = Path(os.environ.get("NIGHTSCOPE_HOME", Path(__file__).resolve().parent.parent))
 """The folder that holds `dags/` and `expectations/`: the checkout, or `NIGHTSCOPE_HOME` where installed elsewhere."""
@@ -35,8 +35,20 @@ MIN_GROUPS = 3
 """Groups a line needs before it can split: two to train on, one to test on."""
 
 
+class S3Access(BaseModel):
+    """Keys of their own for one purpose, perhaps at another server; what is empty is as for the lake."""
+
+    endpoint: str = ""
+    access_key: str = ""
+    secret_key: SecretStr = SecretStr("")
+
+
 class S3Settings(BaseModel):
-    """Where the lake is. `endpoint` empty = not configured (the embedded stack writes it)."""
+    """Where the lake is. `endpoint` empty = not configured (the embedded stack writes it).
+
+    `access_key` opens the lake's bucket and the frames' bucket. Where keys are kept apart, `landing` opens the landing
+    bucket only, `mlflow` MLflow's artifacts only (for MLflow), `frames` reads the frames' bucket (for Label Studio).
+    """
 
     endpoint: str = Field(default="", description="URL, e.g. http://127.0.0.1:9000")
     access_key: str = ""
@@ -44,6 +56,16 @@ class S3Settings(BaseModel):
     region: str = "us-east-1"
     landing_bucket: str = "landing"
     lake_bucket: str = "lake"
+    frames_bucket: str = Field(default="frames", description="Copies of the frames that annotators see.")
+    mlflow_bucket: str = Field(default="", description="MLflow's artifacts; empty: below mlflow/ in the lake's bucket.")
+    landing: S3Access = S3Access()
+    mlflow: S3Access = S3Access()
+    frames: S3Access = S3Access()
+
+    def by(self, access: S3Access) -> S3Settings:
+        """These settings, with the keys of one purpose."""
+        given = {name: value for name, value in access if value and value != SecretStr("")}
+        return self.model_copy(update=given)
 
 
 class LabelStudioSettings(BaseModel):
@@ -64,9 +86,12 @@ class AirflowSettings(BaseModel):
 
 
 class MlflowSettings(BaseModel):
-    """Where the MLflow tracking server and registry are."""
+    """Where the MLflow tracking server and registry are, and as whom we speak to it (empty: it asks for no login)."""
 
     url: str = ""
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    reader_password: SecretStr = Field(default=SecretStr(""), description="Of the user `reader`: people who look.")
 
 
 class IngestLimits(BaseModel):
@@ -172,7 +197,9 @@ class RecordingFilter(Frozen):
 class FrameSampling(Frozen):
     """Which frames of a recording are put before annotators."""
 
-    every_s: float = Field(default=1.0, gt=0, description="One frame every so many seconds of presentation time.")
+    every_s: float = Field(
+        default=1.0, gt=0, allow_inf_nan=False, description="One frame every so many seconds of presentation time."
+    )
     max_per_recording: int = Field(default=60, ge=1)
     near_duplicate_bits: int = Field(
         default=2,
@@ -216,7 +243,7 @@ class Minimums(Frozen):
 class Plausibility(Frozen):
     """How large a labelled object can be in this line; outside = quarantine."""
 
-    min_side_px: float = Field(default=2.0, ge=0)
+    min_side_px: float = Field(default=2.0, ge=0, allow_inf_nan=False)
     max_side_fraction: float = Field(default=0.9, gt=0, le=1, description="Longest side over the frame's.")
 
 
@@ -226,7 +253,7 @@ class RecipeChoice(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow")
 
     name: str
-    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    seed: int = Field(default=0, ge=0, le=2**31 - 1, strict=True)
 
     @property
     def changes(self) -> dict[str, Any]:
@@ -238,16 +265,21 @@ class EvaluationPlan(Frozen):
     """How models are compared."""
 
     confidence: float = Field(default=0.95, gt=0.5, lt=1, description="Of the intervals that a report shows.")
-    resamples: int = Field(default=1000, ge=100)
-    seed: int = Field(default=0, ge=0)
-    small_px: float = Field(default=32.0, gt=0, description="Objects below this side (sqrt of area) are 'small'.")
-    large_px: float = Field(default=96.0, gt=0, description="Objects from this side on are 'large'.")
+    resamples: int = Field(default=1000, ge=100, le=20_000)
+    seed: int = Field(default=0, ge=0, le=LARGEST)
+    small_px: float = Field(
+        default=32.0, gt=0, allow_inf_nan=False, description="Objects below this side (sqrt of area) are 'small'."
+    )
+    large_px: float = Field(
+        default=96.0, gt=0, allow_inf_nan=False, description="Objects from this side on are 'large'."
+    )
     min_clusters: int = Field(
         default=5, ge=2, description="Test donors (else recordings) needed before a difference counts."
     )
     max_interval_width: float | None = Field(
         default=None,
         gt=0,
+        allow_inf_nan=False,
         description="A difference whose interval is wider is insufficient data, unless it surely fails.",
     )
     score_threshold: float | None = Field(
@@ -323,6 +355,26 @@ class ApprovalPlan(Frozen):
     assigned_to: tuple[str, ...] = Field(default=(), description="Airflow users who may answer; empty: any who may.")
 
 
+class AnnotatorChoice(Frozen):
+    """Whose work counts where several people labelled one frame. Nothing is merged.
+
+    Ground truth comes first, then what a reviewer accepted (and last what one rejected), then these names, then `else`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    prefer: tuple[str, ...] = Field(
+        default=(), description="People as Label Studio names them (their e-mail address), the most trusted first."
+    )
+    else_: Literal["newest"] = Field(default="newest", alias="else", description="Among all others: the newest work.")
+
+    def rank_of(self, annotator: str) -> int:
+        """How much somebody's work is preferred; 0: not by name."""
+        names = [name.strip().casefold() for name in self.prefer]
+        wanted = annotator.strip().casefold()
+        return len(names) - names.index(wanted) if wanted in names else 0
+
+
 class Line(Frozen):
     """A model line: what it learns from, how it trains, which gates it must pass, when it runs."""
 
@@ -332,11 +384,15 @@ class Line(Frozen):
     classes: dict[str, ClassSpec] = Field(min_length=1)
     schedule: str | None = Field(default=None, description="Cron, UTC; none = on demand only.")
     recordings: RecordingFilter = RecordingFilter()
+    annotators: AnnotatorChoice = AnnotatorChoice()
     frames: FrameSampling = FrameSampling()
     splits: SplitPlan = SplitPlan()
     minimums: Minimums = Minimums()
     plausible: Plausibility = Plausibility()
     recipe: RecipeChoice
+    max_training_h: float = Field(
+        default=24.0, gt=0, le=24 * 31, description="A training that takes longer is ended; its checkpoints are kept."
+    )
     evaluation: EvaluationPlan = EvaluationPlan()
     gates: tuple[Gate, ...] = Field(min_length=1)
     approval: ApprovalPlan = Field(default=ApprovalPlan(), description="'none', 'required', or a plan's keys.")
@@ -391,8 +447,8 @@ class Line(Frozen):
         return None
 
     def fingerprint(self) -> str:
-        """Digest of the whole configuration: changes whenever the line does."""
-        return digest(self.model_dump(mode="json", by_alias=True))
+        """Digest of the whole configuration: changes whenever the line does, but not with how long it may take."""
+        return digest(self.model_dump(mode="json", by_alias=True, exclude={"max_training_h"}))
 
     def with_changes(self, changes: Mapping[str, Any]) -> Line:
         """This line as one run wants it.
@@ -408,7 +464,11 @@ class Line(Frozen):
         faults = []
         for key, value in changes.items():
             if isinstance(value, int) and abs(value) > LARGEST:
-                faults.append(f"{key}: {value} is too large, at most {LARGEST}")
+                faults.append(f"{key}: expected at most {LARGEST}, found a huge number")
+            elif key == "name":
+                faults.append("name: cannot be set, say recipe=<name>")
+            elif isinstance(value, bool) and key.startswith(("gate.", "evaluation.")):
+                faults.append(f"{key}: expected a number, found {str(value).lower()}")
             elif key == "recipe":
                 data["recipe"]["name"] = value
             elif key.startswith("gate."):
@@ -424,7 +484,7 @@ class Line(Frozen):
 
 def dag_id_of(what: str, line: str) -> str:
     """The id of a line's DAG, also where the line's file is too broken to make a `Line`."""
-    return f"{what}_{line.replace('-', '_')}"
+    return f"{what}_{re.sub('[^A-Za-z0-9_.]', '_', line)}"
 
 
 def _change_gate(data: list[dict[str, Any]], gates: Iterable[Gate], gate_id: str, value: Any) -> list[str]:
@@ -490,10 +550,10 @@ def load_lines(lines_dir: Path) -> tuple[Line, ...]:
 
 def _read_line(path: Path) -> Line:
     try:
-        data = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: is not YAML: {error}") from error
-    line = parse_line(data, str(path))
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}", expected="a text file in UTF-8") from error
+    line = parse_line(read_yaml(text, str(path)), str(path))
     if line.line != path.stem:
         raise ConfigError(f"{path}: line: {line.line!r}", expected=f"the file's name, {path.stem!r}")
     return line

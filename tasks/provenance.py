@@ -46,6 +46,8 @@ class Sources:
 
 _AFTER_TRAINING = frozenset(f"training/{name}.py" for name in ("export", "export_worker", "footprint", "comparison"))
 _ONLY_SHOWN = frozenset(f"evaluation/{name}.py" for name in ("report", "content", "plots", "tables", "artifacts"))
+# People's agreement is shown with the labels; no model is judged by it.
+_NOT_JUDGING = _ONLY_SHOWN | {"metrics/label_agreement.py"}
 _AUDIT = "datasets/audit"
 # Makes the small pictures that the whole audit compares.
 _WATCHING = "ingest/watching.py"
@@ -66,7 +68,7 @@ DECIDING: dict[Result, Sources] = {
         results=("training",),
     ),
     # From predictions to an evaluation. How a model predicts is its training's affair, which is named elsewhere.
-    "evaluation": Sources(("metrics/*.py", "evaluation/*.py"), without=_ONLY_SHOWN, libraries=("numpy",)),
+    "evaluation": Sources(("metrics/*.py", "evaluation/*.py"), without=_NOT_JUDGING, libraries=("numpy",)),
     # From an evaluation to a decision.
     "verdict": Sources(("gates/*.py",), libraries=("numpy", "scipy"), results=("evaluation",)),
     "signature": Sources((*(f"{_AUDIT}/{name}.py" for name in ("signatures", "seeing", "features")), _WATCHING)),

@@ -19,6 +19,10 @@ Item = TypeVar("Item", bound=Mapping[str, Any])
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
+MAX_OBJECTS = 5_000
+"""Labelled objects on one frame. More is taken for damage: comparing each with each would cost the night, and no
+detector here is asked for more than a tenth of it."""
+
 
 def now() -> datetime:
     """The present moment, UTC, in the microsecond resolution that the tables store."""
@@ -148,6 +152,11 @@ class Annotation(Frozen):
     state: Literal["active", "cancelled", "deleted"]
     annotator: str
     objects: tuple[dict[str, Any], ...] = ()
+    unread: str | None = Field(
+        default=None, description="Why a part of the work could not be read: it is then set aside whole."
+    )
+    ground_truth: bool = Field(default=False, description="Starred as such in Label Studio.")
+    review: Literal["accepted", "rejected"] | None = Field(default=None, description="What a reviewer last said of it.")
     updated_at: datetime
     synced_at: datetime
 

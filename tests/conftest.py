@@ -24,7 +24,8 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 def settings(s3_server: S3Server, tmp_path: Path) -> Settings:
     """An installation of its own: own buckets, own state folder."""
     name = uuid.uuid4().hex[:12]
-    s3 = s3_server.settings.model_copy(update={"landing_bucket": f"landing-{name}", "lake_bucket": f"lake-{name}"})
+    buckets = {f"{each}_bucket": f"{each}-{name}" for each in ("landing", "lake", "frames")}
+    s3 = s3_server.settings.model_copy(update=buckets)
     return Settings(state_dir=tmp_path / "state", s3=s3)
 
 

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from tasks.config import HOME, S3Settings, Settings, load_settings
+from tasks.registry.login import remember
 from tasks.stack.down import down
 from tasks.stack.up import up
 
-ANY_PORT = {"s3": 0, "mlflow": 0, "label-studio": 0, "airflow": 0}
+ANY_PORT = {"s3": 0, "s3-landing": 0, "s3-mlflow": 0, "s3-frames": 0, "mlflow": 0, "label-studio": 0, "airflow": 0}
 
 
 @contextmanager
@@ -38,8 +39,11 @@ def running(
     if s3 is not None:
         use_external_s3(state_dir, s3)
     up(state_dir, units=units, preferred=ANY_PORT, home=home)
+    settings = load_settings(state_dir)
+    if settings.mlflow.username:  # tests that know no more than the URL sign in, too
+        remember(settings.mlflow.url, settings.mlflow.username, settings.mlflow.password.get_secret_value())
     try:
-        yield load_settings(state_dir)
+        yield settings
     finally:
         down(state_dir)
 
@@ -53,6 +57,7 @@ def use_external_s3(state_dir: Path, s3: S3Settings) -> None:
         "NIGHTSCOPE_S3__SECRET_KEY": s3.secret_key.get_secret_value(),
         "NIGHTSCOPE_S3__LANDING_BUCKET": s3.landing_bucket,
         "NIGHTSCOPE_S3__LAKE_BUCKET": s3.lake_bucket,
+        "NIGHTSCOPE_S3__FRAMES_BUCKET": s3.frames_bucket,
     }
     path = state_dir / "settings.env"
     path.touch(mode=0o600)

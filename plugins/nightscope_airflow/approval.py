@@ -11,7 +11,7 @@ from airflow.sdk import Context, Param
 
 from nightscope_airflow.failures import translated
 from nightscope_airflow.links import report_url
-from nightscope_airflow.params import changes
+from nightscope_airflow.params import changes, note_of
 from tasks.config import Line
 from tasks.schemas import Answer
 
@@ -46,7 +46,7 @@ class ApprovePromotion(HITLOperator):
             assigned_users=[{"id": user, "name": user} for user in line.approval.assigned_to] or None,
             doc_md=_DOC,
             # Airflow hands the DAG's fields to every operator as `params`; ours is the one that the person fills in.
-            **{**rest, "params": {"note": Param("", type="string", title="Note", description=_NOTE)}},
+            **{**rest, "params": {"note": Param(None, type=["null", "string"], title="Note", description=_NOTE)}},
         )
         self.line = line
         self.verdict = verdict
@@ -68,7 +68,7 @@ class ApprovePromotion(HITLOperator):
             report_url=report_url(verdict_id),
             dry_run=bool(params["dry_run"]),
             override=bool(params["override"]),
-            note=str(params["note"]),
+            note=note_of(params),
         )
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:

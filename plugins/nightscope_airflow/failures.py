@@ -3,6 +3,7 @@
 | ours | Airflow's | so that |
 |---|---|---|
 | `NothingToDo` | skip | a night without news is grey, not red |
+| Airflow's own timeout (`execution_timeout`) | fail | what took too long once is not begun three times more |
 | `TransportError`, `StepKilled` and whatever we did not foresee | error | Airflow tries again, with backoff |
 | every other `NightscopeError` | fail | a mistake in data or configuration is not repeated three times |
 
@@ -13,12 +14,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from datetime import timedelta
 from typing import ParamSpec, TypeVar
 
 from airflow.sdk import get_current_context
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
 
-from tasks.errors import InsufficientData, NightscopeError, NothingToDo, StepKilled, TransportError
+from tasks.errors import InsufficientData, NightscopeError, NothingToDo, StepFailed, StepKilled, TransportError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,11 +47,37 @@ def translated(step: Callable[P, R]) -> Callable[P, R]:
         except NightscopeError as error:
             _leave_outcome("failed", error)
             raise AirflowFailException(str(error)) from error
+        except AirflowTaskTimeout:
+            error = _too_long()
+            _leave_outcome("failed", error)
+            raise AirflowFailException(str(error)) from None
         except Exception as error:
             _leave_outcome("failed", error)
             raise
 
     return run
+
+
+def _too_long() -> StepFailed:
+    """What a task says that was ended because it took too long. Steps may be ended anywhere: the next run goes on."""
+    task = get_current_context()["task"]
+    return StepFailed(
+        f"{task.task_id}: ended after {spoken(task.execution_timeout)}, the longest that it may take",
+        fix="what is finished is kept. See in this log whether it waited for something (`nightscope status` tells what "
+        f"is up) or only needs longer; then clear this task, and it goes on{LIMITS.get(task.task_id, '')}",
+    )
+
+
+LIMITS = dict.fromkeys(
+    ("train_challenger", "run_fold"),
+    " from its last checkpoint. To give trainings longer, raise max_training_h in the line's file",
+)
+"""Task id -> where it goes on, and where its time is set."""
+
+
+def spoken(time: timedelta | None) -> str:
+    """A length of time for a person, e.g. '2 hours'."""
+    return f"{(time or timedelta()).total_seconds() / 3600:g} hours"
 
 
 def _leave_outcome(state: str, error: Exception) -> None:

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import DAG, dag, get_current_context, task
 
 from nightscope_airflow.approval import TASK_ID, ApprovePromotion
 from nightscope_airflow.assets import champions
-from nightscope_airflow.defaults import GPU_POOL, GPU_QUEUE, LAKE_POOL, PROMOTION_POOL, cron, dag_defaults
-from nightscope_airflow.failures import translated
+from nightscope_airflow.defaults import (
+    GPU_POOL,
+    GPU_QUEUE,
+    LAKE_POOL,
+    LONG,
+    PROMOTION_POOL,
+    TASK_DEFAULTS,
+    cron,
+    dag_defaults,
+)
+from nightscope_airflow.failures import spoken, translated
 from nightscope_airflow.links import report_url
-from nightscope_airflow.params import changes, form, refuse_unknown_conf
+from nightscope_airflow.params import changes, check_form, form, note_of
 from tasks.config import Line, dag_id_of
 from tasks.errors import ConfigError
+from tasks.escaping import markdown, markdown_code
 
 _DOC = """# {title}
 
@@ -34,7 +45,8 @@ To overrule what a night decided: *Promote a model* and *Roll back a model*, or 
 
 **On failure**: open the red task's log; the last line names the thing, what was expected, what was found and what to
 do. Bad recordings and labels never fail a night: they are set aside in quarantine. After mending, clear the red task:
-finished work (ingested recordings, a finished or half-finished training, a verdict) is picked up, not repeated.
+finished work (ingested recordings, a finished or half-finished training, a verdict) is picked up, not repeated. A red
+night whose last tasks are *skipped* took longer than {longest}: trigger it again, and it goes on from there.
 """
 
 _APPROVAL = """ and a
@@ -51,12 +63,13 @@ def retrain_dag(line: Line, recipes: list[str]) -> DAG:
     """
     schedule = cron(line.schedule) if line.schedule else None
     text = _DOC.format(
-        title=line.title or line.line,
+        title=markdown(line.title or line.line),
         line=line.line,
         schedule=f"at `{line.schedule}` (UTC)" if line.schedule else "on demand",
-        classes=", ".join(line.classes),
+        classes=", ".join(map(markdown, line.classes)),
+        longest=spoken(longest_night(line)),
         approval=_APPROVAL.format(hours=line.approval.timeout_h) if line.approval.required else "",
-        gates="; ".join(f"`{gate.id}` {gate.threshold:g}" for gate in line.gates),
+        gates="; ".join(f"{markdown_code(gate.id)} {gate.threshold:g}" for gate in line.gates),
     )
 
     @dag(
@@ -64,6 +77,7 @@ def retrain_dag(line: Line, recipes: list[str]) -> DAG:
         dag_display_name=f"Retrain: {line.title or line.line}",
         schedule=schedule,
         params=form(line, recipes),
+        dagrun_timeout=longest_night(line),
         doc_md=text,
         **dag_defaults("retrain", line.kind),
     )
@@ -73,12 +87,12 @@ def retrain_dag(line: Line, recipes: list[str]) -> DAG:
         def wanted() -> dict[str, Any]:
             return changes(get_current_context()["params"], line)
 
-        @task(pool=LAKE_POOL)
+        @task(pool=LAKE_POOL, execution_timeout=LONG)
         @translated
         def ingest_recordings() -> dict[str, Any]:
             from tasks import steps
 
-            refuse_unknown_conf()
+            check_form()
             steps.check_request(name, wanted())
             return steps.ingest_recordings()
 
@@ -103,21 +117,21 @@ def retrain_dag(line: Line, recipes: list[str]) -> DAG:
 
             return steps.validate_labels(name, wanted())
 
-        @task
+        @task(execution_timeout=LONG)
         @translated
         def freeze_dataset(validation: dict[str, Any]) -> str:
             from tasks import steps
 
             return steps.freeze_dataset(name, wanted(), validation["validation_oid"], force=_asked("force"))
 
-        @task(pool=GPU_POOL, queue=GPU_QUEUE)
+        @task(pool=GPU_POOL, queue=GPU_QUEUE, execution_timeout=timedelta(hours=line.max_training_h))
         @translated
         def train_challenger(dataset_version: str) -> dict[str, Any]:
             from tasks import steps
 
             return steps.train_challenger(name, wanted(), dataset_version)
 
-        @task(pool=GPU_POOL, queue=GPU_QUEUE)
+        @task(pool=GPU_POOL, queue=GPU_QUEUE, execution_timeout=LONG)
         @translated
         def evaluate_models(dataset_version: str, training: dict[str, Any]) -> str:
             from tasks import steps
@@ -142,6 +156,13 @@ def retrain_dag(line: Line, recipes: list[str]) -> DAG:
         ingest_recordings() >> sync_annotations() >> news >> validation
 
     return night()
+
+
+def longest_night(line: Line) -> timedelta:
+    """When a night is ended: every step took as long as it may, twice (others hold the GPU), and the person as well."""
+    short = TASK_DEFAULTS["execution_timeout"]
+    steps = 3 * LONG + timedelta(hours=line.max_training_h) + 6 * short
+    return 2 * steps + timedelta(hours=line.approval.timeout_h if line.approval.required else 0)
 
 
 def carry_out(line: Line, verdict: Any) -> None:
@@ -173,7 +194,7 @@ def carry_out(line: Line, verdict: Any) -> None:
             dry_run=_asked("dry_run"),
             answer=answer,
             override=_asked("override"),
-            note=str(context["params"]["note"]),
+            note=note_of(context["params"]),
             by=context["dag_run"].triggering_user_name or "",
         )
 
@@ -186,9 +207,16 @@ def _asked(option: str) -> bool:
 
 def broken_line(name: str, error: ConfigError) -> DAG:
     """A DAG that stands in for a line whose file is wrong, so that its fault is seen where its night would be."""
-    text = f"# {name}: this line's file is wrong\n\n{error}\n\n**On failure**: mend `dags/lines/{name}.yaml`."
+    fault = markdown(str(error))
+    text = f"# {name}: this line's file is wrong\n\n{fault}\n\n**On failure**: mend `dags/lines/{name}.yaml`."
 
-    @dag(dag_id=dag_id_of("retrain", name), schedule=None, doc_md=text, **dag_defaults("retrain", "broken"))
+    @dag(
+        dag_id=dag_id_of("retrain", name),
+        dag_display_name=f"Retrain: {name} (its file is wrong)",
+        schedule=None,
+        doc_md=text,
+        **dag_defaults("retrain", "broken"),
+    )
     def night() -> None:
         @task
         @translated

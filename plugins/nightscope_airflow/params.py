@@ -1,4 +1,9 @@
-"""The trigger form of a line's night, and what an operator's answers mean to the steps."""
+"""The trigger form of a line's night, and what an operator's answers mean to the steps.
+
+Airflow's form takes a field for required unless its type admits null, and then keeps *Trigger* greyed out until
+something is typed: whatever may be left empty says so. Fields without a section stand open at the top; sections are
+folded.
+"""
 
 from __future__ import annotations
 
@@ -7,51 +12,75 @@ from typing import Any
 
 from airflow.sdk import Param, get_current_context
 
+from nightscope_airflow.words import gate_title
 from tasks.config import Gate, Line
 from tasks.errors import ConfigError
 
-TRAINING, RUN, GATES = "Training", "This run", "Gates"
+TRAINING, GATES = "How the challenger is trained", "Gates: what it must reach"
 
 
 def form(line: Line, recipes: list[str]) -> dict[str, Param]:
     """The typed fields of the trigger form. An empty field means: as the line's file says."""
+    own = line.recipe
     fields = {
-        "recipe": Param(
-            line.recipe.name, type="string", enum=recipes, section=TRAINING,
-            description="How the challenger is trained: 'from-scratch' needs nothing, 'from-coco' a weights file.",
+        "force": switch(
+            "Run even if nothing is new",
+            "A training of the same frames, recipe and seed that is finished already is used again, not repeated.",
         ),
-        "epochs": _optional("integer", 1, 10_000, "Passes over the training frames. min_steps may raise it."),
-        "min_steps": _optional("integer", 1, 1_000_000, "The least number of weight updates; small sets need it."),
-        "imgsz": _optional("integer", 32, 4096, "Frames are scaled to this many pixels; a multiple of 32."),
-        "batch": _optional("integer", 1, 1024, "Frames per weight update. Less memory: a smaller number."),
+        "dry_run": switch("Only try: leave the champion alone", "Everything is done except for the last step."),
+        "override": override_switch(
+            "Put the new model in charge even if the gates below were set looser than the line's file says."
+        ),
+        "note": note_field(),
+        "recipe": Param(
+            own.name, type=["null", "string"], enum=[*recipes, None], values_display={"null": "(the line's own)"},
+            section=TRAINING, title="Recipe",
+            description="'from-scratch' needs nothing, 'from-coco' a weights file. Empty: the line's own.",
+        ),
+        "epochs": _optional("Epochs", 1, 10_000, "Passes over the training frames. The least updates may raise it."),
+        "min_steps": _optional(
+            "Updates of the weights, at least", 1, 1_000_000, "Small sets of frames need it: epochs are raised until "
+            "so many were done.",
+        ),
+        "imgsz": _optional(
+            "Image size (pixels)", 32, 4096, "Frames are scaled to this; a multiple of 32. Larger finds smaller "
+            "objects and takes longer.",
+        ),
+        "batch": _optional("Frames at once (batch)", 1, 1024, "Out of memory? Take a smaller number."),
         "seed": Param(
-            line.recipe.seed, type="integer", minimum=0, maximum=2**31 - 1, section=TRAINING,
-            description="The same data, recipe and seed give the same model. Another seed trains anew.",
+            own.seed, type=["null", "integer"], minimum=0, maximum=2**31 - 1, section=TRAINING, title="Seed",
+            description="The same frames, recipe and seed give the same model. Another seed trains anew.",
         ),
         "recipe_values": Param(
-            {}, type="object", section=TRAINING,
-            description='Any other value of the recipe, as JSON, e.g. {"lr0": 0.002, "degrees": 10}.',
+            {}, type=["null", "object"], section=TRAINING, title="Other values of the recipe",
+            description='As JSON, e.g. {"lr0": 0.002, "degrees": 10}.',
         ),
-        "force": Param(
-            False, type="boolean", section=RUN,
-            description="Run even if nothing is new. A finished training of the same data, recipe and seed is reused.",
-        ),
-        "dry_run": Param(
-            False, type="boolean", section=RUN,
-            description="Do everything except putting the new model in charge.",
-        ),
-        "override": Param(
-            False, type="boolean", section=RUN,
-            description="Put the new model in charge even by gates that are looser than the line's file says. Needs a "
-            "note; recorded.",
-        ),
-        "note": Param("", type="string", section=RUN, description="Why you override; kept in the evidence."),
     }  # fmt: skip
     return fields | {f"gate.{gate.id}": _gate_field(gate) for gate in line.gates}
 
 
-def _optional(kind: str, low: int, high: int, description: str) -> Param:
-    return Param(None, type=["null", kind], minimum=low, maximum=high, section=TRAINING, description=description)
+def switch(title: str, description: str) -> Param:
+    """A switch that is off."""
+    return Param(False, type=["null", "boolean"], title=title, description=description)
+
+
+def override_switch(description: str) -> Param:
+    """The switch by which a person takes something on themselves."""
+    return switch("Override", f"{description} Needs a note, which is kept with your name.")
+
+
+def note_field(needed: str = "Needed only with Override.") -> Param:
+    """Free text for the evidence."""
+    return Param(
+        None, type=["null", "string"], title="Note", description=f"Why; kept in the evidence. {needed}".strip()
+    )
+
+
+def _optional(title: str, low: int, high: int, description: str) -> Param:
+    return Param(
+        None, type=["null", "integer"], minimum=low, maximum=high, section=TRAINING, title=title,
+        description=f"{description} Empty: as the line's file and recipe say.",
+    )  # fmt: skip
 
 
 _MEANING = {
@@ -66,7 +95,7 @@ def _gate_field(gate: Gate) -> Param:
     sure = f", with {gate.confidence * 100:g}% confidence" if gate.compares else ""
     device = f" on {gate.device}" if gate.device else ""
     return Param(
-        gate.threshold, type="number", minimum=0, section=GATES,
+        gate.threshold, type=["null", "number"], minimum=0, section=GATES, title=gate_title(gate),
         description=f"{_subject(gate)}{device} {_MEANING[gate.condition]}{sure}. "
         f"The line's file says {gate.threshold:g}.",
     )  # fmt: skip
@@ -86,10 +115,32 @@ def _subject(gate: Gate) -> str:
 def changes(params: Mapping[str, Any], line: Line) -> dict[str, Any]:
     """What the form changes of the line: the argument of `Line.with_changes`."""
     wanted = {key: params[key] for key in ("recipe", "epochs", "min_steps", "imgsz", "batch", "seed")}
-    wanted |= params["recipe_values"]
+    wanted |= params["recipe_values"] or {}
     wanted |= {key: value for key, value in params.items() if key.startswith("gate.")}
     same = {"recipe": line.recipe.name, "seed": line.recipe.seed} | {f"gate.{g.id}": g.threshold for g in line.gates}
     return {key: value for key, value in wanted.items() if value is not None and value != same.get(key)}
+
+
+def note_of(params: Mapping[str, Any]) -> str:
+    """The note, empty where nothing was written."""
+    return str(params["note"] or "").strip()
+
+
+def check_form() -> None:
+    """Refuse what Airflow's form cannot: unknown keys, and an override that nobody gives a reason for.
+
+    Raises:
+        ConfigError: Naming the unknown keys, or the missing note.
+    """
+    refuse_unknown_conf()
+    context = get_current_context()
+    params = context["params"]
+    if "override" in context["dag"].params and params["override"] and not note_of(params):
+        raise ConfigError(
+            "Override is on, and Note is empty",
+            expected="a sentence that says why; it is kept in the evidence with your name",
+            fix="trigger again with a note, or with Override off",
+        )
 
 
 def refuse_unknown_conf() -> None:

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
-from tasks.cli.output import AsJson, paper, print_json, table
+from tasks.cli.output import AsJson, escape, paper, print_json, table
 from tasks.errors import ConfigError
 
 _SHOWN = 20
@@ -44,7 +43,7 @@ def audit(
     else:
         _show(report)
         if out is not None:
-            paper.print(f"report: {out.resolve()}", markup=False)
+            paper.print(escape(f"report: {out.resolve()}"))
     if not report["passed"]:
         raise typer.Exit(1)
 
@@ -79,7 +78,7 @@ def _show(report: dict[str, Any]) -> None:
         if count > _SHOWN:
             paper.print(f"and {count - _SHOWN} more (--json lists all)")
     for name, why in report["not_compared"]:
-        paper.print(f"not compared as a clip: {name}: {why}", markup=False)
+        paper.print(escape(f"not compared as a clip: {name}: {why}"))
     paper.print(f"[dim]report with pictures:[/] {report['report']} (--out FILE saves it)")
     if "demonstration" in report:
         _show_demonstration(report["demonstration"])

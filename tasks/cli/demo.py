@@ -12,7 +12,7 @@ import typer
 from rich.panel import Panel
 
 from tasks.cli import intake, models, night, stack
-from tasks.cli.output import Changes, paper, parse_changes, screen
+from tasks.cli.output import Changes, escape, paper, parse_changes, screen
 from tasks.config import Settings, load_settings
 from tasks.errors import ConfigError, NotFound
 from tasks.schemas import Frozen, NightState, Split
@@ -140,7 +140,7 @@ def make_room_for(settings: Settings, source: dict[str, str]) -> None:
         ConfigError: The state there is not a demo's.
     """
     marker, state = settings.state_dir / "demo.json", settings.state_dir
-    landed = state / "s3" / settings.s3.landing_bucket
+    landed = state / "s3-landing" / settings.s3.landing_bucket
     if not any(landed.rglob("*")) or (marker.exists() and json.loads(marker.read_text()) == source):
         return
     if not marker.exists():
@@ -181,7 +181,7 @@ def add_all(settings: Settings, samples: Sequence[Sample], test: Sequence[str]) 
         )
         accepted += len(report.accepted)
         for refused in report.refused:
-            screen.print(f"  refused {refused.path}: {refused.reason}", markup=False)
+            screen.print(escape(f"  refused {refused.path}: {refused.reason}"))
     if not accepted:
         raise NotFound("no recording", expected="mp4, avi, mov, mkv, tif stacks or folders of images")
     screen.print(f"  {accepted} recordings")
@@ -194,7 +194,7 @@ def _import(labels: Path, label_format: Any, frame_base: int | None) -> None:
         report = steps.import_labels(LINE, labels, label_format, frame_base)
     screen.print(f"  {report['annotations']} annotations on {report['matched']} frames")
     for item in report["unmatched"]:
-        screen.print(f"  unmatched {item['file']}: {item['reason']}", markup=False)
+        screen.print(escape(f"  unmatched {item['file']}: {item['reason']}"))
 
 
 def _headline(number: str, text: str) -> None:

@@ -7,9 +7,8 @@ from contextlib import redirect_stdout
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
-from tasks.cli.output import AsJson, Line, paper, print_json, table
+from tasks.cli.output import AsJson, Line, escape, paper, print_json, table
 from tasks.errors import ConfigError
 
 Version = Annotated[str | None, typer.Argument(metavar="[VERSION]", help="A model version; default: the whole chain.")]

@@ -8,9 +8,8 @@ from contextlib import redirect_stdout
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
-from tasks.cli.output import AsJson, Changes, Line, paper, parse_changes, print_json, screen, table
+from tasks.cli.output import AsJson, Changes, Line, escape, paper, parse_changes, print_json, screen, table
 
 Folds = Annotated[int, typer.Option("--folds", metavar="K", min=2, help="How many; at most one for each donor.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the folds; the training's own is --set seed=N.")]
@@ -78,9 +77,9 @@ def _show_folds(report: Mapping[str, Any]) -> None:
     for fold in folds:
         size = f"{fold['train_frames']} frames to train, {fold['test_frames']} to test" if fold in done else ""
         tested = f"tests {', '.join(fold['groups'])}"
-        paper.print(f"  fold {fold['fold']}: {'; '.join(part for part in (size, tested) if part)}", markup=False)
+        paper.print(escape(f"  fold {fold['fold']}: {'; '.join(part for part in (size, tested) if part)}"))
     for text in report["warnings"]:
-        paper.print(f"  note: {text}", markup=False)
+        paper.print(escape(f"  note: {text}"))
     paper.print(f"  [dim]MLflow run:[/] {report['mlflow_run']}")
     for fold in folds:
         if fold["state"] != "finished":
@@ -103,9 +102,9 @@ def _show_reproduction(report: Mapping[str, Any]) -> None:
                 markup=False,
             )
     for name in report["prevented_by"]:
-        paper.print(f"  no deterministic implementation: {name}", markup=False)
+        paper.print(escape(f"  no deterministic implementation: {name}"))
     for item in report["circumstances"]:
-        paper.print(f"  not as it was: {item['what']}: {item['then']} then, {item['now']} now", markup=False)
+        paper.print(escape(f"  not as it was: {item['what']}: {item['then']} then, {item['now']} now"))
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tasks.cli.output import AsJson, Line, paper, print_json, table
+from tasks.cli.output import AsJson, Line, escape, paper, print_json, table
 
 
 def export(
@@ -44,7 +44,7 @@ def _print(report: dict[str, Any]) -> None:
     else:
         paper.print(f"[bold red]refused:[/] {what}; nothing was attached")
         for reason in report["reasons"]:
-            paper.print(f"  {reason}", markup=False)
+            paper.print(escape(f"  {reason}"))
     checks, boxes = report["checks"], report["checks"]["boxes"]
     rows = table(f"on {checks['images']} test frames", "", "original", "export", "difference", "interval")
     shown = checks["metrics"] | {f"AP50 of {name}": found for name, found in checks["classes"].items()}

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tasks.cli.output import AsJson, paper, print_json, screen
+from tasks.cli.output import AsJson, escape, paper, print_json, screen
 from tasks.config import load_settings
 from tasks.errors import ConfigError
 
@@ -63,9 +63,9 @@ def add(
         print_json(report)
     else:
         for accepted in report.accepted:
-            paper.print(f"accepted  {accepted.path}  →  {accepted.key}", markup=False)
+            paper.print(escape(f"accepted  {accepted.path}  →  {accepted.key}"))
         for refused in report.refused:
-            paper.print(f"refused   {refused.path}: {refused.reason}", markup=False)
+            paper.print(escape(f"refused   {refused.path}: {refused.reason}"))
     if report.refused or not report.accepted:
         raise typer.Exit(1)
 
@@ -100,6 +100,6 @@ def import_labels(
         if report["crowds"]:
             paper.print(f"{report['crowds']} of the boxes mark crowds: never learned or scored as one object")
         for item in report["unmatched"]:
-            paper.print(f"unmatched  {item['file']}: {item['reason']}", markup=False)
+            paper.print(escape(f"unmatched  {item['file']}: {item['reason']}"))
     if report["unmatched"]:
         raise typer.Exit(1)

@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
-from tasks.cli.output import AsJson, Line, paper, print_json, table
+from tasks.cli.output import AsJson, Line, escape, paper, print_json, table
 from tasks.errors import ConfigError
 
 
@@ -20,14 +19,17 @@ def champion(line: Line, json_: AsJson = False) -> None:
     if json_:
         print_json(report)
         return
-    paper.print(f"[bold]{line}[/]: model version [bold]{report['model_version']}[/], promoted {report['promoted_at']}")
-    paper.print(f"  [dim]dataset version:[/] {report['dataset_version']}")
+    promoted = escape(str(report["promoted_at"]))
+    paper.print(f"[bold]{line}[/]: model version [bold]{report['model_version']}[/], promoted {promoted}")
+    paper.print(f"  [dim]dataset version:[/] {escape(str(report['dataset_version']))}")
+    for sentence in report["unlearned"]:
+        paper.print(f"  [bold yellow]mind:[/] {escape(sentence)}")
     _print_metrics(report["metrics"])
     if report["order"] and report["order"]["by"]:
         note = f": {report['order']['note']}" if report["order"]["note"] else ""
-        paper.print(f"  put in charge by {report['order']['by']} ({report['order']['action']}){note}", markup=False)
+        paper.print(escape(f"  put in charge by {report['order']['by']} ({report['order']['action']}){note}"))
     for reason in report["verdict"]["reasons"] if report["verdict"] else ["no verdict was ever given on it"]:
-        paper.print(f"  {reason}", markup=False)
+        paper.print(escape(f"  {reason}"))
 
 
 def verdicts(line: Line, json_: AsJson = False) -> None:
@@ -78,7 +80,7 @@ def quarantine(line: Annotated[str | None, typer.Argument(metavar="[LINE]")] = N
     rows = table("quarantine", "at", "what", "which", "reason", "annotator")
     for item in items:
         which, reason = escape(item["subject"]), escape(item["reason"])
-        rows.add_row(item["at"][:16], item["what"], which, reason, item["annotator"] or "")
+        rows.add_row(item["at"][:16], escape(item["what"]), which, reason, escape(item["annotator"] or ""))
     paper.print(rows)
 
 
@@ -94,7 +96,7 @@ def _print_metrics(metrics: dict[str, Any]) -> None:
     rows = table("on the frozen test split", "", "AP50", "AP50-95", "labels")
     rows.add_row("all", _number(metrics.get("AP50")), _number(metrics.get("AP50_95")), "")
     for name, own in (metrics.get("per_class") or {}).items():
-        rows.add_row(name, _number(own.get("AP50")), _number(own.get("AP50_95")), str(own.get("labels", "")))
+        rows.add_row(escape(name), _number(own.get("AP50")), _number(own.get("AP50_95")), str(own.get("labels", "")))
     paper.print(rows)
 
 

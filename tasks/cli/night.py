@@ -9,12 +9,11 @@ from typing import Any
 
 import typer
 from rich.live import Live
-from rich.markup import escape
 from rich.spinner import Spinner
 from rich.table import Table
 
 from tasks.cli.airflow_api import AirflowApi
-from tasks.cli.output import AsJson, Changes, Line, paper, parse_changes, print_json, screen
+from tasks.cli.output import AsJson, Changes, Line, escape, paper, parse_changes, print_json, screen
 from tasks.config import load_line, load_settings
 from tasks.schemas import ENDINGS, Decision, NightState, now
 
@@ -229,4 +228,4 @@ def show(report: dict[str, Any]) -> None:
     if report["quarantined"]:
         paper.print(f"  [dim]in quarantine:[/] {len(report['quarantined'])}")
         for item in report["quarantined"][:20]:
-            paper.print(f"    {item['what']}: {item['reason']}", markup=False)
+            paper.print(escape(f"    {item['what']}: {item['reason']}"))

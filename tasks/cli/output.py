@@ -1,21 +1,77 @@
-"""How commands speak: reports on stdout, progress and errors on stderr."""
+"""How commands speak: reports on stdout, progress and errors on stderr.
+
+Keys, names, notes and tags come from outside. Whatever is printed goes through `CarefulConsole` or, printed by other
+means, through `Careful`: a control character, a turned text or a link in it never reaches the terminal.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+from rich import markup
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 
-from tasks.errors import ConfigError, NightscopeError, TransportError
+from tasks.errors import NightscopeError, TransportError
+from tasks.escaping import json_safe, one_line, visible
 
-screen = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 160)
-paper = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
+
+class CarefulConsole(Console):
+    """A console whose texts cannot command the terminal: only rich's own control sequences do."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Every piece of text, spelled out where it cannot be printed, and without hyperlinks."""
+        for text, style, control in super().render(renderable, options):
+            if control is None:
+                yield Segment(visible(text), style.update_link(None) if style and style.link else style)
+            else:
+                yield Segment(text, style, control)
+
+
+class Careful:
+    """A text stream for `print`, tracebacks and libraries, from which no control character gets to the terminal.
+
+    rich writes past it (`rich_proxied_file` is rich's own name for that): its consoles are careful themselves.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.rich_proxied_file = stream
+
+    def write(self, text: str) -> int:
+        """Write `text` as it may be seen."""
+        self.rich_proxied_file.write(visible(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write lines as they may be seen."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.rich_proxied_file, name)
+
+
+def careful_streams() -> None:
+    """Put `Careful` before stdout and stderr; also where they are pipes, whose other end is a terminal often enough."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is not None and not isinstance(stream, Careful):
+            setattr(sys, name, Careful(stream))
+
+
+def escape(text: str) -> str:
+    """Text from outside for a cell or a line: no markup, no control character, no line break."""
+    return markup.escape(one_line(text))
+
+
+screen = CarefulConsole(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 160)
+paper = CarefulConsole(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 140)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout, for scripts.")]
 Line = Annotated[str, typer.Argument(metavar="LINE", help="The model line, e.g. sperm-detector.")]
@@ -29,7 +85,7 @@ Changes = Annotated[
 
 def print_json(value: Any) -> None:
     """Print one JSON document; dates as ISO 8601."""
-    print(json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
+    print(json_safe(json.dumps(value, indent=2, ensure_ascii=False, default=_plain)))
 
 
 def _plain(value: Any) -> Any:
@@ -65,7 +121,7 @@ def parse_changes(pairs: list[str] | None) -> dict[str, Any]:
     Raises:
         ConfigError: Naming every pair that is none.
     """
-    import yaml
+    from tasks.small_yaml import read_yaml
 
     bad = [pair for pair in pairs or [] if "=" not in pair or pair.startswith("=")]
     if bad:
@@ -73,8 +129,5 @@ def parse_changes(pairs: list[str] | None) -> dict[str, Any]:
     made = {}
     for pair in pairs or []:
         key, _, text = pair.partition("=")
-        try:
-            made[key.strip()] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {pair}: the value is no YAML scalar: {error}") from error
+        made[key.strip()] = read_yaml(text, f"--set {key.strip()}")
     return made

@@ -10,9 +10,8 @@ from getpass import getuser
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 
-from tasks.cli.output import AsJson, Line, paper, print_json
+from tasks.cli.output import AsJson, Line, escape, paper, print_json
 
 Note = Annotated[str, typer.Option("--note", help="Why; kept in the evidence.")]
 

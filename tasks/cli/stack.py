@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
-from tasks.cli.output import AsJson, paper, print_json, screen, table
+from tasks.cli.output import AsJson, escape, paper, print_json, screen, table
 from tasks.config import Settings, load_settings
 from tasks.errors import NightscopeError
 from tasks.stack.events import Event
@@ -95,7 +94,7 @@ def where_things_are(settings: Settings) -> str:
     rows = (
         ("Airflow", settings.airflow.url, f"user {settings.airflow.username}"),
         ("Label Studio", settings.label_studio.url, f"user {settings.label_studio.username}"),
-        ("MLflow", settings.mlflow.url, ""),
+        ("MLflow", settings.mlflow.url, "user reader, to look at it"),
         ("S3", settings.s3.endpoint, f"buckets {settings.s3.landing_bucket}, {settings.s3.lake_bucket}"),
         ("passwords", str(settings.state_dir / "settings.env"), "mode 0600"),
     )

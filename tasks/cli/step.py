@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tasks.cli.output import Changes, Line, parse_changes, print_json, screen
+from tasks.cli.output import Changes, Line, escape, parse_changes, print_json, screen
 from tasks.cli.promotion import operator
 from tasks.errors import NothingToDo
 
@@ -182,5 +182,5 @@ def _print(step: Callable[[], Any]) -> None:
             returned = step()
         print_json(returned)
     except NothingToDo as nothing:
-        screen.print(f"skipped: {nothing}", markup=False)
+        screen.print(escape(f"skipped: {nothing}"))
         print_json({"skipped": str(nothing)})

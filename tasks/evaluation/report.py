@@ -22,6 +22,7 @@ from tasks.evaluation import content
 from tasks.evaluation.evaluation import Evaluation
 from tasks.evaluation.kinds import kind_of
 from tasks.evaluation.plots import outlines, signed
+from tasks.evaluation.unlearned import unlearned
 from tasks.lake import Lake
 from tasks.schemas import Decision, GateResult, Oid
 
@@ -134,11 +135,11 @@ def render(
 
 def _marks(line: Line, evaluation: Evaluation, judged: Judged) -> list[str]:
     """What a reader must not overlook, beside the decision."""
-    marks = []
-    if evaluation.champion is None:
+    marks = [f"{sentence[0].upper()}{sentence[1:]}" for sentence in unlearned(evaluation)]
+    if evaluation.champion is None and judged.decision is Decision.PROMOTE:
         marks.append("First champion: there was none to compare with, so that only the absolute gates judged")
-        if judged.decision is not Decision.PROMOTE:
-            marks[0] = "No champion yet: only the absolute gates judged"
+    elif evaluation.champion is None:
+        marks.append("No champion yet: only the absolute gates judged")
     if line.approval.required and judged.decision is Decision.PROMOTE:
         marks.append(f"Takes charge only once a person approves, within {line.approval.timeout_h:g} hours")
     return marks

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from tasks.escaping import csv_cell
 from tasks.evaluation.evaluation import Difference, Evaluation
 from tasks.metrics.judgement import find
 
@@ -30,8 +31,8 @@ def as_csv(rows: Iterable[Row]) -> str:
     columns = dict.fromkeys(key for row in listed for key in row)
     sink = io.StringIO()
     writer = csv.DictWriter(sink, list(columns), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(listed)
+    writer.writerow({key: csv_cell(key) for key in columns})
+    writer.writerows({key: csv_cell(value) for key, value in row.items()} for row in listed)
     return sink.getvalue()
 
 

@@ -7,7 +7,6 @@ anybody can read it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -16,8 +15,10 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 
 from tasks.config import Line
+from tasks.escaping import markdown
 from tasks.evaluation.evaluation import Evaluation
 from tasks.evaluation.kinds import kind_of
+from tasks.evaluation.unlearned import unlearned
 from tasks.evidence.bundle import Bundle
 from tasks.metrics.judgement import Metric
 from tasks.schemas import NightState, Recording
@@ -36,7 +37,6 @@ _RECORDING = "per_recording"
 _SHOWN_WEAK = 3
 _WIDE = 0.2
 _FEW_CLUSTERS = 5  # fewer cannot carry 95 %: they may all lie on one side by chance, as coins may fall alike
-_SPECIAL = re.compile(r"([\\`*_\[\]<>|#])")
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,7 @@ def limits(bundle: Bundle, line: Line | None, evaluation: Evaluation | None) -> 
     """Where the model is weak, and where nobody knows."""
     if evaluation is None:
         return ["It was never judged: nothing is known of how good it is."]
-    found = []
+    found = [f"Of one of its classes: {escape(sentence)}." for sentence in unlearned(evaluation)]
     main = kind_of(evaluation.kind).metrics[0]
     rows = [row for row in _rows(evaluation) if row.slice and row.metric.name == main.name]
     known = [row for row in rows if row.value is not None]
@@ -201,7 +201,7 @@ def limits(bundle: Bundle, line: Line | None, evaluation: Evaluation | None) -> 
 
 def escape(text: str) -> str:
     """Text that Markdown takes for nothing but text, on one line."""
-    return _SPECIAL.sub(r"\\\1", " ".join(str(text).split()))
+    return markdown(text)
 
 
 def _model(bundle: Bundle) -> Any:

@@ -5,6 +5,8 @@ gate on many slices slice by slice (`family`). What is missing is never counted 
 measure it on is `insufficient_data`; a latency that was not taken on the gate's device is `hold`. Without a champion
 the comparing gates have nothing to say and the absolute gates alone decide; a line that has none of those holds. The
 worst gate decides: reject > insufficient_data > hold > promote.
+
+Classes that the challenger has learned nothing of are named in the first sentence, whatever the gates asked for.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import NamedTuple
 
 from tasks.config import Gate, Line
 from tasks.evaluation.evaluation import Evaluation
+from tasks.evaluation.unlearned import ADVICE, unlearned
 from tasks.gates.absolute import judge_value
 from tasks.gates.checks import check_gates, metric_of
 from tasks.gates.difference import compare
@@ -48,13 +51,23 @@ def decide(line: Line, evaluation: Evaluation) -> Outcome:
     decision = worst(result.decision for result in results)
     sentences = [r.reason for r in sorted(results, key=lambda r: SEVERITY.index(r.decision), reverse=True)]
     judged = [gate for gate in line.gates if evaluation.champion or not gate.compares]
+    blind = unlearned(evaluation)
     if not judged:
         reason = "No champion yet, and the line has no absolute gate to judge a first model by: add an at_least gate."
-        return Outcome(worst((decision, Decision.HOLD)), (reason, *sentences), results)
+        reasons = (_with(reason, blind), *sentences)
+        return Outcome(worst((decision, Decision.HOLD)), reasons, results)
     note = [] if evaluation.champion else [f"{NO_CHAMPION[0].upper()}{NO_CHAMPION[1:]}."]
     if decision is Decision.PROMOTE:
-        return Outcome(decision, (_all_passed(len(judged)), *note, *sentences), results)
-    return Outcome(decision, (sentences[0], *note, *sentences[1:]), results)
+        return Outcome(decision, (_with(_all_passed(len(judged)), blind), *note, *sentences), results)
+    return Outcome(decision, (_with(sentences[0], blind), *note, *sentences[1:]), results)
+
+
+def _with(first: str, blind: tuple[str, ...]) -> str:
+    """The first sentence, and at once what nobody may overlook: it is all that many places show."""
+    if not blind:
+        return first
+    said = "; ".join(blind)
+    return f"{first} BUT: {said}. To go on: {ADVICE}."
 
 
 def _all_passed(gates: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, ValidationError
@@ -46,10 +47,10 @@ def key_of(recording_key: str) -> str:
 
 
 def check_size(size_bytes: int) -> None:
-    """Whether a sidecar is as small as it should be, before it is read.
+    """Refuse what is too large to be a sidecar.
 
     Raises:
-        UnreadableRecording: It is not.
+        UnreadableRecording: Saying so.
     """
     if size_bytes > _MAX_BYTES:
         raise UnreadableRecording(f"its sidecar ({SUFFIX}) is {size_bytes} bytes long", expected="a small JSON object")
@@ -63,8 +64,8 @@ def parse(data: bytes) -> Sidecar:
     """
     check_size(len(data))
     try:
-        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-        return Sidecar.model_validate_json(text)
+        # Byte-order marks and UTF-16, as Windows' editors write them, are no content.
+        return Sidecar.model_validate_json(data.decode(json.detect_encoding(data)))
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
         faults = [f"{shown('.'.join(map(str, fault['loc'])))[:100] or 'file'}: {fault['msg'][:200]}" for fault in found]

@@ -52,9 +52,9 @@ class _Pages(Protocol):
     codec: str
     announced: int
     calibration: Calibration
-    reversed_grey: bool
     names: list[str] | None
     """Of the pages, where each is a picture with a name of its own."""
+    reversed_grey: bool
 
     def __len__(self) -> int: ...
 
@@ -110,9 +110,9 @@ def read(
             frames_announced=max(pages.announced, len(pages)),
             frames_decoded=len(survey.whole),
             um_per_px=pages.calibration.um_per_px,
+            frame_names=None if pages.names is None else [pages.names[number] for number in survey.whole],
             grey_low=scale[0] if scale else None,
             grey_high=scale[1] if scale else None,
-            frame_names=None if pages.names is None else [pages.names[number] for number in survey.whole],
         )
         check_complete(media)
         sink.plan(pts)

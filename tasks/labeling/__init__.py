@@ -1,7 +1,7 @@
 """Label Studio: frames go to the annotators, their work comes back as revisions in the lake.
 
     client         the door to Label Studio: the only module that knows its SDK
-    label_config   a line's classes as a labeling config
+    label_config   a line's classes in a labeling config
     convert        Label Studio's regions ⇄ our objects
     projects       the one project a line has, and the storage that serves its images
     placing        frames become labeling tasks, each exactly once

@@ -10,18 +10,21 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 from label_studio_sdk.core.api_error import ApiError
 from label_studio_sdk.core.client_wrapper import SyncClientWrapper
 
 from tasks.config import LabelStudioSettings
-from tasks.errors import ConfigError, ServiceUnavailable
-from tasks.labeling.answers import Project, TaskHead, TaskWork, project_of, work_of
+from tasks.errors import ConfigError, DataError, ServiceUnavailable
+from tasks.labeling.answers import Project, TaskHead, TaskWork, Work, project_of, work_of
+from tasks.labeling.texts import printable
 
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
 """How Label Studio writes times, and the only form its filters read (anything else is a 500)."""
@@ -29,7 +32,16 @@ TIME_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
 _TRIES = 3
 _HEADS = "id,data,updated_at,total_annotations,cancelled_annotations"
 # Nested serializers obey the same parameter: a field must be named here to appear in the annotations, too.
-_WORK = "id,data,updated_at,annotations,result,was_cancelled,completed_by"
+_ABOUT_WORK = "id,data,updated_at,annotations,was_cancelled,completed_by,ground_truth,last_action,reviews"
+_WORK = f"{_ABOUT_WORK},result"
+
+MAX_ANSWER_BYTES = 32 * 2**20
+"""Of annotators' work read at once. As Python's objects it takes ten times that."""
+_LONGEST_NAME = 120
+
+
+class _Unreadable(Exception):
+    """An answer that holds annotators' work cannot be read; the text says why."""
 
 
 class LabelStudio:
@@ -68,11 +80,16 @@ class LabelStudio:
 
     def user_id(self) -> int:
         """The id of the user whose token we hold."""
-        return int(self._get("/api/current-user/whoami")["id"])
+        found = self._get("/api/current-user/whoami")
+        with self._as_expected("/api/current-user/whoami"):
+            return int(found["id"])
 
     def user_names(self) -> dict[int, str]:
-        """All annotators: id -> e-mail address."""
-        return {int(user["id"]): user["email"] for user in self._get("/api/users")}
+        """All annotators: id -> e-mail address, or the name of those who have none."""
+        found = self._get("/api/users")
+        with self._as_expected("/api/users"):
+            named = {int(user["id"]): user.get("email") or user.get("username") for user in found}
+            return {number: printable(name, _LONGEST_NAME) for number, name in named.items() if isinstance(name, str)}
 
     # projects
 
@@ -81,7 +98,11 @@ class LabelStudio:
         path = f"/api/projects/{project_id}/"
         fields = "id,title,description,label_config,task_number,total_annotations_number,skipped_annotations_number"
         response = self._send("GET", path, params={"include": fields}, missing_ok=True)
-        return None if response.status_code == 404 else project_of(self._json(response), _server_time(response))
+        if response.status_code == 404:
+            return None
+        found = self._json(response)
+        with self._as_expected(path):
+            return project_of(found, _server_time(response))
 
     def projects(self) -> list[tuple[int, str]]:
         """All projects: (id, description), by id."""
@@ -90,19 +111,28 @@ class LabelStudio:
         while True:
             params = {"page": page, "page_size": 500, "include": "id,description"}
             answer = self._get("/api/projects/", params)
-            found += [(int(entry["id"]), entry.get("description") or "") for entry in answer["results"]]
-            if not answer.get("next"):
-                return sorted(found)
+            with self._as_expected("/api/projects/"):
+                found += [(int(entry["id"]), entry.get("description") or "") for entry in answer["results"]]
+                if not answer.get("next"):
+                    return sorted(found)
             page += 1
 
     def create_project(self, title: str, description: str, label_config: str) -> int:
         """Make a project; its id."""
         body = {"title": title, "description": description, "label_config": label_config}
-        return int(self._write("POST", "/api/projects/", body)["id"])
+        made = self._write("POST", "/api/projects/", body)
+        with self._as_expected("/api/projects/"):
+            return int(made["id"])
 
-    def change_label_config(self, project_id: int, label_config: str) -> None:
-        """Give a project another labeling config."""
-        self._write("PATCH", f"/api/projects/{project_id}/", {"label_config": label_config})
+    def change_label_config(self, project_id: int, label_config: str) -> str | None:
+        """Give a project another labeling config.
+
+        Returns:
+            Why Label Studio refuses it, e.g. because there are answers that it has no place for; None: it took it.
+        """
+        body = {"label_config": label_config}
+        response = self._send("PATCH", f"/api/projects/{project_id}/", body, refusal_ok=True)
+        return _detail(response) if response.status_code == 400 else None
 
     def s3_storages(self, project_id: int) -> list[dict[str, Any]]:
         """The S3 import storages of a project."""
@@ -112,13 +142,22 @@ class LabelStudio:
         """Connect an S3 bucket to a project."""
         self._write("POST", "/api/storages/s3", {"project": project_id, **fields})
 
+    def delete_s3_storage(self, storage_id: int) -> None:
+        """Disconnect a bucket; labeling tasks stay."""
+        self._send("DELETE", f"/api/storages/s3/{storage_id}", missing_ok=True)
+
     # labeling tasks
 
     def import_tasks(self, project_id: int, tasks: Sequence[dict[str, Any]]) -> list[int]:
         """Make labeling tasks, all of them or none; their ids in the order given."""
         path = f"/api/projects/{project_id}/import"
         answer = self._write("POST", path, list(tasks), {"return_task_ids": "true"})
-        return [int(task_id) for task_id in answer["task_ids"]]
+        with self._as_expected(path):
+            return [int(task_id) for task_id in answer["task_ids"]]
+
+    def change_task_data(self, task_id: int, data: dict[str, Any]) -> None:
+        """Replace what a labeling task shows; its annotations stay."""
+        self._write("PATCH", f"/api/tasks/{task_id}/", {"data": data})
 
     def delete_task(self, task_id: int) -> None:
         """Remove a labeling task and all its annotations."""
@@ -128,16 +167,78 @@ class LabelStudio:
         """Labeling tasks changed after `since` (all, if None), by id, without their annotations."""
         changed = [] if since is None else [_filter("updated_at", "Datetime", since.strftime(TIME_FORMAT))]
         for entry in self._tasks(project_id, changed, _HEADS, 1000):
-            done = int(entry["total_annotations"] or 0) + int(entry["cancelled_annotations"] or 0)
-            yield TaskHead(int(entry["id"]), entry["data"], entry["updated_at"], done)
+            with self._as_expected("/api/tasks"):
+                done = int(entry["total_annotations"] or 0) + int(entry["cancelled_annotations"] or 0)
+                head = TaskHead(int(entry["id"]), entry["data"], entry["updated_at"], done)
+            yield head
 
     def task_work(self, project_id: int, task_ids: Sequence[int], page_size: int = 100) -> Iterator[TaskWork]:
-        """Labeling tasks with all their annotations, a page of them in memory at a time; vanished ones are left out."""
+        """Labeling tasks with all their annotations, a page of them in memory at a time; vanished ones are left out.
+
+        An annotation that Label Studio cannot give, or gives in a form that cannot be read (numbers beyond all numbers,
+        JSON nested without end, more than `MAX_ANSWER_BYTES`), comes with the reason and without its regions; it keeps
+        no other from being read.
+        """
         for start in range(0, len(task_ids), page_size):
-            ids = list(task_ids[start : start + page_size])
-            query = {"selectedItems": {"all": False, "included": ids}, "ordering": ["tasks:id"]}
-            for entry in self._task_page(project_id, query, _WORK, page_size, annotations=True):
-                yield TaskWork(int(entry["id"]), entry["data"], tuple(work_of(each) for each in entry["annotations"]))
+            yield from self._work(project_id, list(task_ids[start : start + page_size]))
+
+    def _work(self, project_id: int, task_ids: list[int]) -> Iterator[TaskWork]:
+        try:
+            found = self._work_page(project_id, task_ids, _WORK)
+        except _Unreadable as error:
+            if len(task_ids) == 1:
+                yield from self._damaged_work(project_id, task_ids, str(error))
+                return
+            half = len(task_ids) // 2
+            yield from self._work(project_id, task_ids[:half])
+            yield from self._work(project_id, task_ids[half:])
+        else:
+            yield from found
+
+    def _damaged_work(self, project_id: int, task_ids: list[int], why: str) -> list[TaskWork]:
+        """A labeling task whose annotations cannot be read together: each of them alone."""
+        try:
+            found = self._work_page(project_id, task_ids, _ABOUT_WORK)
+        except _Unreadable as error:
+            raise ServiceUnavailable(
+                f"Label Studio at {self.url}: labeling task {task_ids[0]} cannot be read: {why}; without what was "
+                f"drawn: {error}",
+                fix="see Label Studio's log; if it persists, delete the labeling task",
+            ) from error
+        return [replace(task, work=tuple(map(self._alone, task.work))) for task in found]
+
+    def _alone(self, about: Work) -> Work:
+        path = f"/api/annotations/{about.annotation_id}/"
+        try:
+            entry = self._bounded(path, {})
+            with self._as_expected(path):
+                return work_of(entry)
+        except _Unreadable as error:
+            return replace(about, unreadable=str(error))
+
+    def _work_page(self, project_id: int, task_ids: list[int], fields: str) -> list[TaskWork]:
+        query = {"selectedItems": {"all": False, "included": task_ids}, "ordering": ["tasks:id"]}
+        answer = self._bounded("/api/tasks", _page_of(project_id, query, fields, len(task_ids), "all"))
+        lacking = None if fields == _WORK else "it was not read"
+        with self._as_expected("/api/tasks"):
+            return [
+                TaskWork(int(task["id"]), task["data"], tuple(work_of(each, lacking) for each in task["annotations"]))
+                for task in answer["tasks"]
+            ]
+
+    def _bounded(self, path: str, params: dict[str, Any]) -> Any:
+        """Annotators' work, as JSON of a bounded size.
+
+        Raises:
+            _Unreadable: The server cannot give it, or what it gives cannot be read.
+        """
+        response = self._send("GET", path, params=params, broken_ok=True, most_bytes=MAX_ANSWER_BYTES)
+        if response.status_code == 500:
+            raise _Unreadable("Label Studio itself cannot read it (500)")
+        try:
+            return response.json()
+        except (ValueError, RecursionError) as error:
+            raise _Unreadable(f"it is not JSON that can be read ({type(error).__name__})") from error
 
     def _tasks(
         self, project_id: int, filters: list[dict[str, Any]], fields: str, page_size: int
@@ -147,24 +248,14 @@ class LabelStudio:
         while True:
             items = [*filters, _filter("id", "Number", last)]
             query = {"filters": {"conjunction": "and", "items": items}, "ordering": ["tasks:id"]}
-            page = self._task_page(project_id, query, fields, page_size)
+            answer = self._get("/api/tasks", _page_of(project_id, query, fields, page_size, "task_only"))
+            with self._as_expected("/api/tasks"):
+                page = list(answer["tasks"])
             yield from page
             if len(page) < page_size:
                 return
-            last = int(page[-1]["id"])
-
-    def _task_page(
-        self, project_id: int, query: dict[str, Any], fields: str, page_size: int, *, annotations: bool = False
-    ) -> list[dict[str, Any]]:
-        params = {
-            "project": project_id,
-            "query": json.dumps(query),
-            "include": fields,
-            "fields": "all" if annotations else "task_only",
-            "page_size": page_size,
-            "resolve_uri": "false",
-        }
-        return list(self._get("/api/tasks", params)["tasks"])
+            with self._as_expected("/api/tasks"):
+                last = int(page[-1]["id"])
 
     # annotations
 
@@ -200,10 +291,22 @@ class LabelStudio:
     def _json(self, response: httpx.Response) -> Any:
         try:
             return response.json()
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ServiceUnavailable(
                 f"Label Studio at {self.url}: the answer to {response.request.url.path} is not JSON",
                 fix="check that NIGHTSCOPE_LABEL_STUDIO__URL is Label Studio's",
+            ) from error
+
+    @contextmanager
+    def _as_expected(self, path: str) -> Iterator[None]:
+        """What is looked for in an answer is in it; or else another server answers, or another version."""
+        try:
+            yield
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise ServiceUnavailable(
+                f"Label Studio at {self.url}: the answer to {path} is not as expected "
+                f"({type(error).__name__}: {printable(str(error), 120)})",
+                fix="check that NIGHTSCOPE_LABEL_STUDIO__URL is Label Studio's, and its version",
             ) from error
 
     def _send(
@@ -215,30 +318,55 @@ class LabelStudio:
         *,
         missing_ok: bool = False,
         conflict_ok: bool = False,
+        refusal_ok: bool = False,
+        broken_ok: bool = False,
+        most_bytes: int | None = None,
     ) -> httpx.Response:
         # What makes things is not tried again, unless the server tells a second time from a first: it may have happened
         # although the answer was lost. The next sync will see.
         tries = 1 if method == "POST" and not conflict_ok else _TRIES
         for attempt in range(1, tries + 1):
             try:
-                headers = self._signer.get_headers()
-                response = self._http.request(method, path, params=params, json=body, headers=headers)
+                response = self._once(method, path, body, params, most_bytes)
                 if response.status_code < 500 or attempt == tries:
                     break
-            except httpx.TransportError as error:
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
                 if attempt == tries:
                     raise ServiceUnavailable(
                         f"Label Studio at {self.url} does not answer ({type(error).__name__}) to {method} {path}",
                         fix="see `nightscope status`, and Label Studio's log",
                     ) from error
-            except ApiError as error:  # a personal token is exchanged for an access token before the request
-                raise self._refused_token(error.status_code or 401) from error
             time.sleep(0.5 * attempt)
-        if response.is_success or (missing_ok and response.status_code == 404):
-            return response
-        if conflict_ok and response.status_code == 409:
+        tolerated = {404: missing_ok, 409: conflict_ok, 400: refusal_ok, 500: broken_ok}
+        if response.is_success or tolerated.get(response.status_code, False):
             return response
         raise self._failure(method, path, response)
+
+    def _once(
+        self, method: str, path: str, body: Any, params: dict[str, Any] | None, most_bytes: int | None
+    ) -> httpx.Response:
+        try:
+            headers = self._signer.get_headers()
+        except ApiError as error:  # a personal token is exchanged for an access token before the request
+            raise self._refused_token(error.status_code or 401) from error
+        except (TypeError, ValueError, LookupError, OverflowError) as error:
+            raise self._refused_token(401) from error
+        try:
+            request = self._http.build_request(method, path, params=params, json=body, headers=headers)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise DataError(f"Label Studio: what should go to {path} is not JSON ({type(error).__name__})") from error
+        if most_bytes is None:
+            return self._http.send(request)
+        streamed = self._http.send(request, stream=True)
+        try:
+            content = bytearray()
+            for chunk in streamed.iter_bytes():
+                content += chunk
+                if len(content) > most_bytes:
+                    raise _Unreadable(f"it is larger than {most_bytes // 2**20} MiB")
+        finally:
+            streamed.close()
+        return httpx.Response(streamed.status_code, content=bytes(content), request=request)
 
     def _failure(self, method: str, path: str, response: httpx.Response) -> Exception:
         if response.status_code in (401, 403):
@@ -255,6 +383,19 @@ class LabelStudio:
         )
 
 
+def _page_of(
+    project_id: int, query: dict[str, Any], include: str, page_size: int, fields: Literal["all", "task_only"]
+) -> dict[str, Any]:
+    return {
+        "project": project_id,
+        "query": json.dumps(query),
+        "include": include,
+        "fields": fields,
+        "page_size": page_size,
+        "resolve_uri": "false",
+    }
+
+
 def _filter(column: str, kind: str, value: Any) -> dict[str, Any]:
     return {"filter": f"filter:tasks:{column}", "operator": "greater", "type": kind, "value": value}
 
@@ -268,6 +409,6 @@ def _detail(response: httpx.Response) -> str:
     try:
         answer = response.json()
         said = answer.get("validation_errors") or answer.get("detail") if isinstance(answer, dict) else answer
-    except ValueError:
-        said = response.reason_phrase
-    return str(said)[:300]
+        return printable(str(said).replace("\\n", " "), 300)
+    except (ValueError, RecursionError):
+        return printable(response.reason_phrase, 300)

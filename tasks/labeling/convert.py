@@ -4,9 +4,11 @@ Label Studio gives places in percent of the image it showed, and says how large 
 left corner, rounded to a millionth: enough that percent and back gives the very number that went in.
 
 A rotated rectangle becomes its axis-aligned hull: that is the box which contains what the annotator marked, and our
-configs do not offer rotation. A region that cannot be an object of the line (another kind of region, places that are no
-numbers, an image of another size than the frame) is a fault for quarantine. Which labels are right is not judged
-here: validation does that, and sees them as they are.
+configs do not offer rotation. A region that cannot be an object of the line (another kind of region, a turned view,
+places that are not numbers, an image of another size than the frame) is a fault, and its annotation is set aside whole:
+without it, the frame would seem to show fewer objects than it does. Answers to the lab's own questions, notes and
+relations are not ours to judge. Which labels are right is not judged here: validation does that, and sees them as they
+are.
 """
 
 from __future__ import annotations
@@ -16,12 +18,21 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tasks.config import Kind
-from tasks.labeling.label_config import CONTROL, IMAGE
-from tasks.schemas import Box, digest
+from tasks.labeling.label_config import CONTROL, IMAGE, Questions
+from tasks.labeling.texts import printable
+from tasks.schemas import MAX_OBJECTS, Box, digest
 
 Object = dict[str, Any]
 Region = dict[str, Any]
 _DECIMALS = 6
+_FARTHEST_PERCENT = 1e9
+"""A place farther out than ten million pictures was never drawn, and what is computed from it stays a number."""
+_ANSWERS = ("choices", "textarea", "rating", "number", "datetime", "taxonomy", "pairwise", "ranker")
+"""What answers a question instead of drawing something."""
+_MOST_TOLD = 3
+_LONGEST_REASON = 600
+_LONGEST_LABEL = 200
+_OURS = Questions()
 
 CROWD = "crowd"
 """The note (`meta.text`) on a region in Label Studio that says it is one; see `tasks.schemas.Box`."""
@@ -32,28 +43,79 @@ class UnfitRegion(Exception):
 
 
 def to_objects(
-    kind: Kind, regions: Sequence[Region], width_px: int, height_px: int
+    kind: Kind, regions: Any, width_px: int, height_px: int, asked: Questions = _OURS
 ) -> tuple[list[Object], list[tuple[Region, str]]]:
     """Regions of one annotation as objects of a line.
 
     Args:
         kind: Of the line.
-        regions: Label Studio's `result`.
+        regions: Label Studio's `result`, whatever it holds.
         width_px: Of the frame.
         height_px: Of the frame.
+        asked: What the project asks, so that the lab's own questions are told from objects.
 
     Returns:
         Objects in the annotator's order, and the regions that cannot be one, each with the reason.
     """
+    if not isinstance(regions, list):
+        return [], [({}, f"is damaged: the annotation is {type(regions).__name__!r} instead of a list of regions")]
     read = _READERS[kind]
     objects: list[Object] = []
-    faults = []
+    faults: list[tuple[Region, str]] = []
     for region in regions:
         try:
-            objects += read(region, *_shown_size(region, width_px, height_px))
+            if not isinstance(region, dict):
+                raise UnfitRegion(f"is damaged: {type(region).__name__!r} instead of a region")
+            if not is_object(region, asked):
+                continue
+            made = read(region, *_shown_size(region, width_px, height_px))
         except UnfitRegion as fault:
-            faults.append((region, str(fault)))
+            faults.append((region if isinstance(region, dict) else {}, str(fault)))
+            continue
+        except (TypeError, ValueError, ArithmeticError, RecursionError) as error:
+            faults.append((region, f"is damaged ({type(error).__name__})"))
+            continue
+        for each in made:
+            each["label"] = asked.aliases.get(each["label"], each["label"])
+        objects += made
+        if len(objects) > MAX_OBJECTS:
+            return [], [({}, f"is one too many: more than {MAX_OBJECTS} objects on one frame are taken for damage")]
     return objects, faults
+
+
+def unread(faults: Sequence[tuple[Region, str]]) -> str | None:
+    """Why an annotation cannot be used whole, in one sentence; None if all of it was read."""
+    if not faults:
+        return None
+    told = [f"a region {reason}{_named(region)}" for region, reason in faults[:_MOST_TOLD]]
+    more = f"; and {len(faults) - _MOST_TOLD} more" if len(faults) > _MOST_TOLD else ""
+    return printable("; ".join(dict.fromkeys(told)), _LONGEST_REASON) + more
+
+
+def is_object(region: Region, asked: Questions) -> bool:
+    """Whether a region means an object of the line, rather than an answer to another question of the lab.
+
+    Raises:
+        UnfitRegion: It means an object, but was drawn with a control that is not the line's.
+    """
+    kind, name = region.get("type"), region.get("from_name")
+    if kind == "relation":
+        return False
+    if name is None or name == asked.own:
+        return True
+    if isinstance(name, str) and name in asked.others:
+        value = region.get("value")
+        given = value.get(kind) if isinstance(value, dict) and isinstance(kind, str) else None
+        drawn = isinstance(kind, str) and kind.endswith("labels")
+        if drawn and isinstance(given, list) and any(isinstance(one, str) and one in asked.classes for one in given):
+            raise UnfitRegion(f"was drawn with the control {name!r}; only {asked.own!r} is for this line's objects")
+        return False
+    return kind not in _ANSWERS
+
+
+def _named(region: Region) -> str:
+    found = region.get("id")
+    return f" (region {printable(found, 40)!r})" if isinstance(found, str) else ""
 
 
 def to_regions(kind: Kind, objects: Sequence[Object], width_px: int, height_px: int, mark: str) -> list[Region]:
@@ -93,31 +155,61 @@ def _rounded(value: Any) -> Any:
 def _shown_size(region: Region, width_px: int, height_px: int) -> tuple[int, int]:
     """The size of the image that the annotator saw: the frame's, or somebody changed the image."""
     shown = (region.get("original_width") or width_px, region.get("original_height") or height_px)
-    if (region.get("image_rotation") or 0) % 360:
-        raise UnfitRegion(f"was drawn on an image turned by {region['image_rotation']} degrees")
+    turned = region.get("image_rotation") or 0
+    if not _is_number(turned) or turned % 360:
+        raise UnfitRegion(f"was drawn on an image turned by {_brief(turned)} degrees")
     if shown != (width_px, height_px):
-        raise UnfitRegion(f"was drawn on an image of {shown[0]}x{shown[1]} px, the frame has {width_px}x{height_px} px")
+        across, down = map(_brief, shown)
+        raise UnfitRegion(f"was drawn on an image of {across}x{down} px, the frame has {width_px}x{height_px} px")
     return width_px, height_px
 
 
 def _value(region: Region, *kinds: str) -> Mapping[str, Any]:
     found = region.get("type")
     value = region.get("value")
-    if found not in kinds or not isinstance(value, dict):
-        raise UnfitRegion(f"is a region of type {found!r}, expected {kinds[0]!r}")
+    if found not in kinds:
+        raise UnfitRegion(f"is of type {_brief(found)}, expected {kinds[0]!r}")
+    if not isinstance(value, dict):
+        raise UnfitRegion(f"is damaged: of type {kinds[0]!r}, but without a place")
     return value
 
 
 def _label(value: Mapping[str, Any], key: str) -> str:
     """The label; '' where none was given. Several on one region stay visible as 'a,b', which no line has as a class."""
-    return ",".join(str(each) for each in value.get(key) or ())
+    given = value.get(key)
+    if given is None:
+        return ""
+    if not isinstance(given, list) or not all(isinstance(each, str) for each in given):
+        raise UnfitRegion(f"has a label that is not text: {_brief(given)}")
+    return ",".join(printable(each, _LONGEST_LABEL) for each in given)
 
 
 def _numbers(value: Mapping[str, Any], *names: str) -> list[float]:
     found = [value.get(name, 0.0 if name == "rotation" else None) for name in names]
-    if not all(isinstance(each, int | float) and math.isfinite(each) for each in found):
-        raise UnfitRegion(f"has a place that is no number: {dict(zip(names, found, strict=True))}")
-    return [float(each) for each in found if each is not None]
+    if not all(_is_number(each) for each in found):
+        places = ", ".join(f"{name} {_brief(each)}" for name, each in zip(names, found, strict=True))
+        raise UnfitRegion(f"has a place that is no number: {places}")
+    numbers = [float(each) for each in found if each is not None]
+    if any(abs(each) > _FARTHEST_PERCENT for each in numbers):
+        raise UnfitRegion(f"has a place far outside of the picture: {', '.join(f'{each:g}' for each in numbers)} %")
+    return numbers
+
+
+def _is_number(value: Any) -> bool:
+    """A finite number that fits a float; true and false are none."""
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _brief(value: Any) -> str:
+    """A value as a few readable characters; whatever is nested only by its type, which may be deep or large."""
+    if isinstance(value, dict | list | tuple):
+        return type(value).__name__
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 10**12:
+        return "a number that is too large"
+    return printable(repr(value), 40)
 
 
 def _px(percent: float, size_px: float) -> float:
@@ -178,9 +270,11 @@ def _write_box(box: Object, width_px: int, height_px: int) -> Region:
 
 def _read_polygon(region: Region, width_px: int, height_px: int) -> list[Object]:
     value = _value(region, "polygonlabels", "polygon")
-    points = value.get("points") or []
-    if not all(isinstance(point, list) and len(point) == 2 for point in points):
+    points = value.get("points")
+    if not isinstance(points, list) or not all(isinstance(point, list) and len(point) == 2 for point in points):
         raise UnfitRegion("has points that are not pairs of numbers")
+    if len(points) < 3:
+        raise UnfitRegion(f"is an outline of {len(points)} points, expected 3 or more")
     places = [_numbers({"x": x, "y": y}, "x", "y") for x, y in points]
     outline = [[_px(x, width_px), _px(y, height_px)] for x, y in places]
     return [{"label": _label(value, "polygonlabels"), "polygon_px": outline}]
@@ -192,7 +286,9 @@ def _write_polygon(polygon: Object, width_px: int, height_px: int) -> Region:
 
 
 def _read_choice(region: Region, width_px: int, height_px: int) -> list[Object]:
-    return [{"label": str(each)} for each in _value(region, "choices").get("choices") or ()]
+    value = _value(region, "choices")
+    _label(value, "choices")
+    return [{"label": printable(each, _LONGEST_LABEL)} for each in value.get("choices") or ()]
 
 
 def _write_choice(choice: Object, width_px: int, height_px: int) -> Region:

@@ -319,14 +319,16 @@ def _plan(line: Line, task: TaskWork, each: _Labelled, own: int) -> _Plan:
     somebody has edited it since."""
     older: _Plan | None = None
     for work in task.work:
-        marks = {str(region.get("id", "")).split(".")[0] for region in work.regions}
+        if not isinstance(work.regions, list) or work.unreadable:  # damaged: the sync sets it aside
+            continue
+        marks = {str(region.get("id", "")).split(".")[0] for region in work.regions if isinstance(region, dict)}
         if each.mark in marks or (not each.objects and not work.regions and not work.cancelled):
             return _Plan(done=True)
         imported = {mark for mark in marks if len(mark) == _MARK_DIGITS}
         if work.annotator_id != own or work.cancelled or not imported:
             continue
-        said, _ = to_objects(line.kind, work.regions, each.frame.width_px, each.frame.height_px)
-        if {objects_digest(said)[:_MARK_DIGITS]} == marks:
+        said, faults = to_objects(line.kind, work.regions, each.frame.width_px, each.frame.height_px)
+        if {objects_digest(said)[:_MARK_DIGITS]} == marks and not faults:
             older = _Plan(replaces=work.annotation_id)
         else:
             older = older or _Plan(

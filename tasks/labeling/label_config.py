@@ -1,75 +1,143 @@
-"""A line's classes as a Label Studio labeling config.
+"""A line's classes in a Label Studio labeling config.
 
-One generator per kind of line. A config that annotators' work depends on only ever grows: a class that the line gave up
-keeps its label, greyed and last, because Label Studio cannot show regions whose label is gone.
+A project's config belongs to the lab: questions, headers, styles, hotkeys and the order of things stay as people made
+them. Only one control is ours, and in it only the labels: a class that the line gained is added, one that it gave up is
+greyed and put last while anybody may have used it, because Label Studio cannot show regions whose label is gone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 from xml.etree import ElementTree as ET
 
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import XMLParser
+
 from tasks.config import ClassSpec, Kind, Line
+from tasks.errors import ConfigError
 
 IMAGE = "image"
-"""Name of the image tag, and of the field of a labeling task's data that holds its address."""
+"""Name that we give the image tag, and the field of a labeling task's data that holds its address."""
 CONTROL = "label"
-"""Name of the tag whose labels the annotators give."""
+"""Name that we give the control whose labels are the line's classes."""
 
 _COLORS = ("#1f9d6b", "#c2571a", "#2a6fdb", "#b3317f", "#8a6d00", "#5b4bc4", "#00808a", "#d13438")
 _RETIRED = "#9e9e9e"
 _SHOWN = ("background", "hotkey")
 
-Builder = Callable[[ET.Element], ET.Element]
+Builder = Callable[[ET.Element, str, str], ET.Element]
+Shown = Mapping[str, Mapping[str, str]]
+"""Class -> the attributes that we gave its label."""
 
 
-def _rectangles(view: ET.Element) -> ET.Element:
-    return ET.SubElement(view, "RectangleLabels", name=CONTROL, toName=IMAGE, strokeWidth="2", canRotate="false")
+def _rectangles(view: ET.Element, name: str, to_name: str) -> ET.Element:
+    return ET.SubElement(view, "RectangleLabels", name=name, toName=to_name, strokeWidth="2", canRotate="false")
 
 
-def _polygons(view: ET.Element) -> ET.Element:
-    return ET.SubElement(view, "PolygonLabels", name=CONTROL, toName=IMAGE, strokeWidth="2", pointSize="small")
+def _polygons(view: ET.Element, name: str, to_name: str) -> ET.Element:
+    return ET.SubElement(view, "PolygonLabels", name=name, toName=to_name, strokeWidth="2", pointSize="small")
 
 
-def _choices(view: ET.Element) -> ET.Element:
-    return ET.SubElement(view, "Choices", name=CONTROL, toName=IMAGE, choice="single", required="true")
+def _choices(view: ET.Element, name: str, to_name: str) -> ET.Element:
+    return ET.SubElement(view, "Choices", name=name, toName=to_name, choice="single", required="true")
 
 
-CONTROLS: Mapping[Kind, tuple[Builder, str]] = {
-    "detection": (_rectangles, "Label"),
-    "segmentation": (_polygons, "Label"),
-    "classification": (_choices, "Choice"),
+@dataclass(frozen=True)
+class _Control:
+    tag: str
+    entry: str
+    build: Builder
+
+
+_CONTROLS: Mapping[Kind, _Control] = {
+    "detection": _Control("RectangleLabels", "Label", _rectangles),
+    "segmentation": _Control("PolygonLabels", "Label", _polygons),
+    "classification": _Control("Choices", "Choice", _choices),
 }
-"""Kind of line -> how its control is made, and the tag of one class in it."""
+"""Kind of line -> its control, and the tag of one class in it."""
 
 
-def label_config(line: Line, present: str = "", *, keep: bool = False) -> str:
+@dataclass(frozen=True)
+class Questions:
+    """What a project asks its annotators, as far as reading their answers needs it.
+
+    Attributes:
+        own: Name of the control whose answers are the line's objects.
+        others: Names of the lab's own controls.
+        classes: The line's classes, and what else its labels are called.
+        aliases: What our control writes instead of a label's name -> the label's name.
+    """
+
+    own: str = CONTROL
+    others: frozenset[str] = frozenset()
+    classes: frozenset[str] = frozenset()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+
+def label_config(line: Line, present: str = "", *, keep: bool = False, shown: Shown | None = None) -> str:
     """The config that a line's classes imply.
 
     Args:
         line: The model line.
         present: The project's config as it stands.
         keep: Whether labels that only `present` has may be in use, and stay.
+        shown: What we gave the labels last. An attribute that is no longer that was changed by the lab, and stays;
+            None: not known, and whatever an attribute is, it stays.
 
     Returns:
-        Deterministic XML; `present` itself if it already offers what the line wants, so that what people added to it
-        in Label Studio (instructions, layout) stays.
+        Deterministic XML; `present` itself if it already offers what the line wants.
+
+    Raises:
+        ConfigError: `present` cannot be edited.
     """
-    had = _offered(present)
-    wanted = {
+    root = _parsed(present)
+    if root is None:
+        root = ET.Element("View")
+    control = _own_control(root, line.kind, line.classes)
+    changed = False
+    if control is None:
+        control, changed = _new_control(root, line.kind, keep=keep), True
+    changed |= _settle(control, _CONTROLS[line.kind].entry, wanted_labels(line), keep=keep, shown=shown)
+    if not changed:
+        return present
+    if _parsed(present) is None:
+        ET.indent(root)
+    root.tail = None
+    try:
+        return ET.tostring(root, encoding="unicode")
+    except RecursionError as error:
+        raise ConfigError("the labeling config is nested too deeply to be edited") from error
+
+
+def wanted_labels(line: Line) -> dict[str, dict[str, str]]:
+    """Class -> the attributes that its label is given."""
+    return {
         name: _attributes(spec, _COLORS[index % len(_COLORS)])
         for index, (name, spec) in enumerate(line.classes.items())
     }
-    if keep:
-        wanted |= {name: {"background": _RETIRED} for name in had if name not in wanted}
-    if had == wanted and _control_tag(line.kind) in present:
-        return present
-    return _render(line.kind, wanted)
 
 
-def labels(config: str) -> tuple[str, ...]:
-    """The labels that a config offers, in order."""
-    return tuple(_offered(config))
+def labels(config: str, kind: Kind = "detection", classes: Sequence[str] = ()) -> tuple[str, ...]:
+    """The labels that our control in a config offers, in order."""
+    root = _parsed(config)
+    control = None if root is None else _own_control(root, kind, classes)
+    return () if control is None else tuple(e.attrib["value"] for e in _entries(control, _CONTROLS[kind].entry))
+
+
+def questions(config: str, line: Line) -> Questions:
+    """What a project's config asks of the annotators of a line."""
+    classes = frozenset({*line.classes, *(alias for spec in line.classes.values() for alias in spec.aliases)})
+    root = _parsed(config)
+    control = None if root is None else _own_control(root, line.kind, line.classes)
+    if root is None or control is None:
+        return Questions(classes=classes)
+    own = control.get("name") or CONTROL
+    others = {each.attrib["name"] for each in root.iter() if each.get("name") and each.get("toName")}
+    entries = _entries(control, _CONTROLS[line.kind].entry)
+    aliases = {each.attrib["alias"]: each.attrib["value"] for each in entries if each.get("alias")}
+    return Questions(own=own, others=frozenset(others - {own}), classes=classes, aliases=aliases)
 
 
 def _attributes(spec: ClassSpec, color: str) -> dict[str, str]:
@@ -79,32 +147,124 @@ def _attributes(spec: ClassSpec, color: str) -> dict[str, str]:
     return found
 
 
-def _render(kind: Kind, classes: Mapping[str, Mapping[str, str]]) -> str:
-    build, tag = CONTROLS[kind]
-    view = ET.Element("View")
-    ET.SubElement(view, "Image", name=IMAGE, value=f"${IMAGE}", zoom="true", zoomControl="true")
-    control = build(view)
-    for name, attributes in classes.items():
-        ET.SubElement(control, tag, {"value": name, **attributes})
-    ET.indent(view)
-    return ET.tostring(view, encoding="unicode")
+def _parsed(config: str) -> ET.Element | None:
+    """A config's root, its comments kept; None if there is none, or it is not XML.
 
-
-def _control_tag(kind: Kind) -> str:
-    build, _ = CONTROLS[kind]
-    return f"<{build(ET.Element('View')).tag}"
-
-
-def _offered(config: str) -> dict[str, dict[str, str]]:
-    """Label -> the attributes we care for. A config that is no XML offers nothing."""
+    Raises:
+        ConfigError: It declares entities, with which a few bytes can grow without end.
+    """
+    parser: Any = XMLParser(target=ET.TreeBuilder(insert_comments=True), forbid_dtd=True)
     try:
-        root = ET.fromstring(config) if config else None
-    except ET.ParseError:
-        root = None
-    if root is None:
-        return {}
-    found: dict[str, dict[str, str]] = {}
-    for entry in root.iter():
-        if entry.tag in ("Label", "Choice") and entry.get("value"):
-            found[entry.attrib["value"]] = {name: entry.attrib[name] for name in _SHOWN if name in entry.attrib}
+        parser.feed(config)
+        root: ET.Element = parser.close()
+    except (ET.ParseError, UnicodeError):
+        return None
+    except DefusedXmlException as error:
+        raise ConfigError(
+            "the labeling config has a document type declaration", expected="plain XML", fix="remove <!DOCTYPE ...>"
+        ) from error
+    return root
+
+
+def _own_control(root: ET.Element, kind: Kind, classes: Sequence[str] | Mapping[str, Any]) -> ET.Element | None:
+    """The control that is ours: the one of our name, or, if the lab renamed it, the one that offers our classes."""
+    candidates = list(root.iter(_CONTROLS[kind].tag))
+    named = [each for each in candidates if each.get("name") == CONTROL]
+    if named:
+        return named[0]
+
+    def ours(control: ET.Element) -> int:
+        return sum(entry.attrib["value"] in classes for entry in _entries(control, _CONTROLS[kind].entry))
+
+    best = max(candidates, key=ours, default=None)
+    return best if best is not None and ours(best) else None
+
+
+def _new_control(root: ET.Element, kind: Kind, *, keep: bool) -> ET.Element:
+    """Put our control into a config that has none."""
+    if not keep:
+        _drop_other_kinds(root)
+    taken = {each.get("name") for each in root.iter()}
+    image = next((each for each in root.iter() if each.get("value") == f"${IMAGE}" and each.get("name")), None)
+    if image is None:
+        image = ET.Element("Image", name=_free(IMAGE, taken), value=f"${IMAGE}", zoom="true", zoomControl="true")
+        root.insert(0, image)
+    return _CONTROLS[kind].build(root, _free(CONTROL, taken), image.attrib["name"])
+
+
+def _drop_other_kinds(root: ET.Element) -> None:
+    """Nobody has answered yet, and the line changed its kind: the control of the other kind goes."""
+    tags = {control.tag for control in _CONTROLS.values()}
+    for parent in list(root.iter()):
+        for child in [each for each in parent if each.tag in tags and each.get("name") == CONTROL]:
+            parent.remove(child)
+
+
+def _free(name: str, taken: set[str | None]) -> str:
+    found, number = name, 1
+    while found in taken:
+        number += 1
+        found = f"{name}-{number}"
     return found
+
+
+def _entries(control: ET.Element, tag: str) -> list[ET.Element]:
+    return [entry for entry in control.iter(tag) if entry.get("value")]
+
+
+def _settle(
+    control: ET.Element, tag: str, wanted: Mapping[str, Mapping[str, str]], *, keep: bool, shown: Shown | None
+) -> bool:
+    """Make our control offer what the line wants; whether anything had to be changed."""
+    before = [(entry, dict(entry.attrib)) for entry in _entries(control, tag)]
+    present = {entry.attrib["value"]: entry for entry, _ in before}
+    for name, attributes in wanted.items():
+        if name in present:
+            _refresh(present[name], attributes, None if shown is None else shown.get(name))
+        else:
+            _append(control, ET.Element(tag, {"value": name, **attributes}))
+    for name, entry in present.items():
+        if name in wanted:
+            continue
+        if not keep and entry in list(control):
+            control.remove(entry)
+            continue
+        entry.set("background", _RETIRED)
+        entry.attrib.pop("hotkey", None)
+    _retired_last(control, tag, wanted)
+    return [(entry, dict(entry.attrib)) for entry in _entries(control, tag)] != before
+
+
+def _refresh(entry: ET.Element, wanted: Mapping[str, str], given: Mapping[str, str] | None) -> None:
+    """Give a label the attributes of its class, except where the lab changed them."""
+    returns = entry.get("background") == _RETIRED
+    for name in _SHOWN:
+        value = wanted.get(name)
+        changed_by_lab = entry.get(name) is not None if given is None else entry.get(name) != given.get(name)
+        if changed_by_lab and not returns:
+            continue
+        if value is not None:
+            entry.set(name, value)
+        elif given is not None:
+            entry.attrib.pop(name, None)
+
+
+def _append(control: ET.Element, entry: ET.Element) -> None:
+    """Add a child, indented like its siblings."""
+    siblings = list(control)
+    if siblings:
+        entry.tail, siblings[-1].tail = siblings[-1].tail, control.text
+    control.append(entry)
+
+
+def _retired_last(control: ET.Element, tag: str, wanted: Mapping[str, Any]) -> None:
+    """Labels that the line gave up stand behind its classes; all else keeps its place."""
+    own = [each for each in control if each.tag == tag and each.get("value")]
+    ordered = sorted(own, key=lambda each: each.attrib["value"] not in wanted)
+    if ordered == own:
+        return
+    places = [index for index, each in enumerate(control) if each.tag == tag and each.get("value")]
+    tails = [each.tail for each in own]
+    for index, each, tail in zip(places, ordered, tails, strict=True):
+        control[index] = each
+        each.tail = tail

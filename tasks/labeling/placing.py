@@ -18,6 +18,7 @@ from tasks.labeling.answers import Project
 from tasks.labeling.client import LabelStudio
 from tasks.labeling.projects import ensure_storage
 from tasks.labeling.state import FrameKey, KnownTask, SyncState, frame_of
+from tasks.labeling.texts import printable
 from tasks.lake import Lake
 from tasks.schemas import Frame
 
@@ -25,6 +26,7 @@ OVERLAP = timedelta(minutes=2)
 """How far before the watermark changes are looked for again: a change is stamped before it is committed."""
 
 BATCH = 500
+_LONGEST_NAME = 300
 _FRAME_COLUMNS = ("recording_id", "frame_index", "oid", "pts_s", "width_px", "height_px")
 
 
@@ -149,6 +151,7 @@ def place(
     names = _recordings(lake, {row["recording_id"] for row in frames})
     for start in range(0, len(frames), BATCH):
         rows = frames[start : start + BATCH]
+        lake.frames.publish(row["oid"] for row in rows)
         batch = [_labeling_task(lake, row, names.get(row["recording_id"], {}), annotations or {}) for row in rows]
         for task_id, row in zip(client.import_tasks(project.project_id, batch), rows, strict=True):
             state.tasks[task_id] = KnownTask((row["recording_id"], row["frame_index"]))
@@ -165,9 +168,9 @@ def _labeling_task(
 ) -> dict[str, Any]:
     frame = (row["recording_id"], row["frame_index"])
     data = {
-        "image": lake.blobs.uri(row["oid"]),
-        "recording": recording.get("name"),
-        "study": recording.get("study"),
+        "image": lake.frames.uri(row["oid"]),
+        "recording": _shown(recording.get("name")),
+        "study": _shown(recording.get("study")),
         "recording_id": row["recording_id"],
         "frame_index": row["frame_index"],
         "frame_oid": row["oid"],
@@ -179,6 +182,10 @@ def _labeling_task(
         return {"data": data}
     # Without saying so, Label Studio would make every imported annotation "ground truth".
     return {"data": data, "annotations": [{"result": annotations[frame], "ground_truth": False}]}
+
+
+def _shown(name: str | None) -> str | None:
+    return None if name is None else printable(name, _LONGEST_NAME)
 
 
 def _recordings(lake: Lake, ids: set[str]) -> dict[str, dict[str, Any]]:

@@ -2,6 +2,10 @@
 
 An annotation's newest revision in the table is compared with what Label Studio says now, and appended only where they
 differ. So a pull that was killed half way, and one that looks at unchanged work again, add nothing twice.
+
+An annotation of which a part could not be read says so in its row (`unread`) and goes to quarantine whole, with whose
+work it is. Its row keeps the objects that could be read, for the record: nobody may learn from them. Once it is mended
+in Label Studio, its next revision has nothing unread, and counts.
 """
 
 from __future__ import annotations
@@ -13,14 +17,19 @@ from typing import Any, Literal
 from tasks.config import Line
 from tasks.labeling.answers import Project, TaskWork, Work
 from tasks.labeling.client import LabelStudio
-from tasks.labeling.convert import to_objects
+from tasks.labeling.convert import Object, to_objects, unread
+from tasks.labeling.label_config import questions
 from tasks.labeling.placing import Changes
 from tasks.labeling.state import SyncState, frame_of
+from tasks.labeling.texts import printable
 from tasks.lake import Lake
 from tasks.lake.quarantine import set_aside
 from tasks.schemas import Annotation, Frozen, QuarantineItem, digest, now
 
 _CHUNK = 1000
+_CHUNK_OBJECTS = 100_000
+UNREAD_CHECK = "work_is_read_whole"
+"""The check of `expectations/annotations.json` that an unread annotation fails."""
 _KNOWN_COLUMNS = (
     "annotation_id", "revision_id", "state", "labeling_task_id", "recording_id", "frame_index", "frame_oid",
     "annotator", "updated_at",
@@ -29,12 +38,13 @@ State = Literal["active", "cancelled", "deleted"]
 
 
 class Pulled(Frozen):
-    """What a pull brought: revisions by their state, and regions set aside."""
+    """What a pull brought: revisions by their state, annotations set aside, labeling tasks to look at again."""
 
     active: int = 0
     cancelled: int = 0
     deleted: int = 0
     quarantined: int = 0
+    again: frozenset[int] = frozenset()
 
     @property
     def revisions(self) -> int:
@@ -73,10 +83,13 @@ class _Puller:
         self._line = line
         self._prefix = f"{project.project_id}-"
         self._as_of = project.as_of
+        self._asked = questions(project.label_config, line)
         self._known = self._newest()
         self._names = client.user_names()
         self._alive: set[str] = set()
+        self._again: set[int] = set()
         self._rows: list[Annotation] = []
+        self._objects = 0
         self._faults: list[QuarantineItem] = []
         self._counts: dict[State, int] = {"active": 0, "cancelled": 0, "deleted": 0}
         self._quarantined = 0
@@ -87,11 +100,13 @@ class _Puller:
             return
         for work in task.work:
             row = self._revision(task, work)
+            if work.unreadable:
+                self._again.add(task.task_id)
             self._alive.add(row.annotation_id)
             known = self._known.get(row.annotation_id)
             if known is None or known["revision_id"] != row.revision_id:
                 self._add(row)
-        if len(self._rows) >= _CHUNK:
+        if len(self._rows) >= _CHUNK or self._objects >= _CHUNK_OBJECTS:
             self._commit()
 
     def known_tasks(self) -> set[int]:
@@ -113,7 +128,7 @@ class _Puller:
     def finish(self) -> Pulled:
         """Commit the rest."""
         self._commit()
-        return Pulled(**self._counts, quarantined=self._quarantined)
+        return Pulled(**self._counts, quarantined=self._quarantined, again=frozenset(self._again))
 
     def _newest(self) -> dict[str, dict[str, Any]]:
         """The newest revision of every annotation of this project; the table keeps the order they were appended in."""
@@ -128,7 +143,7 @@ class _Puller:
 
     def _revision(self, task: TaskWork, work: Work) -> Annotation:
         data = task.data
-        objects, faults = to_objects(self._line.kind, work.regions, data["width_px"], data["height_px"])
+        objects, fault = self._read(work, data["width_px"], data["height_px"])
         row = self._row(
             annotation_id=f"{self._prefix}{work.annotation_id}",
             state="cancelled" if work.cancelled else "active",
@@ -138,11 +153,20 @@ class _Puller:
             frame_oid=data["frame_oid"],
             annotator=self._names.get(work.annotator_id or 0, "unknown"),
             objects=tuple(objects),
+            # Left out where they say nothing, so that what was read before these fields keeps its revision.
+            **_given(unread=fault, ground_truth=work.ground_truth, review=work.review),
             updated_at=work.updated_at,
         )
-        if row.state == "active":
-            self._faults += [self._fault(row, data, region, reason) for region, reason in faults]
+        if row.state == "active" and row.unread:
+            self._faults.append(self._fault(row, data, row.unread))
         return row
+
+    def _read(self, work: Work, width_px: int, height_px: int) -> tuple[list[Object], str | None]:
+        """An annotation's objects, and why they are not all of them."""
+        if work.unreadable:
+            return [], f"what was drawn cannot be read: {work.unreadable}"
+        objects, faults = to_objects(self._line.kind, work.regions, width_px, height_px, self._asked)
+        return objects, unread(faults)
 
     def _deletion(self, known: dict[str, Any]) -> Annotation:
         kept = {name: known[name] for name in _KNOWN_COLUMNS if name not in ("revision_id", "state", "updated_at")}
@@ -153,24 +177,32 @@ class _Puller:
         revision = digest({**content, "line": self._line.line})
         return Annotation(revision_id=revision, line=self._line.line, updated_at=updated_at, synced_at=now(), **content)
 
-    def _fault(self, row: Annotation, data: dict[str, Any], region: dict[str, Any], reason: str) -> QuarantineItem:
+    def _fault(self, row: Annotation, data: dict[str, Any], reason: str) -> QuarantineItem:
+        # Worded as validation words it, which judges the row every night: the same item, once.
+        name = data.get("recording")
+        place = printable(name, 300) if isinstance(name, str) and name else f"recording {row.recording_id[:12]}"
         return QuarantineItem.of(
-            "object",
-            f"{data.get('recording') or row.recording_id[:12]} frame {row.frame_index}",
-            f"a region {reason}",
+            "annotation",
+            f"{place} frame {row.frame_index}",
+            reason,
             line=row.line,
             recording_id=row.recording_id,
             annotation_id=row.annotation_id,
             annotator=row.annotator,
-            details={"revision_id": row.revision_id, "region": region},
+            details={"checks": [UNREAD_CHECK]},
         )
 
     def _add(self, row: Annotation) -> None:
         self._rows.append(row)
+        self._objects += len(row.objects)
         self._counts[row.state] += 1
 
     def _commit(self) -> None:
         # Faults first: a revision without its faults would look complete, faults without it are found again.
         self._quarantined += set_aside(self._lake, self._faults) if self._faults else 0
         self._lake.tables.append("annotations", self._rows)
-        self._faults, self._rows = [], []
+        self._faults, self._rows, self._objects = [], [], 0
+
+
+def _given(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value}

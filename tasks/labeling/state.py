@@ -20,6 +20,11 @@ from tasks.lake import Lake
 FrameKey = tuple[str, int]
 """Identity of a frame: (recording_id, frame_index)."""
 
+READING = 2
+"""Raised whenever annotations are read in another way, so that all of them are read again, once."""
+
+_MOST_CHARACTERS = 200
+_LARGEST = 2**31 - 1
 _TEXTS = ("recording_id", "frame_oid")
 _NUMBERS = ("frame_index", "width_px", "height_px")
 
@@ -50,6 +55,9 @@ class SyncState:
         tasks: Labeling task id -> what is known of it.
         removed: Frames whose labeling task people removed. They are not offered again.
         drift: Label Studio's count of annotations less the sum over its labeling tasks: not always 0.
+        shown: Class -> what its label was given in the labeling config; what differs from it, the lab changed.
+        again: Labeling tasks whose annotations could not be read, to be looked at again.
+        reading: The way of reading annotations (`READING`) that all of them went through.
     """
 
     project_id: int | None = None
@@ -58,6 +66,9 @@ class SyncState:
     tasks: dict[int, KnownTask] = field(default_factory=dict)
     removed: set[FrameKey] = field(default_factory=set)
     drift: int = 0
+    shown: dict[str, dict[str, str]] | None = None
+    again: frozenset[int] = frozenset()
+    reading: int = READING
 
     @property
     def annotations(self) -> int:
@@ -83,9 +94,17 @@ class SyncState:
 def frame_of(data: dict[str, Any]) -> FrameKey | None:
     """The frame a labeling task shows, or None if it is not one of ours."""
     texts, numbers = [data.get(name) for name in _TEXTS], [data.get(name) for name in _NUMBERS]
-    if all(isinstance(each, str) for each in texts) and all(isinstance(each, int) and each >= 0 for each in numbers):
+    if all(map(_is_id, texts)) and all(map(_is_count, numbers)):
         return data["recording_id"], data["frame_index"]
     return None
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, str) and value.isascii() and value.isprintable() and len(value) <= _MOST_CHARACTERS
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST
 
 
 def load(lake: Lake, line: str) -> SyncState:
@@ -105,8 +124,11 @@ def load(lake: Lake, line: str) -> SyncState:
             },
             removed={(recording, index) for recording, index in stored["removed"]},
             drift=stored["drift"],
+            shown=stored.get("shown"),
+            again=frozenset(stored.get("again", ())),
+            reading=stored.get("reading", 1),
         )
-    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError):
+    except (OSError, EOFError, zlib.error, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return SyncState()
 
 
@@ -122,6 +144,9 @@ def save(lake: Lake, line: str, state: SyncState) -> None:
         ],
         "removed": sorted(state.removed),
         "drift": state.drift,
+        "shown": state.shown,
+        "again": sorted(state.again),
+        "reading": state.reading,
     }
     data = gzip.compress(json.dumps(stored, separators=(",", ":")).encode(), compresslevel=6, mtime=0)
     lake.store.put_bytes(_key(line), data, "application/gzip")

@@ -6,17 +6,21 @@ the labeling tasks in Label Studio and the revisions in the table, and carries o
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 
 from tasks.config import Line
 from tasks.labeling import state as states
 from tasks.labeling.client import LabelStudio
+from tasks.labeling.label_config import wanted_labels
 from tasks.labeling.placing import place_new, refresh, remove_doubles
-from tasks.labeling.projects import ensure_project
+from tasks.labeling.projects import ensure_project, move_images
 from tasks.labeling.pull import pull
 from tasks.lake import Lake
 from tasks.lake.locks import lake_lock
 from tasks.schemas import Frozen
+
+log = logging.getLogger(__name__)
 
 
 class SyncReport(Frozen):
@@ -29,8 +33,9 @@ class SyncReport(Frozen):
         revisions: Revisions appended, of whatever state.
         deleted: Of these, annotations that are gone.
         cancelled: Of these, annotations that were skipped.
-        quarantined: Regions set aside.
+        quarantined: Annotations newly set aside, because a part of them could not be read.
         watermark: Label Studio's clock up to which changes are known.
+        notes: What a person should know or do, a sentence each.
     """
 
     project_id: int
@@ -42,6 +47,7 @@ class SyncReport(Frozen):
     cancelled: int
     quarantined: int
     watermark: datetime
+    notes: tuple[str, ...] = ()
 
 
 def sync(lake: Lake, line: Line) -> SyncReport:
@@ -57,21 +63,29 @@ def sync(lake: Lake, line: Line) -> SyncReport:
     """
     with lake_lock(lake.settings, f"labels-{line.line}"), LabelStudio(lake.settings.label_studio) as client:
         state = states.load(lake, line.line)
-        project = ensure_project(client, line, state.project_id)
+        project = ensure_project(client, line, state.project_id, state.shown)
         if state.project_id != project.project_id:
             state = states.SyncState(project_id=project.project_id)
+        move_images(client, project, lake)
+        shown = state.shown if project.refused else wanted_labels(line)
+        if project.refused:
+            log.warning("%s", project.refused)
         # Read before anything is looked at: what changes from here on is looked at again next time.
         frames_snapshot = lake.tables.snapshot_id("frames")
         changes = refresh(client, project, state)
+        unsettled = state.again if state.reading == states.READING else state.tasks.keys()
+        changes.changed |= unsettled & state.tasks.keys()
         created = 0
         if changes.changed or changes.removed or changes.listed or frames_snapshot != state.frames_snapshot:
             remove_doubles(client, state)
             created = place_new(client, project, lake, line, state)
         pulled = pull(client, project, lake, line, state, changes)
+        learned = (shown, pulled.again, states.READING) != (state.shown, state.again, state.reading)
         first = state.watermark is None
-        if first or created or changes.listed or frames_snapshot != state.frames_snapshot:
+        if first or created or changes.listed or learned or frames_snapshot != state.frames_snapshot:
             # A watermark that stands still keeps an idle line free of writes.
             state.watermark, state.frames_snapshot = project.as_of, frames_snapshot
+            state.shown, state.again, state.reading = shown, pulled.again, states.READING
             states.save(lake, line.line, state)
         return SyncReport(
             project_id=project.project_id,
@@ -83,4 +97,5 @@ def sync(lake: Lake, line: Line) -> SyncReport:
             cancelled=pulled.cancelled,
             quarantined=pulled.quarantined,
             watermark=state.watermark or project.as_of,
+            notes=(project.refused,) if project.refused else (),
         )

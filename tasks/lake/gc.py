@@ -86,6 +86,7 @@ def collect(
         for info in old:
             lake.store.remove(info.key)
         lake.tables.forget_unused(before)
+        _withdraw_frames(lake, before)
     return Collection(
         unreferenced=tuple(info.key.rsplit("/", 1)[1] for info in old if info.key.startswith(_BLOBS)),
         table_files=tuple(info.key for info in old if info.key.startswith(_TABLES)),
@@ -93,6 +94,14 @@ def collect(
         kept_young=len(loose) - len(old),
         removed=0 if dry_run else len(old),
     )
+
+
+def _withdraw_frames(lake: Lake, before: datetime) -> None:
+    """Remove what annotators are served of frames that the lake no longer knows."""
+    known = set(lake.tables.scan("frames", columns=["oid"]).column("oid").to_pylist())
+    for oid, info in lake.frames.published():
+        if oid not in known and info.modified_at <= before:
+            lake.frames.withdraw(oid)
 
 
 def _files_in_use(lake: Lake, files: Sequence[ObjectInfo]) -> set[str]:

@@ -8,6 +8,7 @@ from tasks.config import Settings
 from tasks.lake.blobs import Blobs
 from tasks.lake.datasets import Datasets
 from tasks.lake.object_store import ObjectStore
+from tasks.lake.served_frames import ServedFrames
 from tasks.lake.tables import Tables
 
 
@@ -18,11 +19,13 @@ class Lake:
     Attributes:
         landing: Where people drop recordings. We never move or delete anything in it.
         store: The lake's bucket; most code wants `blobs`, `tables` or `datasets` instead.
+        frames: Copies of the frames that annotators see, in a bucket of their own.
     """
 
     settings: Settings
     landing: ObjectStore
     store: ObjectStore
+    frames: ServedFrames
     blobs: Blobs
     tables: Tables
     datasets: Datasets
@@ -31,13 +34,16 @@ class Lake:
 def open_lake(settings: Settings) -> Lake:
     """Open the lake of an installation. Touches neither network nor disk: what is used first, connects first."""
     threads = settings.workers * 4
-    landing = ObjectStore(settings.s3, settings.s3.landing_bucket, connections=threads)
+    landing = ObjectStore(settings.s3.by(settings.s3.landing), settings.s3.landing_bucket, connections=threads)
+    served = ObjectStore(settings.s3, settings.s3.frames_bucket, connections=threads)
     store = ObjectStore(settings.s3, settings.s3.lake_bucket, connections=threads)
+    blobs = Blobs(store, settings.cache_dir / "blobs", threads=threads)
     return Lake(
         settings=settings,
         landing=landing,
         store=store,
-        blobs=Blobs(store, settings.cache_dir / "blobs", threads=threads),
+        frames=ServedFrames(served, blobs),
+        blobs=blobs,
         tables=Tables(settings, store),
         datasets=Datasets(store),
     )

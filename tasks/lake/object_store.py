@@ -143,11 +143,19 @@ class ObjectStore:
         return b"".join(self._stream(key))
 
     def get_json(self, key: str) -> Any:
-        """What a small JSON object says; None where there is no such key."""
+        """What a small JSON object says; None where there is no such key.
+
+        Raises:
+            IntegrityError: There is one, and it is no JSON: never the same as none.
+        """
         try:
-            return json.loads(self.get_bytes(key))
+            data = self.get_bytes(key)
         except NotFound:
             return None
+        try:
+            return json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise IntegrityError(f"{self._where(key)}: was damaged", expected="JSON", found=str(error)[:200]) from error
 
     def peek(self, key: str) -> bytes:
         """The first bytes of an object, at most a MiB, without fetching the rest.
@@ -235,7 +243,7 @@ class ObjectStore:
         except NotFound:
             return
 
-    def presigned_get(self, key: str, expires_s: int = 3600) -> str:
+    def presigned_get(self, key: str, expires_s: int = 600) -> str:
         """A URL by which anyone can GET the object until it expires. Made without asking the server."""
         _check(key)
         with self._speaking(key):

@@ -9,7 +9,7 @@ import numpy as np
 
 from tasks.metrics.matching import BoolArray, FloatArray, IntArray, Objects
 
-_BLOCK = 2_000_000
+_BLOCK = 500_000
 """Pairs compared at once; bounds the memory for dense frames."""
 
 

@@ -27,8 +27,8 @@ PATIENCE = {
 What is set in the environment goes first."""
 
 
-def connect(url: str) -> MlflowClient:
-    """A client of the tracking server and registry at `url`.
+def connect(url: str, username: str = "", password: str = "") -> MlflowClient:
+    """A client of the tracking server and registry at `url`, signed in as a user; without one, as before or nobody.
 
     Raises:
         ConfigError: No URL is configured.
@@ -39,6 +39,11 @@ def connect(url: str) -> MlflowClient:
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
 
+    from tasks.registry import login
+
+    os.environ["MLFLOW_TRACKING_AUTH"] = login.PROVIDER
+    if username:
+        login.remember(url, username, password)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)  # uv's environments have no pip
     return MlflowClient(tracking_uri=url, registry_uri=url)
@@ -51,6 +56,7 @@ def speaking(url: str, about: str) -> Iterator[None]:
     Raises:
         NotFound: MLflow knows no such thing.
         DataError: MLflow refuses what it was told.
+        ConfigError: MLflow refuses our login.
         ServiceUnavailable: It did not answer, or not properly.
     """
     from mlflow.exceptions import MlflowException
@@ -60,13 +66,27 @@ def speaking(url: str, about: str) -> Iterator[None]:
         yield
     except MlflowException as error:
         code = error.error_code
+        if code in {"PERMISSION_DENIED", "UNAUTHENTICATED"} or error.get_http_status_code() in (401, 403):
+            raise _refused(url, about) from error
         if code == "RESOURCE_DOES_NOT_EXIST":
             raise NotFound(f"MLflow: {about}: {error.message}") from error
-        if code in {"INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS", "BAD_REQUEST"}:
+        if code in {"INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS", "BAD_REQUEST", "INVALID_STATE"}:
             raise DataError(f"MLflow refuses {about}: {error.message}") from error
+        if code in {"PERMISSION_DENIED", "UNAUTHENTICATED"}:  # neither "not there" nor worth another try
+            raise ConfigError(
+                f"MLflow at {url} refuses us {about}", found=error.message, fix="check NIGHTSCOPE_MLFLOW__*"
+            ) from error
         raise _unavailable(url, about, error) from error
     except (RequestException, ConnectionError, TimeoutError) as error:
         raise _unavailable(url, about, error) from error
+
+
+def _refused(url: str, about: str) -> ConfigError:
+    return ConfigError(
+        f"MLflow at {url} refuses us: {about}",
+        expected="a user who may change the registry",
+        fix="set NIGHTSCOPE_MLFLOW__USERNAME and NIGHTSCOPE_MLFLOW__PASSWORD",
+    )
 
 
 def _unavailable(url: str, about: str, error: Exception) -> ServiceUnavailable:

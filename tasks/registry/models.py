@@ -5,14 +5,15 @@ Aliases: `champion` is in charge, `previous` was before it, `challenger` is the 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from tasks.config import Settings
-from tasks.errors import NotFound
+from tasks.errors import DataError, NotFound
 from tasks.registry import promotion
 from tasks.registry.connection import connect, quoted, speaking
 from tasks.registry.pyfunc import save_pyfunc
@@ -21,7 +22,7 @@ from tasks.schemas import Aliases, Frozen, Oid
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
 ABOUT = "nightscope.about"
@@ -95,7 +96,7 @@ class Registry:
             ServiceUnavailable: MLflow did not answer.
         """
         with speaking(self.url, f"model of line {about.line}"):
-            version = self._version_of(about.line, about.run_key)
+            version = self._version_of(about, mlflow_run)
             if version is None:
                 model_id = self._logged_model(about, mlflow_run, weights, code, modules)
                 self._ensure_model(about.line)
@@ -114,10 +115,19 @@ class Registry:
                 record = self.version(about.line, version)
         return record
 
-    def _version_of(self, line: str, run_key: str) -> str | None:
-        wanted = f"name = {quoted(line)} and tags.`{RUN_KEY}` = {quoted(run_key)}"
-        found = self.client.search_model_versions(wanted)
-        return min((str(v.version) for v in found), key=int, default=None)
+    def _version_of(self, about: ModelAbout, mlflow_run: str) -> str | None:
+        """The version that an earlier call made. One that only bears the run key, by another hand, is passed over."""
+        wanted = f"name = {quoted(about.line)} and tags.`{RUN_KEY}` = {quoted(about.run_key)}"
+        ours = []
+        for version in self.client.search_model_versions(wanted):
+            try:
+                record = _record(version)
+            except DataError as error:
+                print(f"not taken for the model of training {about.run_key[:12]}: {error}", flush=True)
+                continue
+            if record.about == about and record.mlflow_run == mlflow_run:
+                ours.append(record.version)
+        return min(ours, key=int, default=None)
 
     def _ensure_model(self, line: str) -> None:
         from mlflow.exceptions import MlflowException
@@ -156,42 +166,63 @@ class Registry:
 
         Raises:
             NotFound: The line has no such version.
+            DataError: It is not one of ours, or what we wrote beside it cannot be read.
         """
         with speaking(self.url, f"version {version} of model {line}"):
             return _record(self.client.get_model_version(line, version))
 
     def versions(self, line: str) -> list[ModelRecord]:
-        """All versions of the line's model, newest first; empty where it has none."""
+        """All versions of the line's model that are ours, newest first; those of another hand are named and left out.
+
+        Empty where the line has no model.
+        """
         with speaking(self.url, f"versions of model {line}"):
             found = self.client.search_model_versions(f"name = {quoted(line)}", max_results=1000)
             numbers = sorted((int(v.version) for v in found), reverse=True)
-            return [_record(self.client.get_model_version(line, str(number))) for number in numbers]
+            ours = []
+            for number in numbers:
+                try:
+                    ours.append(_record(self.client.get_model_version(line, str(number))))
+                except DataError as error:
+                    print(f"left out: {error}", flush=True)
+            return ours
 
     def champion(self, line: str) -> ModelRecord | None:
-        """The model in charge, if there is one."""
+        """The version that MLflow calls champion; None where it calls none so.
+
+        Raises:
+            DataError: It calls one so that is not ours, or that cannot be read. That is never "no champion": gates that
+                compare would have nobody to compare with, and say nothing.
+        """
         return self.aliased(line, CHAMPION)
 
     def aliased(self, line: str, alias: str) -> ModelRecord | None:
-        """The version that an alias means, if any."""
+        """The version that an alias means; None where there is no such alias, or no model.
+
+        Raises:
+            DataError: The alias means a version that is not ours, is gone, or cannot be read.
+        """
+        model = self._model(line)
+        target = model.aliases.get(alias) if model else None
+        if target is None:
+            return None
         try:
-            with speaking(self.url, f"{alias} of line {line}"):
-                return _record(self.client.get_model_version(line, self._alias_target(line, alias)))
+            return self.version(line, str(target))
+        except DataError as error:
+            raise not_by_us(line, str(target), alias, error.thing) from error
+
+    def _model(self, line: str) -> RegisteredModel | None:
+        """The registered model; None where MLflow says that there is none of that name, and never by an error."""
+        try:
+            with speaking(self.url, f"model {line}"):
+                return self.client.get_registered_model(line)
         except NotFound:
             return None
 
-    def _alias_target(self, line: str, alias: str) -> str:
-        target = self.client.get_registered_model(line).aliases.get(alias)
-        if target is None:
-            raise NotFound(f"model {line} has no {alias}")
-        return str(target)
-
     def aliases(self, line: str) -> Aliases:
         """Which versions are in charge, were before, and wait for a verdict; all None where the line has no model."""
-        try:
-            with speaking(self.url, f"aliases of line {line}"):
-                return promotion.aliases(self.client, line)
-        except NotFound:
-            return Aliases()
+        model = self._model(line)
+        return promotion.aliases_of(model) if model else Aliases()
 
     def promote(self, line: str, version: str, verdict_id: str | None) -> ModelRecord:
         """Put a version in charge: `previous` is the champion so far, `champion` the version.
@@ -226,13 +257,24 @@ class Registry:
     def settle(self, line: str) -> None:
         """Complete a promotion or rollback of this line that was broken off.
 
-        Only one process may do so at a time, as with `promote`. Nothing happens where the line has no model yet.
+        Only one process may do so at a time, as with `promote`. Nothing happens where the line has no model yet. What
+        nobody can complete (its version is gone, or its note was written by another hand) is crossed out, aloud.
         """
-        try:
-            with speaking(self.url, f"promotions of line {line}"):
-                promotion.settle(self.client, line)
-        except NotFound:
+        if self._model(line) is None:
             return
+        with speaking(self.url, f"promotions of line {line}"):
+            promotion.settle(self.client, line)
+
+
+def not_by_us(line: str, version: str, alias: str, found: str) -> DataError:
+    """What to say, and to do, of a version that bears an alias which nothing of ours gave it."""
+    return DataError(
+        f"line {line}: model version {version} is called {alias} in MLflow without a verdict of ours",
+        expected="a version that Nightscope registered, judged and put in charge",
+        found=found,
+        fix=f"take the alias {alias} away in MLflow, or put a version of ours in charge: "
+        f'nightscope promote {line} --to VERSION --override --note "why"',
+    )
 
 
 def open_registry(settings: Settings) -> Registry:
@@ -242,21 +284,44 @@ def open_registry(settings: Settings) -> Registry:
         ConfigError: MLflow has no URL.
     """
     url = settings.mlflow.url
-    return Registry(connect(url), url)
+    login = settings.mlflow
+    return Registry(connect(url, login.username, login.password.get_secret_value()), url)
 
 
 def _record(version: ModelVersion) -> ModelRecord:
-    tags: Mapping[str, str] = version.tags
+    """What a version of ours says of itself.
+
+    Raises:
+        DataError: It is not ours, or its tags were changed to what cannot be read.
+    """
+    tags: Mapping[str, str] = version.tags or {}
+    named = f"version {version.version} of model {version.name}"
     if ABOUT not in tags:
-        raise NotFound(f"version {version.version} of model {version.name} was not registered by Nightscope")
+        raise DataError(f"{named} in MLflow was not registered by Nightscope", fix="delete it there, or leave it alone")
     promoted = tags.get(promotion.PROMOTED_AT)
-    return ModelRecord(
-        line=version.name,
-        version=str(version.version),
-        mlflow_run=str(version.run_id),
-        about=ModelAbout.model_validate(json.loads(tags[ABOUT])),
-        aliases=tuple(sorted(version.aliases)),
-        created_at=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
-        promoted_at=datetime.fromisoformat(promoted) if promoted else None,
-        verdict_id=tags.get(promotion.VERDICT),
-    )
+    try:
+        record = ModelRecord(
+            line=version.name,
+            version=str(version.version),
+            mlflow_run=str(version.run_id or ""),
+            about=ModelAbout.model_validate_json(tags[ABOUT]),
+            aliases=tuple(sorted(version.aliases)),
+            created_at=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC),
+            promoted_at=datetime.fromisoformat(promoted) if promoted else None,
+            verdict_id=tags.get(promotion.VERDICT),
+        )
+    except (ValidationError, ValueError) as error:
+        raise DataError(
+            f"{named} in MLflow: its tags {ABOUT} and {promotion.PROMOTED_AT} cannot be read",
+            expected="what Nightscope wrote there",
+            found=" ".join(str(error).split())[:200],
+            fix="somebody changed them; `nightscope verify` says what they were",
+        ) from error
+    if record.about.line != record.line:
+        raise DataError(
+            f"{named} in MLflow: its tag {ABOUT} is that of another line",
+            expected=record.line,
+            found=record.about.line,
+            fix="delete the version there; somebody made it by hand",
+        )
+    return record

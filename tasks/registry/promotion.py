@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from tasks.schemas import Aliases, Frozen, now
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import RegisteredModel
 
 INTENT = "nightscope.promotion"
 PROMOTED_AT, VERDICT = "nightscope.promoted_at", "nightscope.verdict"
@@ -51,9 +54,29 @@ def promote(client: MlflowClient, line: str, version: str, verdict_id: str | Non
 
 
 def settle(client: MlflowClient, line: str) -> None:
-    """Complete a change that was broken off, if there is one."""
-    if unfinished := client.get_registered_model(line).tags.get(INTENT):
-        carry_out(client, line, Intent.model_validate_json(unfinished))
+    """Complete a change that was broken off, if there is one.
+
+    One that nobody can complete is crossed out, and said: it would stand in the way of every night and rollback.
+    """
+    from mlflow.exceptions import MlflowException
+
+    unfinished = client.get_registered_model(line).tags.get(INTENT)
+    if not unfinished:
+        return
+    try:
+        intent = Intent.model_validate_json(unfinished)
+        client.get_model_version(line, intent.version)
+    except (ValidationError, MlflowException) as error:
+        if isinstance(error, MlflowException) and error.error_code not in _GONE:
+            raise
+        print(f"line {line}: the tag {INTENT} in MLflow cannot be carried out and is removed: {unfinished[:200]!r}")
+        client.delete_registered_model_tag(line, INTENT)
+        return
+    carry_out(client, line, intent)
+
+
+_GONE = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
+"""MLflow's words for a version that is not there, and for one that no version can be called."""
 
 
 def carry_out(client: MlflowClient, line: str, intent: Intent) -> None:
@@ -73,6 +96,10 @@ def carry_out(client: MlflowClient, line: str, intent: Intent) -> None:
 
 
 def aliases(client: MlflowClient, line: str) -> Aliases:
-    """Which versions the line's aliases mean; versions are strings here, whatever the store says."""
-    found = client.get_registered_model(line).aliases
-    return Aliases(**{name: str(found[name]) for name in Aliases.model_fields if name in found})
+    """Which versions the line's aliases mean."""
+    return aliases_of(client.get_registered_model(line))
+
+
+def aliases_of(model: RegisteredModel) -> Aliases:
+    """Which versions a model's aliases mean; versions are strings here, whatever the store says."""
+    return Aliases(**{name: str(model.aliases[name]) for name in Aliases.model_fields if name in model.aliases})

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tasks.errors import NotFound
-from tasks.registry.connection import speaking
+from tasks.registry.connection import quoted, speaking
 from tasks.registry.models import Registry
 from tasks.registry.promotion import INTENT
 from tasks.schemas import Oid
@@ -71,7 +71,7 @@ def version_tags(registry: Registry, line: str, version: str) -> dict[str, str]:
 def tagged(registry: Registry, line: str, tag: str) -> dict[str, str]:
     """Version → the tag's value, of every version of the line's model that has the tag."""
     with speaking(registry.url, f"versions of model {line}"):
-        found = registry.client.search_model_versions(f"name = '{line}'", max_results=1000)
+        found = registry.client.search_model_versions(f"name = {quoted(line)}", max_results=1000)
         return {str(version.version): str(version.tags[tag]) for version in found if tag in version.tags}
 
 

@@ -88,8 +88,12 @@ class Layout:
 
     @property
     def s3_data(self) -> Path:
-        """What rclone serves; a bucket is a folder in it."""
-        return self.state_dir / "s3"
+        """What the lake's S3 server serves; a bucket is a folder in it."""
+        return self.s3_root("s3")
+
+    def s3_root(self, service: str) -> Path:
+        """What one of the S3 servers serves: 's3', 's3-landing', 's3-mlflow' or 's3-frames'."""
+        return self.state_dir / service
 
     @property
     def airflow_home(self) -> Path:
@@ -105,6 +109,21 @@ class Layout:
     def mlflow_db(self) -> Path:
         """MLflow's SQLite database."""
         return self.state_dir / "mlflow" / "mlflow.db"
+
+    @property
+    def mlflow_auth_db(self) -> Path:
+        """The SQLite database of MLflow's users."""
+        return self.state_dir / "mlflow" / "auth.db"
+
+    @property
+    def mlflow_auth_config(self) -> Path:
+        """What MLflow's login reads; holds no secrets."""
+        return self.control_dir / "mlflow-auth.ini"
+
+    @property
+    def temporary_dir(self) -> Path:
+        """TMPDIR of the services: nothing of theirs lies in the machine's shared folder."""
+        return self.state_dir / "tmp"
 
     @property
     def label_studio_data(self) -> Path:
@@ -125,7 +144,7 @@ class Layout:
         Raises:
             StackError: The socket's folder below the temporary folder belongs to someone else.
         """
-        folders = (self.state_dir, self.control_dir, self.control_dir / "services", self.logs_dir, self.s3_data)
+        folders = (self.state_dir, self.control_dir, self.control_dir / "services", self.logs_dir, self.temporary_dir)
         for folder in (*folders, self.airflow_home, self.mlflow_db.parent, self.label_studio_data):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.state_dir.chmod(0o700)

@@ -11,7 +11,10 @@ from tasks.errors import StackError
 from tasks.stack.layout import Layout, write_private
 
 HOST = "127.0.0.1"
-PREFERRED: Mapping[str, int] = {"s3": 9000, "mlflow": 5500, "label-studio": 8081, "airflow": 8080}
+PREFERRED: Mapping[str, int] = {
+    "s3": 9000, "s3-landing": 9001, "s3-mlflow": 9002, "s3-frames": 9003,
+    "mlflow": 5500, "label-studio": 8081, "airflow": 8080,
+}  # fmt: skip
 _TRIES = 200
 
 
@@ -69,7 +72,7 @@ def choose(
     chosen: dict[str, Choice] = {}
     for name in names:
         taken = {choice.port for choice in chosen.values()}
-        wanted = preferred[name]
+        wanted = preferred.get(name, PREFERRED.get(name, 0))
         if wanted == 0 and name not in kept:
             chosen[name] = Choice(_any_port())
             continue

@@ -153,10 +153,17 @@ def empty_database(binary: Path) -> Path:
     return binary.parent.parent / "share" / "nightscope" / LABEL_STUDIO_DATABASE
 
 
-def make_buckets(layout: Layout, names: tuple[str, ...]) -> None:
-    """Create the buckets of the embedded S3 server: folders in what it serves."""
-    for name in names:
-        (layout.s3_data / name).mkdir(mode=0o700, exist_ok=True)
+def write_mlflow_auth(layout: Layout) -> None:
+    """Write what MLflow's login reads: who signs in may read everything, and change what is his own.
+
+    Checked passwords are remembered for a minute: hashing one costs more than most requests.
+    """
+    lines = {
+        "default_permission": "READ",
+        "database_uri": f"sqlite:///{layout.mlflow_auth_db}",
+        "auth_cache_ttl_seconds": "60",
+    }
+    write_private(layout.mlflow_auth_config, "\n".join(["[mlflow]", *(f"{k} = {v}" for k, v in lines.items()), ""]))
 
 
 def make_pools(service: Service, username: str, password: str, devices: int) -> None:

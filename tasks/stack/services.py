@@ -10,15 +10,20 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from tasks.config import HOME, Settings
+from tasks.config import HOME, S3Settings, Settings
 from tasks.errors import StackError
 from tasks.stack.airflow import airflow_services
 from tasks.stack.layout import Layout
 from tasks.stack.loopback import past_proxies
 from tasks.stack.ports import HOST
 from tasks.stack.processes import SERVICE_MARK, STACK_MARK
+from tasks.stack.s3 import s3_services
 from tasks.stack.secrets import Secrets
 from tasks.stack.service import Service, program
+from tasks.stack.settings_file import MLFLOW_USERNAME
+
+MLFLOW_APP = "nightscope"
+"""Our MLflow app, see `tasks.registry.mlflow_app`."""
 
 UNITS: tuple[str, ...] = ("s3", "mlflow", "label-studio", "airflow")
 """What can be embedded or external, in the order of dependence. Airflow is four services, the others one each."""
@@ -32,6 +37,17 @@ OFFLINE: Mapping[str, str] = {
     "FRONTEND_SENTRY_DSN": "",
 }
 """Label Studio as it must be here: on SQLite, and not phoning home."""
+
+QUIET: Mapping[str, str] = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "1",
+    "SCARF_ANALYTICS": "false",
+    "GX_ANALYTICS_ENABLED": "false",
+    "YOLO_OFFLINE": "1",
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+"""For every service, and so for every step that Airflow runs: no library tells its makers about us."""
 
 # Not inherited by services: a stray AWS profile or AIRFLOW__ variable of the user's shell would reach into them.
 _NOT_INHERITED = ("AIRFLOW", "MLFLOW_", "LABEL_STUDIO_", "DJANGO_", "RCLONE_", "SUPERVISOR_", "AWS_", "PYTHON")
@@ -74,15 +90,17 @@ def table(
         "NIGHTSCOPE_STATE_DIR": str(layout.state_dir),
         STACK_MARK: layout.marker,
         **past_proxies(environ),
+        **QUIET,
+        "TMPDIR": str(layout.temporary_dir),
         "PYTHONUNBUFFERED": "1",
         # setproctitle overwrites the environment that /proc shows, our marks included, unless told not to.
         "SPT_NOENV": "1",
     }
     found: list[Service] = []
     if "s3" in units:
-        found.append(_s3(layout, settings, ports["s3"], shared))
+        found += s3_services(layout, secrets, ports, shared)
     if "mlflow" in units:
-        found.append(_mlflow(layout, settings, ports["mlflow"], shared))
+        found.append(_mlflow(layout, settings, secrets, ports["mlflow"], shared))
     if "label-studio" in units:
         found.append(_label_studio(layout, settings, ports["label-studio"], shared, environ, home))
     if "airflow" in units:
@@ -90,48 +108,29 @@ def table(
     return [replace(each, environment={**each.environment, SERVICE_MARK: each.name}) for each in found]
 
 
-def buckets(settings: Settings) -> tuple[str, str]:
-    """The buckets that must exist."""
-    return settings.s3.landing_bucket, settings.s3.lake_bucket
-
-
-def _s3_client_environment(settings: Settings) -> dict[str, str]:
-    if not settings.s3.endpoint:
+def _s3_client_environment(s3: S3Settings) -> dict[str, str]:
+    if not s3.endpoint:
         return {}
     return {
-        "AWS_ACCESS_KEY_ID": settings.s3.access_key,
-        "AWS_SECRET_ACCESS_KEY": settings.s3.secret_key.get_secret_value(),
-        "AWS_DEFAULT_REGION": settings.s3.region,
+        "AWS_ACCESS_KEY_ID": s3.access_key,
+        "AWS_SECRET_ACCESS_KEY": s3.secret_key.get_secret_value(),
+        "AWS_DEFAULT_REGION": s3.region,
         # rclone answers 411 to the trailing checksums that AWS SDKs send by default.
         "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
         "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
     }
 
 
-def _s3(layout: Layout, settings: Settings, port: int, shared: dict[str, str]) -> Service:
-    command = ("serve", "s3", str(layout.s3_data), "--config", "/dev/null", "--addr", f"{HOST}:{port}", "--no-cleanup")
-    # Without a key it would serve anonymously. The quotes: rclone reads a list from the variable, as CSV.
-    key = f'"{settings.s3.access_key},{settings.s3.secret_key.get_secret_value()}"'
-    return Service(
-        name="s3",
-        unit="s3",
-        # Annotators' browsers fetch frames by presigned URL from pages of Label Studio: another origin.
-        command=(program("rclone"), *command, "--allow-origin", "*"),
-        environment={**shared, "RCLONE_AUTH_KEY": key},
-        port=port,
-        health_path="/",
-        stop_s=5,
-    )
-
-
-def _mlflow(layout: Layout, settings: Settings, port: int, shared: dict[str, str]) -> Service:
+def _mlflow(layout: Layout, settings: Settings, secrets: Secrets, port: int, shared: dict[str, str]) -> Service:
+    s3 = settings.s3.by(settings.s3.mlflow)
     options = {
         "--host": HOST,
         "--port": str(port),
         "--workers": "1",
+        "--app-name": MLFLOW_APP,
         "--backend-store-uri": f"sqlite:///{layout.mlflow_db}",
         # Served by MLflow itself: its clients need no S3 keys.
-        "--artifacts-destination": f"s3://{settings.s3.lake_bucket}/mlflow",
+        "--artifacts-destination": f"s3://{s3.mlflow_bucket or f'{s3.lake_bucket}/mlflow'}",
     }
     return Service(
         name="mlflow",
@@ -139,10 +138,14 @@ def _mlflow(layout: Layout, settings: Settings, port: int, shared: dict[str, str
         command=(program("mlflow"), "server", *(part for option in options.items() for part in option)),
         environment={
             **shared,
-            **_s3_client_environment(settings),
-            "MLFLOW_S3_ENDPOINT_URL": settings.s3.endpoint,
+            **_s3_client_environment(s3),
+            "MLFLOW_S3_ENDPOINT_URL": s3.endpoint,
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # 0.5 GB instead of 2.2
-            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_AUTH_CONFIG_PATH": str(layout.mlflow_auth_config),
+            "MLFLOW_AUTH_ADMIN_USERNAME": MLFLOW_USERNAME,
+            "MLFLOW_AUTH_ADMIN_PASSWORD": secrets.mlflow_password,
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.mlflow_secret_key,
+            "NIGHTSCOPE_MLFLOW_READER_PASSWORD": secrets.mlflow_reader_password,
         },
         port=port,
         health_path="/health",
@@ -168,7 +171,7 @@ def label_studio_program(home: Path, environ: Mapping[str, str]) -> Path:
 def _label_studio(
     layout: Layout, settings: Settings, port: int, shared: dict[str, str], environ: Mapping[str, str], home: Path
 ) -> Service:
-    account = settings.label_studio
+    account, s3 = settings.label_studio, settings.s3.by(settings.s3.frames)
     binary = str(label_studio_program(home, environ))
     return Service(
         name="label-studio",
@@ -176,9 +179,9 @@ def _label_studio(
         command=(binary, "start", "--no-browser", "--internal-host", HOST, "--port", str(port)),
         environment={
             **shared,
-            **_s3_client_environment(settings),
+            **_s3_client_environment(s3),
             # SSRF protection refuses 127.0.0.1 in a storage's settings and stays on; the environment is trusted.
-            "S3_ENDPOINT": settings.s3.endpoint,
+            "S3_ENDPOINT": s3.endpoint,
             "LABEL_STUDIO_BASE_DATA_DIR": str(layout.label_studio_data),
             "LABEL_STUDIO_USERNAME": account.username,
             "LABEL_STUDIO_PASSWORD": account.password.get_secret_value(),

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 
 from pydantic import SecretStr
 
-from tasks.config import Settings
+from tasks.config import S3Access, Settings
 from tasks.stack.layout import Layout, write_private
 from tasks.stack.ports import HOST
+from tasks.stack.s3 import keys as s3_keys
 from tasks.stack.secrets import Secrets
 
 URL_KEYS: Mapping[str, str] = {
@@ -22,6 +23,10 @@ URL_KEYS: Mapping[str, str] = {
 }
 LABEL_STUDIO_USERNAME = "admin@nightscope.local"
 AIRFLOW_USERNAME = "admin"
+MLFLOW_USERNAME = "nightscope"
+"""May change the registry: our steps. People sign in as `MLFLOW_READER`, who may only read."""
+MLFLOW_READER = "reader"
+MLFLOW_BUCKET = "mlflow"
 _FENCE = "# ---- below: written by `nightscope up`, replaced at every start; your own settings go above ----"
 
 
@@ -46,7 +51,11 @@ def with_embedded(settings: Settings, ports: Mapping[str, int], secrets: Secrets
     urls = {unit: f"http://{HOST}:{port}" for unit, port in ports.items()}
     values: dict[str, dict[str, object]] = {
         "s3": {"access_key": secrets.s3_access_key, "secret_key": SecretStr(secrets.s3_secret_key)},
-        "mlflow": {},
+        "mlflow": {
+            "username": MLFLOW_USERNAME,
+            "password": SecretStr(secrets.mlflow_password),
+            "reader_password": SecretStr(secrets.mlflow_reader_password),
+        },
         "label-studio": {
             "username": LABEL_STUDIO_USERNAME,
             "password": SecretStr(secrets.label_studio_password),
@@ -55,7 +64,16 @@ def with_embedded(settings: Settings, ports: Mapping[str, int], secrets: Secrets
         "airflow": {"username": AIRFLOW_USERNAME, "password": SecretStr(secrets.airflow_password)},
     }
     changes = {}
+    if "s3" in urls:
+        accesses = {
+            name.partition("-")[2]: S3Access(endpoint=urls[name], access_key=access, secret_key=SecretStr(secret))
+            for name, (access, secret) in s3_keys(secrets).items()
+            if name != "s3"
+        }
+        values["s3"] |= {**accesses, "mlflow_bucket": settings.s3.mlflow_bucket or MLFLOW_BUCKET}
     for unit, url in urls.items():
+        if unit not in values:
+            continue
         section = unit.replace("-", "_")
         own = {"endpoint" if unit == "s3" else "url": url, **values[unit]}
         changes[section] = getattr(settings, section).model_copy(update=own)
@@ -64,15 +82,20 @@ def with_embedded(settings: Settings, ports: Mapping[str, int], secrets: Secrets
 
 def lines(settings: Settings, units: Iterable[str]) -> dict[str, str]:
     """The settings of `units` as environment variables."""
-    named = {}
+    named: dict[str, str] = {}
     for unit in units:
         section = unit.replace("-", "_")
         for key, value in getattr(settings, section):
+            if unit == "s3" and key == "landing":  # the others' keys are theirs alone
+                named |= {f"NIGHTSCOPE_S3__LANDING__{name}".upper(): _text(part) for name, part in value}
             if unit == "s3" and key not in ("endpoint", "access_key", "secret_key"):
                 continue  # region and buckets are the user's to choose
-            text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-            named[f"NIGHTSCOPE_{section}__{key}".upper()] = text
+            named[f"NIGHTSCOPE_{section}__{key}".upper()] = _text(value)
     return named
+
+
+def _text(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
 def write(layout: Layout, values: Mapping[str, str]) -> None:

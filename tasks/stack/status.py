@@ -15,6 +15,7 @@ from tasks.stack.airflow import SERVICES as AIRFLOW_SERVICES
 from tasks.stack.health import reachable
 from tasks.stack.layout import Layout
 from tasks.stack.processes import family_holds, marked
+from tasks.stack.s3 import SERVICES as S3_SERVICES
 from tasks.stack.services import UNITS
 from tasks.stack.supervisor import ProcessInfo, Supervisor
 
@@ -47,7 +48,7 @@ class ServiceStatus:
 
 def service_names(unit: str) -> tuple[str, ...]:
     """The services of a unit."""
-    return AIRFLOW_SERVICES if unit == "airflow" else (unit,)
+    return {"airflow": AIRFLOW_SERVICES, "s3": S3_SERVICES}.get(unit, (unit,))
 
 
 def status(
@@ -76,7 +77,7 @@ def status(
             found.append(ServiceStatus(unit, state, url=external[unit]))
             continue
         for name in service_names(unit):
-            port = chosen.get(unit) if name in (unit, "airflow-api-server") else None
+            port = chosen.get("airflow" if name == "airflow-api-server" else name)
             if name in orphans:
                 since = datetime.fromtimestamp(orphans[name].create_time(), UTC)
                 found.append(ServiceStatus(name, "orphaned", pid=orphans[name].pid, since=since))

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from tasks.config import HOME, Settings, load_settings
 from tasks.errors import StackError
-from tasks.stack import airflow, ports, prepare, secrets, services, settings_file
+from tasks.stack import airflow, ports, prepare, s3, secrets, services, settings_file
 from tasks.stack.devices import present
 from tasks.stack.down import end_stack
 from tasks.stack.events import Event, silent
@@ -90,8 +90,9 @@ def _up(
     table = services.table(layout, settings, keys, chosen, embedded, environ, home)
     settings_file.write(layout, settings_file.lines(settings, embedded))
     airflow.write_passwords(layout, keys)
+    prepare.write_mlflow_auth(layout)
     if "s3" in embedded:
-        prepare.make_buckets(layout, services.buckets(settings))
+        s3.lay_out(layout, settings.s3)
     inherited = services.inherited_environment(environ)
     try:
         if table or was_up:
@@ -126,13 +127,14 @@ def _choose_ports(
     layout: Layout, embedded: list[str], preferred: Mapping[str, int], tell: Callable[..., None]
 ) -> dict[str, int]:
     kept = ports.remembered(layout)
+    names = [name for unit in embedded for name in (service_names(unit) if unit == "s3" else (unit,))]
     choices = ports.choose(
-        embedded, kept, preferred=preferred, usable=lambda port: ports.is_free(port) or holds(port, layout.marker)
+        names, kept, preferred=preferred, usable=lambda port: ports.is_free(port) or holds(port, layout.marker)
     )
-    for unit, choice in choices.items():
+    for name, choice in choices.items():
         if choice.instead_of is not None:
             note = f"port {choice.instead_of} is taken by another program: using {choice.port}"
-            tell(service_names(unit)[0], "note", note)
+            tell(service_names(name)[0], "note", note)
     chosen = {unit: choice.port for unit, choice in choices.items()}
     ports.remember(layout, {**kept, **chosen})
     return chosen

@@ -7,6 +7,7 @@ from typing import Any
 
 from tasks.config import Line, load_settings
 from tasks.errors import NothingToDo
+from tasks.escaping import markdown, markdown_code, one_line
 from tasks.lake import open_lake
 from tasks.schemas import Decision, Verdict
 from tasks.steps.loosening import judged_differently, loosened, told
@@ -62,7 +63,7 @@ def approval_request(
 
 def _subject(line: Line, verdict: Verdict) -> str:
     instead = f"instead of version {verdict.champion_version}" if verdict.champion_version else "as its first champion"
-    return f"{line.title or line.line}: may version {verdict.model_version} take charge {instead}?"
+    return f"{one_line(line.title or line.line)}: may version {verdict.model_version} take charge {instead}?"
 
 
 def _body(line: Line, verdict: Verdict, report_url: str, marks: list[str]) -> Iterator[str]:
@@ -80,12 +81,12 @@ def _body(line: Line, verdict: Verdict, report_url: str, marks: list[str]) -> It
     yield f"| | version {verdict.model_version} | {champion} | difference |"
     yield "|---|---|---|---|"
     for title, path in _numbers(line):
-        yield f"| {title} | {' | '.join(_cells(verdict, path))} |"
+        yield f"| {_cell(title)} | {' | '.join(_cells(verdict, path))} |"
     yield ""
     yield "| gate | finding | why |"
     yield "|---|---|---|"
     for gate in verdict.gates:
-        yield f"| `{gate.gate}` | {gate.decision} | {_cell(gate.reason)} |"
+        yield f"| {markdown_code(gate.gate)} | {gate.decision} | {_cell(gate.reason)} |"
 
 
 def _numbers(line: Line) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -122,4 +123,5 @@ def _number(value: Any, interval: Any = None, *, sign: str = "") -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    """Text of a cell, as text: what a note or a class is called never becomes a link, an image or another cell."""
+    return markdown(text)

@@ -4,33 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks.config import load_settings
+from tasks.config import Settings, load_settings
 from tasks.errors import NotFound
 from tasks.lake import Lake, open_lake
 from tasks.schemas import EvidenceEntry, NightState, Verdict
+from tasks.steps.in_charge import IN_CHARGE, champion_of, last_order
 from tasks.steps.news import resolve_line
 from tasks.steps.verdicts import verdict_named
 
 
 def describe_champion(name: str) -> dict[str, Any]:
-    """What is in charge of a line, and why.
+    """What is in charge of a line, and why; `unlearned` says of which of its classes it has learned nothing.
 
     Raises:
         NotFound: The line has no champion yet.
+        DataError: MLflow calls a version champion that no verdict of ours put there, or has lost the one that did.
     """
     from tasks.registry import open_registry
 
     settings = load_settings()
     resolve_line(settings, name, {})
-    record = open_registry(settings).champion(name)
+    lake = open_lake(settings)
+    record = champion_of(lake, open_registry(settings), name)
     if record is None:
         raise NotFound(f"line {name} has no champion yet", fix=f"nightscope run {name}")
-    if record.promoted_at is None:
-        raise NotFound(
-            f"line {name}: model version {record.version} is called champion in MLflow, but no verdict put it there",
-            fix="take the alias away in MLflow, and let a night decide",
-        )
-    lake = open_lake(settings)
     verdict = verdict_if_there(lake, record.verdict_id)
     order = put_in_charge(lake, name, record.version)
     said = {"verdict_id", "verdict", "reasons", "at", "report_oid"}
@@ -40,8 +37,9 @@ def describe_champion(name: str) -> dict[str, Any]:
         "dataset_version": record.dataset_version,
         "metrics": verdict.metrics if verdict else {},
         "intervals": verdict.intervals if verdict else {},
-        "promoted_at": record.promoted_at.isoformat(),
+        "promoted_at": record.promoted_at.isoformat() if record.promoted_at else None,
         "verdict": verdict.model_dump(mode="json", include=said) if verdict else None,
+        "unlearned": list(_unlearned(settings, verdict)) if verdict else [],
         "order": _order(order) if order else None,
         "mlflow_run": record.mlflow_run,
         "weights_oid": record.weights_oid,
@@ -58,10 +56,16 @@ def verdict_if_there(lake: Lake, verdict_id: str | None) -> Verdict | None:
 
 def put_in_charge(lake: Lake, name: str, version: str) -> EvidenceEntry | None:
     """The evidence by which a line's champion took charge; None where the newest of that sort is of another version."""
-    from tasks import evidence
+    order = last_order(lake, name)
+    return order if order and order.model_version == version else None
 
-    orders = [entry for entry in evidence.entries(lake, name) if entry.outcome in _IN_CHARGE]
-    return orders[-1] if orders and orders[-1].model_version == version else None
+
+def _unlearned(settings: Settings, verdict: Verdict) -> tuple[str, ...]:
+    from tasks.evaluation.kinds import kind_of
+    from tasks.evaluation.unlearned import unlearned_of
+
+    line = resolve_line(settings, verdict.line, {})
+    return unlearned_of(line.classes, kind_of(line.kind).metrics[0], verdict.metrics, verdict.intervals)
 
 
 def list_outcomes(name: str) -> dict[str, dict[str, Any]]:
@@ -81,15 +85,11 @@ def list_outcomes(name: str) -> dict[str, dict[str, Any]]:
         if entry.outcome is NightState.ROLLED_BACK and in_charge and in_charge.verdict_id:
             found[in_charge.verdict_id] = _order(entry)
         if entry.verdict_id:
-            promoted = entry.outcome in _IN_CHARGE
+            promoted = entry.outcome in IN_CHARGE
             found[entry.verdict_id] = _order(entry, NightState.PROMOTED if promoted else entry.outcome)
-        if entry.outcome in _IN_CHARGE:
+        if entry.outcome in IN_CHARGE:
             in_charge = entry
     return found
-
-
-_IN_CHARGE = (NightState.PROMOTED, NightState.ROLLED_BACK)
-"""Outcomes by which the entry's model version took charge."""
 
 
 def _order(entry: EvidenceEntry, state: NightState | None = None) -> dict[str, Any]:

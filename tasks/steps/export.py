@@ -61,7 +61,7 @@ def export_model(
     lake, registry, line = open_lake(settings), open_registry(settings), resolve_line(settings, name, {})
     if line.kind != "detection":
         raise ConfigError(f"line {name}: models of kind {line.kind} cannot be exported", expected="detection")
-    model = _version(registry, name, version)
+    model = _version(lake, registry, name, version)
     parts = (model.about.model_dump(mode="json"), line.evaluation.model_dump(mode="json"), tolerance, export_version())
     key = f"exports/{name}/{model.version}/{label(known, int8)}-{digest(*parts)}.json"
     with lake_lock(settings, f"export-{name}"):
@@ -123,13 +123,15 @@ def _stricter(max_ap_loss: float | None, int8: bool) -> dict[str, float]:
     return {"ap_loss" if int8 else "ap": max_ap_loss}
 
 
-def _version(registry: Registry, name: str, version: str | None) -> ModelRecord:
+def _version(lake: Lake, registry: Registry, name: str, version: str | None) -> ModelRecord:
+    from tasks.training.records import vouched
+
     if version is not None:
-        return registry.version(name, version)
+        return vouched(lake, registry.version(name, version))
     champion = registry.champion(name)
     if champion is None:
         raise NotFound(f"line {name} has no champion", fix="name a version with --to, or promote one first")
-    return champion
+    return vouched(lake, champion)
 
 
 def _found(lake: Lake, key: str) -> tuple[Oid, ExportRecord] | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.config import Line
+from tasks.escaping import csv_cell
 from tasks.lake import Lake
 
 
@@ -74,12 +75,12 @@ def as_csv(summary: Mapping[str, Any]) -> str:
     """The summary as a table: a row for each metric and slice, a column for each fold."""
     sink = io.StringIO()
     writer = csv.writer(sink)
-    writer.writerow(
-        ["metric", "where", "mean", "low", "high", "sd", *(f"fold {fold['fold']}" for fold in summary["folds"])]
-    )
+    names = ["metric", "where", "mean", "low", "high", "sd", *(f"fold {fold['fold']}" for fold in summary["folds"])]
+    writer.writerow(names)
     for score in summary["scores"]:
         numbers = [score[part] for part in ("mean", "low", "high", "sd")]
-        writer.writerow([score["metric"], score["where"] or "all", *numbers, *score["folds"]])
+        cells = [score["metric"], score["where"] or "all", *numbers, *score["folds"]]
+        writer.writerow([csv_cell(cell) for cell in cells])
     return sink.getvalue()
 
 

@@ -85,6 +85,8 @@ def sync_annotations(line: str, *, must_be_new: bool = False) -> dict[str, Any]:
 
     settings = load_settings()
     report = sync(open_lake(settings), load_line(line, settings.lines_dir))
+    for note in report.notes:
+        print(f"note: {note}")
     if must_be_new and not report.revisions:
         raise NothingToDo(f"line {line}: no label has changed")
     return {
@@ -92,6 +94,8 @@ def sync_annotations(line: str, *, must_be_new: bool = False) -> dict[str, Any]:
         "revisions": report.revisions,
         "deleted": report.deleted,
         "cancelled": report.cancelled,
+        "quarantined": report.quarantined,
+        "notes": list(report.notes),
     }
 
 

@@ -54,27 +54,32 @@ def evaluate_models(name: str, changes: Mapping[str, Any] | None, dataset_versio
 
     Raises:
         NothingToDo: The challenger is in charge already, and this run's gates or evaluation plan are other ones.
-        DataError: The dataset version was made for an experiment.
+        DataError: The dataset version was made for an experiment; or MLflow calls a version champion that no verdict of
+            ours put there, or has lost the one that did: that is never "no champion".
+        IntegrityError: No training in the lake says that it made one of the versions.
         LeakageError: Something of one of its splits also stands in another, or in what the champion learned from.
     """
     from tasks.datasets.experiments import refuse_experiment
     from tasks.evaluation.evaluate import evaluate
+    from tasks.steps.in_charge import champion_of
     from tasks.steps.predictors import loader, reference
     from tasks.steps.undertaking import command
     from tasks.training.devices import compute_slot
+    from tasks.training.records import vouched
 
     settings = load_settings()
     line = resolve_line(settings, name, changes or {})
     with command(settings, name) as (lake, registry):  # finishes a promotion that was broken off
-        challenger, champion = registry.version(name, model_version), registry.champion(name)
+        challenger, champion = registry.version(name, model_version), champion_of(lake, registry, name)
     if champion is not None and champion.version == challenger.version:
         return _taken_up_again(lake, line, champion)
+    challenger, champion = vouched(lake, challenger), vouched(lake, champion) if champion else None
     manifest = lake.datasets.load(name, dataset_version)
     refuse_experiment(manifest)
     require_audit(lake, manifest)
     if champion is not None:
         require_apart(lake, name, dataset_version, champion.dataset_version)
-    key = _evaluation_key(line, dataset_version, challenger.version, champion.version if champion else None)
+    key = _evaluation_key(line, dataset_version, _identity(challenger), _identity(champion) if champion else None)
     if filed := lake.store.get_json(key):  # of a night that was killed after it
         return str(filed["evaluation_oid"])
     with compute_slot(settings, lambda what: _say(f"waiting for {what}")):
@@ -117,6 +122,11 @@ def _taken_up_again(lake: Lake, line: Line, champion: ModelRecord) -> str:
             fix="new labels or another seed train a challenger",
         )
     return verdict.evaluation_oid
+
+
+def _identity(model: ModelRecord) -> str:
+    """A version's number alone is not one: numbers begin anew where somebody deletes the model in MLflow."""
+    return f"{model.version} {model.weights_oid}"
 
 
 def _evaluation_key(line: Line, dataset_version: str, challenger: str, champion: str | None) -> str:

@@ -170,7 +170,10 @@ def _told(entry: EvidenceEntry, before: str | None) -> dict[str, Any]:
 def _existing(registry: Registry, name: str, version: str) -> ModelRecord:
     try:
         return registry.version(name, version)
-    except DataError as error:  # MLflow refuses a word that is no number where it misses a number
+    except DataError as error:
+        if version.isdecimal() and not isinstance(error, NotFound):  # there is one, and it is not ours
+            raise
+        # MLflow refuses a word that is no number where it misses a number
         known = ", ".join(record.version for record in registry.versions(name)) or "none yet"
         raise NotFound(f"line {name}: no model version {version!r}", expected=f"one of: {known}") from error
 

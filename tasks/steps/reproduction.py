@@ -42,7 +42,7 @@ def reproduce(name: str, version: str | None = None) -> dict[str, Any]:
     from tasks.datasets.formats.yolo import materialise
     from tasks.registry.models import open_registry
     from tasks.training.detection import train_again
-    from tasks.training.records import Trained, read, trained_key
+    from tasks.training.records import Trained, read, trained_key, vouched
 
     settings = load_settings()
     lake = open_lake(settings)
@@ -51,6 +51,7 @@ def reproduce(name: str, version: str | None = None) -> dict[str, Any]:
     record = registry.version(name, version) if version else registry.champion(name)
     if record is None:
         raise NotFound(f"line {name} has no champion yet", fix="name a model version")
+    record = vouched(lake, record)
     trained = read(lake, trained_key(record.about.run_key), Trained)
     if trained is None:
         raise NotFound(f"line {name}: the record of training {record.about.run_key[:12]} is not in the lake")

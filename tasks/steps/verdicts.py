@@ -46,7 +46,10 @@ def decide_verdict(
         verdict = _decide(lake, line, verdict_id, evaluation_oid, evaluation, training)
         lake.tables.append("verdicts", [verdict], key="verdict_id")
     told = _told(lake, verdict)
-    _show_in_mlflow(lake, verdict, evaluation)
+    try:
+        _show_in_mlflow(lake, verdict, evaluation)
+    except NotFound as error:  # a run that a person deleted for good: its verdict and report are the lake's
+        print(f"MLflow does not show this verdict: {error}", flush=True)
     return told
 
 
@@ -198,12 +201,12 @@ def _leak_audit(lake: Lake, summary: Mapping[str, Any]) -> list[Link]:
 
 
 def _run_url(lake: Lake, mlflow_run: str) -> str | None:
-    """The run's page; None while MLflow does not answer: a verdict does not wait for a link."""
+    """The run's page; None while MLflow does not answer, or has lost it: a verdict does not wait for a link."""
     from tasks.registry.models import open_registry
 
     try:
         return open_registry(lake.settings).runs.url_of(mlflow_run)
-    except TransportError as error:
+    except (TransportError, DataError) as error:
         print(f"no link to MLflow run {mlflow_run} in the report: {error}")
         return None
 

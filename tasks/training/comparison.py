@@ -46,8 +46,11 @@ def compare_weights(ours: Path, theirs: Path, oids: tuple[Oid, Oid]) -> WeightsC
     """Compare two files of weights that trainings of ours wrote, tensor by tensor.
 
     Args:
-        ours, theirs: Local copies, verified: a .pt is code to torch.
+        ours, theirs: Local copies, verified.
         oids: Their hashes.
+
+    Raises:
+        DataError: One of them cannot be loaded, or holds what is no part of a model.
     """
     mine, other = _tensors(ours), _tensors(theirs)
     differences = [_difference(name, mine[name], other[name]) for name in mine if name in other]
@@ -65,10 +68,9 @@ def compare_weights(ours: Path, theirs: Path, oids: tuple[Oid, Oid]) -> WeightsC
 
 
 def _tensors(path: Path) -> dict[str, Any]:
-    import torch
+    from tasks.training.loading import load_checkpoint
 
-    content = torch.load(path, map_location="cpu", weights_only=False)  # ours, by its oid
-    return dict(content["model"].state_dict())
+    return dict(load_checkpoint(path)["model"].state_dict())
 
 
 def _difference(name: str, mine: Any, other: Any) -> TensorDifference | None:

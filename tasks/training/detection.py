@@ -20,10 +20,11 @@ from contextlib import closing
 from pathlib import Path
 
 from tasks.config import Line
-from tasks.errors import StepFailed
+from tasks.errors import ConfigError, DataError, StepFailed
 from tasks.lake import Lake
 from tasks.lake.locks import lake_lock
 from tasks.provenance import code_version, git_commit, git_dirty, library_versions, lock_sha256
+from tasks.registry import open_registry
 from tasks.registry.runs import EpochMetrics
 from tasks.schemas import Oid, digest
 from tasks.stack.devices import present
@@ -36,6 +37,7 @@ from tasks.training.publish import LiveLog, publish
 from tasks.training.recipes import Recipe, find_architecture, load_recipe
 from tasks.training.records import (
     Checkpoint,
+    Origin,
     Trained,
     Training,
     Twin,
@@ -45,6 +47,7 @@ from tasks.training.records import (
     result_key,
     trained_key,
     twin_key,
+    version_key,
     write,
 )
 
@@ -77,7 +80,7 @@ def train_challenger(
     key = run_key(lake, line, dataset_version)
     with lake_lock(lake.settings, f"train-{key[:16]}"):
         finished = read(lake, result_key(key), Training)
-        if finished is not None:
+        if finished is not None and _still_registered(lake, line, finished, progress):
             progress(f"training {key[:12]} is finished already: model version {finished.model_version}")
             return finished
         trained = read(lake, trained_key(key), Trained) or _taken_over(
@@ -99,9 +102,23 @@ def train_challenger(
             model_version=record.version,
             seconds=trained.seconds,
         )
+        write(lake, version_key(line.line, record.version), Origin(run_key=key))
         write(lake, result_key(key), result)
         progress(f"model version {record.version} of line {line.line} is the challenger")
         return result
+
+
+def _still_registered(lake: Lake, line: Line, finished: Training, progress: Progress) -> bool:
+    """Whether MLflow holds the version of a finished training still: people delete versions, and whole models."""
+    try:
+        record = open_registry(lake.settings).version(line.line, finished.model_version)
+        found = record.about.run_key
+    except DataError as error:
+        found = str(error)
+    if found == finished.run_key:
+        return True
+    progress(f"model version {finished.model_version} is not in MLflow as it was registered ({found}): again")
+    return False
 
 
 def _taken_over(lake: Lake, line: Line, recipe: Recipe, key: str, version: str, progress: Progress) -> Trained | None:
@@ -299,6 +316,12 @@ def _job(
         weights = folder / "start.pt"
         weights.symlink_to(start[0].resolve())
     architecture = find_architecture(recipe.model) if recipe.model else None
+    if recipe.model and architecture is None:
+        raise ConfigError(
+            f"recipe {recipe.name!r}: there is no architecture {recipe.model!r} any more",
+            expected="one that is shipped",
+            fix="a path was taken once; put the file's layers into tasks/training/architectures and name it",
+        )
     state = lake.settings.state_dir.resolve()
     devices = present(lake.settings)
     return Job(
@@ -342,6 +365,7 @@ def _keep(
         libraries=library_versions(),
         hardware=night.started.get("hardware", {}),
         setup=setup,
+        classes=tuple(line.classes),
         weights_oid=lake.blobs.put_file(Path(finished["weights"])),
         checkpoint_oid=night.checkpoint if night.live else None,  # no evidence names an experiment's: gc may take it
         nondeterministic=night.nondeterministic,

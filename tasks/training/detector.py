@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from tasks.errors import DataError, IntegrityError
 from tasks.schemas import Oid
+from tasks.training.loading import refused
 from tasks.training.recipes import PredictOptions
 from tasks.training.views import find_objects
 
@@ -32,7 +33,7 @@ class Detector:
         weights: A local file, e.g. from `lake.blobs.fetch(oid)`; or the files of an export by name (`model.onnx`;
             `model.xml`, `model.bin`, `metadata.yaml`), each with its oid.
         oid: What the weights' bytes must hash to; not asked for where every file has its own. Checked before torch
-            or another runtime sees a file: a .pt is code.
+            or another runtime sees a file. Even so nothing in a .pt can run (see `loading.py`).
         classes: Class names in the order that the model was trained with.
         imgsz: Side, in pixels, that images are scaled to.
         predict: Default thresholds, and whether to look at views and tiles.
@@ -42,7 +43,7 @@ class Detector:
 
     Raises:
         IntegrityError: A file's bytes are not what its oid names.
-        DataError: The weights are of another set of classes.
+        DataError: The weights are of another set of classes, cannot be loaded, or hold what is no part of a model.
     """
 
     def __init__(
@@ -78,8 +79,14 @@ class Detector:
         self.options = predict or PredictOptions()
         self._batch = batch
         self._folder = tempfile.TemporaryDirectory(prefix="nightscope-weights-")  # some runtimes read again, later
-        self._model = YOLO(str(_laid_out(files, Path(self._folder.name))), task="detect")
-        named = self._class_names()
+        place = str(_laid_out(files, Path(self._folder.name)))
+        try:
+            self._model = YOLO(place, task="detect")
+            named = self._class_names()
+        except MemoryError:
+            raise
+        except Exception as error:  # whatever a foreign file makes a runtime say
+            raise refused(", ".join(files), error) from error
         if named != self.classes:
             raise DataError(f"weights {', '.join(files)}", expected=f"the classes {self.classes}", found=str(named))
 

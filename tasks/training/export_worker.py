@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from tasks.training.export import ExportJob
+from tasks.training.loading import load_checkpoint
 from tasks.training.worker import die_with
 
 LEAST_STRIDE_PX = 32
@@ -33,6 +34,7 @@ def main(job_file: Path) -> None:
     torch.manual_seed(0)
     weights = job.folder / "model.pt"
     shutil.copyfile(job.weights, weights)
+    load_checkpoint(weights)
     model = YOLO(str(weights), task="detect")
     model.add_callback("on_export_start", _settle_metadata)
     arguments: dict[str, Any] = {"quantize": 8, "data": str(_calibration_data(job))} if job.int8 else {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from pathlib import Path
 
 from tasks.config import Line, Settings
@@ -11,7 +10,8 @@ from tasks.errors import ConfigError
 from tasks.lake import Lake
 from tasks.provenance import code_version, meaning_of
 from tasks.schemas import Oid, digest
-from tasks.training.recipes import Recipe, find_architecture, load_recipe
+from tasks.training.allowed import shown
+from tasks.training.recipes import OID, WEIGHTS_NAME, Recipe, find_architecture, load_recipe
 
 WEIGHTS_SOURCE = "https://github.com/ultralytics/assets/releases"
 
@@ -41,31 +41,40 @@ def run_key_of(lake: Lake, line: str, dataset_version: str, recipe: Recipe) -> s
 def starting_weights(lake: Lake, recipe: Recipe) -> tuple[Path, Oid] | None:
     """The weights that a recipe starts from, and their oid; None: from scratch.
 
-    A blob is verified by its name. A file is trusted because whoever runs this installation put it there (a .pt is
-    code); its oid is part of the run key and of the run's record.
+    A blob is verified by its name; a file's oid is part of the run key and of the run's record. Neither can run
+    anything when it is loaded (see `loading.py`).
 
     Raises:
         ConfigError: They are not where the recipe says.
     """
     if recipe.weights is None:
         return None
-    if re.fullmatch(r"[0-9a-f]{64}", recipe.weights):
+    if OID.fullmatch(recipe.weights):
         return lake.blobs.fetch(recipe.weights), recipe.weights
     path = weights_path(lake.settings, recipe.weights)
     if not path.is_file():
         raise ConfigError(
             f"recipe {recipe.name!r} starts from the weights {recipe.weights!r}, and they are not there",
             expected=f"a file at {path}",
-            fix=f"put it there (nothing is downloaded; COCO weights: {WEIGHTS_SOURCE}), name a path or a blob's oid "
-            "with `weights`, or train with detection-from-scratch",
+            fix=f"put it there (nothing is downloaded; COCO weights: {WEIGHTS_SOURCE}), name another or a blob's "
+            "oid with `weights`, or train with detection-from-scratch",
         )
     return path, hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def weights_path(settings: Settings, name: str) -> Path:
-    """Where weights named in a recipe are looked for: a bare name in `<state_dir>/weights`, else the path itself."""
-    path = Path(name).expanduser()
-    return path if path.is_absolute() else settings.state_dir / "weights" / path
+    """Where weights named in a recipe lie.
+
+    Raises:
+        ConfigError: The name is a path: of a recipe from a time when these were taken.
+    """
+    if not WEIGHTS_NAME.fullmatch(name):
+        raise ConfigError(
+            f"weights {shown(name)}: a recipe names no path",
+            expected="the bare name of a .pt",
+            fix=f"put the file into {settings.state_dir / 'weights'} and name it alone",
+        )
+    return settings.state_dir / "weights" / name
 
 
 def _architecture_digest(recipe: Recipe) -> str | None:

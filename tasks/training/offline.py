@@ -1,4 +1,5 @@
-"""Ultralytics, quiet and offline: nothing is downloaded, installed, reported or looked up; the CPU is used whole.
+"""Ultralytics, quiet, offline and harmless: nothing is downloaded, installed, reported or looked up, and no file of
+weights or architecture can run anything (see `loading.py`); the CPU is used whole.
 
 Import this before ultralytics, and call `prepare`, in every process that uses it.
 """
@@ -10,6 +11,8 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+
+from tasks.training.loading import SWITCHES, harmless
 
 INTEGRATIONS = (
     "sync",
@@ -43,6 +46,7 @@ def prepare(config_dir: Path | None = None, threads: int | None = None) -> int:
     threads = threads or len(os.sched_getaffinity(0))
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["YOLO_OFFLINE"] = "1"
+    os.environ.update(SWITCHES)  # ultralytics reads its own when it is imported
     os.environ["YOLO_AUTOINSTALL"] = "false"  # a missing package is an error, not a download
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # importing openvino would phone home
     os.environ["YOLO_CONFIG_DIR"] = str(folder)
@@ -56,6 +60,7 @@ def prepare(config_dir: Path | None = None, threads: int | None = None) -> int:
     # select_device() sets torch to min(8, CPUs - 1) threads, whatever the environment says: half of a two-core machine.
     torch_utils.NUM_THREADS = threads
     torch.set_num_threads(threads)
+    harmless()
     if unwanted := {key: False for key in INTEGRATIONS if SETTINGS.get(key)}:
         SETTINGS.update(unwanted)
     return threads

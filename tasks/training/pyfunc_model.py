@@ -25,7 +25,7 @@ class BoxDetector(PythonModel):  # type: ignore[misc]
     """Predicts boxes. The image is RGB, uint8, [height, width, 3]; x_px, y_px is a box's top left corner."""
 
     def load_context(self, context: Any) -> None:
-        """Check the weights against their sha256 (a .pt is code), then load them."""
+        """Check the weights against their sha256, then load them so that nothing in them can run."""
         about = json.loads(Path(context.artifacts["model"]).read_text())
         weights = Path(context.artifacts["weights"])
         found = hashlib.sha256(weights.read_bytes()).hexdigest()
@@ -34,8 +34,14 @@ class BoxDetector(PythonModel):  # type: ignore[misc]
         os.environ.setdefault("YOLO_OFFLINE", "1")
         os.environ.setdefault("YOLO_CONFIG_DIR", str(Path(tempfile.gettempdir()) / f"nightscope-yolo-{os.getuid()}"))
         Path(os.environ["YOLO_CONFIG_DIR"]).mkdir(parents=True, exist_ok=True)
+        os.environ["ULTRALYTICS_SAFE_LOAD"] = os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
+        os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)
         from ultralytics import YOLO
+        from ultralytics.nn import tasks
 
+        tasks.SAFE_LOAD = True  # somebody may have imported it before, with the switch off
+        if not tasks._SafeLoad.SUPPORTED:
+            raise ValueError("this torch cannot load weights without running what they hold: take one from 2.6 on")
         self.about = about
         self.model = YOLO(str(weights), task="detect")
         self.views = _module(Path(context.artifacts["views"]))

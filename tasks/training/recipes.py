@@ -1,11 +1,11 @@
 """Recipes: how a line trains. A YAML file in `recipes/`, and over it what the line or one run changes.
 
-Every training argument of ultralytics can stand in a recipe, beside our own keys:
+The training arguments of ultralytics that `allowed.py` lists can stand in a recipe, beside our own keys:
 
     description   one sentence for the trigger form
     kind          detection
-    model         an architecture: a file in `architectures/`, one that ultralytics ships (yolo11n.yaml), or a path
-    weights       what to start from: the name of a file in `<state_dir>/weights/`, a path, or the oid of a blob
+    model         an architecture by name: a file in `architectures/`, or one that ultralytics ships (yolo11n.yaml)
+    weights       what to start from: the name of a file in `<state_dir>/weights/`, or the oid of a blob
     min_steps     optimizer steps that a training takes at least: epochs are raised until it does
     enlarge       false: imgsz is lowered to what the largest frame needs, so that none is blown up; default true
     conf, iou, max_det   how the finished model predicts
@@ -17,25 +17,27 @@ fingerprint, so that a change makes another model version: gates judge a model w
 with, latency included, and a champion whose options change behind its back was never judged. Only the training is not
 done again: the new version takes over the weights (see `detection.py`).
 
-Checked without importing ultralytics (see `arguments.py`), all faults at once.
+No value is a path or a URL, and no file of another hand is read. Checked without importing ultralytics, all faults
+at once.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field
 
 from tasks.config import RecipeChoice
 from tasks.errors import ConfigError
 from tasks.schemas import Frozen, digest
-from tasks.training.arguments import argument_rules, check_argument, close_matches
+from tasks.small_yaml import read_yaml
+from tasks.training.allowed import ALLOWED, check_argument, number, one_of, shown, switch, text, whole
+from tasks.training.arguments import argument_defaults, close_matches
 
 RECIPES = Path(__file__).parent / "recipes"
 ARCHITECTURES = Path(__file__).parent / "architectures"
@@ -58,15 +60,18 @@ OWNED = {
     "seed": "the seed belongs to the line, beside the recipe's name",
     "tracker": "a recipe trains",
     "source": "a recipe trains",
+    "distill_model": "a recipe loads no file but its `weights`",
 }
-"""Arguments of ultralytics that we set, with the reason we give to who tries."""
+"""Arguments of ultralytics that we set, with the reason we give to who tries. So has every other not in `ALLOWED`:"""
+NO_PART = "it has no part in training a detector"
 
 
-_DEVICES = re.compile(r"cpu|\d{1,3}(,\d{1,3})*")
+_DEVICES = re.compile(r"cpu|[0-9]{1,3}(,[0-9]{1,3}){0,63}")
+MOST_DEVICES = 64
 
 STRIDE_PX = 32
 """Image sizes are multiples of this: the coarsest grid of the architectures."""
-LEAST_SLICE_PX = 64
+LEAST_SLICE_PX, MOST_SLICE_PX = 64, 8192
 MOST_OVERLAP = 0.9
 """Of tiles: nine tenths take a hundred tiles for the work of one."""
 
@@ -106,7 +111,7 @@ class Recipe(Frozen):
     @property
     def imgsz(self) -> int:
         """Side, in pixels, that images are scaled to."""
-        return int(self.arguments.get("imgsz", argument_rules().defaults["imgsz"]))
+        return int(self.arguments.get("imgsz", argument_defaults()["imgsz"]))
 
     def arguments_for(self, longest_px: int) -> dict[str, Any]:
         """The arguments for frames whose longest side has so many pixels, at most."""
@@ -116,7 +121,7 @@ class Recipe(Frozen):
 
     def value(self, key: str) -> Any:
         """An ultralytics argument: the recipe's value, else ultralytics' default."""
-        return self.arguments.get(key, argument_rules().defaults[key])
+        return self.arguments.get(key, argument_defaults()[key])
 
     def plain(self) -> Recipe:
         """The same training, of a model that looks at an image once."""
@@ -139,7 +144,7 @@ class Schedule:
 
 def schedule(arguments: Mapping[str, Any], min_steps: int, images: int) -> Schedule:
     """Raise epochs until a training on so many images takes `min_steps` optimizer steps; no early stop before that."""
-    defaults = argument_rules().defaults
+    defaults = argument_defaults()
     batch, nbs, patience = (arguments.get(key, defaults[key]) for key in ("batch", "nbs", "patience"))
     fraction = arguments.get("fraction", defaults["fraction"])
     used = min(images, int(fraction)) if fraction > 1 else max(1, round(images * fraction))
@@ -162,20 +167,21 @@ def load_recipe(choice: RecipeChoice) -> Recipe:
     """The recipe that a line names, with the line's changes.
 
     Raises:
-        ConfigError: No such recipe; or naming every unknown key and every bad value at once.
+        ConfigError: No such recipe; or naming every key that cannot be set and every bad value at once.
     """
     if choice.name not in recipe_names():
         raise ConfigError(
-            f"recipe {choice.name!r}: no such recipe{close_matches(choice.name, set(recipe_names()))}",
+            f"recipe {shown(choice.name)}: no such recipe{close_matches(choice.name, set(recipe_names()))}",
             expected=f"one of: {', '.join(recipe_names())}",
         )
-    values = {**yaml.safe_load((RECIPES / f"{choice.name}.yaml").read_text()), **choice.changes}
+    path = RECIPES / f"{choice.name}.yaml"
+    values = {**read_yaml(path.read_text(), str(path)), **choice.changes}
     checked, faults = _checked(values)
-    faults += _contradictions(checked)
+    faults += _contradictions(checked, values)
     if faults:
         raise ConfigError(
             f"recipe {choice.name!r}: {'; '.join(faults)}",
-            fix=f"a key is an argument of ultralytics, or {', '.join(sorted(OURS - {'description', 'kind'}))}",
+            fix=f"what can be set: {', '.join(sorted((OURS | ALLOWED.keys()) - {'description', 'kind'}))}",
         )
     return Recipe(
         name=choice.name,
@@ -193,78 +199,101 @@ def load_recipe(choice: RecipeChoice) -> Recipe:
 
 
 def _checked(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    known = set(argument_rules().defaults) | OURS
+    known = OURS | ALLOWED.keys()
     checked: dict[str, Any] = {}
     faults = []
     for key, value in values.items():
-        if key in OWNED:
-            faults.append(f"{key}: cannot be set, {OWNED[key]}")
+        if key in OWNED or (key not in known and key in argument_defaults()):
+            faults.append(f"{key}: cannot be set, {OWNED.get(key, NO_PART)}; found {shown(value)}")
         elif key not in known:
-            faults.append(f"{key}: no such argument{close_matches(key, known - set(OWNED))}")
+            faults.append(f"{_name(key)}: no such argument{close_matches(str(key)[:60], known)}; found {shown(value)}")
         else:
             try:
-                checked[key] = _own_value(key, value) if key in OURS else check_argument(key, value)
+                checked[key] = _OWN[key](value) if key in _OWN else check_argument(key, value)
             except ValueError as error:
                 faults.append(f"{key}: {error}")
     return checked, faults
 
 
-def _own_value(key: str, value: Any) -> Any:
-    if key == "device":
-        return _devices(value)
-    if key in {"conf", "iou", "max_det"}:
-        return check_argument(key, value)
-    if key in {"min_steps", "slice_px"}:
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise ValueError(f"expected a whole number from 0, found {value!r}")
-        if key == "slice_px" and 0 < value < LEAST_SLICE_PX:
-            raise ValueError(f"expected 0 (no tiles) or at least {LEAST_SLICE_PX} pixels, found {value!r}")
-    elif key == "slice_overlap":
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST_OVERLAP:
-            raise ValueError(f"expected a share of a tile's side from 0 to {MOST_OVERLAP}, found {value!r}")
-    elif key in {"enlarge", "tta"}:
-        if not isinstance(value, bool):
-            raise ValueError(f"expected true or false, found {value!r}")
-    elif value is not None and not isinstance(value, str):
-        raise ValueError(f"expected text, found {value!r}")
-    if key == "kind" and value != "detection":
-        raise ValueError(f"expected detection, found {value!r}")
+def _name(key: Any) -> str:
+    """A key as it stands, unless it is long or would move a terminal's cursor."""
+    return key if isinstance(key, str) and len(key) <= 60 and key.isprintable() else shown(key)
+
+
+def _slice(value: Any) -> int:
+    side = whole(value, 0, MOST_SLICE_PX)
+    if 0 < side < LEAST_SLICE_PX:
+        raise ValueError(f"expected 0 (no tiles) or at least {LEAST_SLICE_PX} pixels, found {shown(value)}")
+    return side
+
+
+def _architecture(value: Any) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or find_architecture(value) is None:
+        ours = ", ".join(sorted(path.name for path in ARCHITECTURES.glob("*.yaml")))
+        raise ValueError(
+            f"expected the name of an architecture (ours: {ours}; or one that ultralytics ships, like yolo11n.yaml), "
+            f"found {shown(value)}"
+        )
+    return value
+
+
+def _weights(value: Any) -> str | None:
+    if value is not None and not (isinstance(value, str) and (OID.fullmatch(value) or WEIGHTS_NAME.fullmatch(value))):
+        raise ValueError(
+            f"expected the oid of a blob, or the bare name of a .pt in the weights folder, found {shown(value)}"
+        )
     return value
 
 
 def _devices(value: Any) -> str | None:
     """None, 'cpu', '0', '0,1'; numbers and lists of them are welcome."""
-    parts = value if isinstance(value, list | tuple) else [value]
-    text = ",".join(str(part).replace(" ", "") for part in parts if not isinstance(part, bool))
-    if value is None or text == "auto":
+    if value is None or value == "auto":
         return None
-    if not _DEVICES.fullmatch(text):
-        raise ValueError(f"expected auto, cpu, or GPUs by number ('0' or '0,1'), found {value!r}")
-    return text
+    parts = value if isinstance(value, list | tuple) else [value]
+    plain = [part for part in parts[:MOST_DEVICES] if isinstance(part, str) or (type(part) is int and 0 <= part < 1000)]
+    named = ",".join(str(part).replace(" ", "") for part in plain)
+    if len(plain) < len(parts) or not _DEVICES.fullmatch(named):
+        raise ValueError(f"expected auto, cpu, or GPUs by number ('0' or '0,1'), found {shown(value)}")
+    return named
 
 
-def _contradictions(checked: dict[str, Any]) -> list[str]:
+OID = re.compile(r"[0-9a-f]{64}")
+WEIGHTS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,120}\.pt")
+"""A file's name alone: it names no folder, and cannot begin with a dot."""
+
+_OWN: dict[str, Callable[[Any], Any]] = {
+    "description": lambda value: text(value, 2000),
+    "kind": lambda value: one_of(value, "detection"),
+    "model": _architecture,
+    "weights": _weights,
+    "min_steps": lambda value: whole(value, 0, 10_000_000),
+    "enlarge": switch,
+    "device": _devices,
+    "tta": switch,
+    "slice_px": _slice,
+    "slice_overlap": lambda value: number(value, 0, MOST_OVERLAP),
+}
+"""Our own keys; conf, iou and max_det are checked as ultralytics' own."""
+
+
+def _contradictions(checked: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
     faults = []
-    batch = checked.get("batch", argument_rules().defaults["batch"])
+    batch = checked.get("batch", argument_defaults()["batch"])
     if checked.get("min_steps") and checked.get("time"):
         faults.append("time: cannot bound a training that min_steps holds to a number of steps; set min_steps to 0")
-    if isinstance(batch, int | float) and batch < 1 and checked.get("min_steps"):
+    if batch < 1 and checked.get("min_steps"):
         faults.append("batch: must be a fixed number, from 1, where min_steps is set")
-    if not checked.get("model") and not checked.get("weights"):
+    if not asked.get("model") and not asked.get("weights"):
         faults.append("model: needs an architecture, or `weights` to start from")
-    model = checked.get("model")
-    if model and find_architecture(model) is None:
-        faults.append(
-            f"model: no architecture {model!r} (ours: {', '.join(sorted(p.name for p in ARCHITECTURES.glob('*')))})"
-        )
     return faults
 
 
 def find_architecture(name: str) -> Path | str | None:
-    """Where the architecture is: a path; the name as ultralytics knows it; None if there is none."""
-    for path in (ARCHITECTURES / name, Path(name)):
-        if path.is_file() and path.suffix in {".yaml", ".yml"}:
-            return path.resolve()
+    """Where the architecture of that name is: a path of ours; the name, of ultralytics' own; None: there is none."""
+    if name in {path.name for path in ARCHITECTURES.glob("*.yaml")}:
+        return (ARCHITECTURES / name).resolve()
     return name if name in _ultralytics_architectures() else None
 
 

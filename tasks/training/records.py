@@ -3,6 +3,7 @@
     checkpoints/<run_key>/latest.json   the newest checkpoint: its blob, epoch, and the history so far
     runs/<run_key>/trained.json         a finished training: weights, history, what was seen; written after its blobs
     runs/<run_key>/result.json          the same, logged and registered in MLflow: written last of all
+    versions/<line>/<version>.json      which training a model version came from; written before result.json
     runs/<run_key>/twin.json            which training has the weights of this one, that differs in predict options only
 
 Each is written after everything it names: its existence means that all of it is there.
@@ -11,14 +12,18 @@ Each is written after everything it names: its existence means that all of it is
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
+from tasks.errors import IntegrityError
 from tasks.lake import Lake
+from tasks.registry import ModelRecord
 from tasks.registry.runs import EpochMetrics
 from tasks.schemas import Frozen, Oid
+from tasks.training.recipes import Recipe
 
 R = TypeVar("R", bound=Frozen)
 
@@ -48,6 +53,9 @@ class Trained(Frozen):
     libraries: dict[str, str]
     hardware: dict[str, Any]
     setup: dict[str, Any] = Field(description="What the worker made of the recipe: epochs, parameters, imgsz, ...")
+    classes: tuple[str, ...] = Field(
+        default=(), description="Of the line, in order. Empty: of a time before this field."
+    )
     weights_oid: Oid
     checkpoint_oid: Oid | None = Field(
         default=None, description="After the last epoch, optimizer and all: what could be gone on from."
@@ -70,6 +78,12 @@ class Twin(Frozen):
     run_key: str
 
 
+class Origin(Frozen):
+    """Names the training that a model version came from."""
+
+    run_key: str
+
+
 class Training(Frozen):
     """What the step gets to know: ids and counts."""
 
@@ -84,10 +98,18 @@ class Training(Frozen):
 
 
 def read(lake: Lake, key: str, model: type[R]) -> R | None:
-    """A record, if it exists."""
+    """A record, if it exists.
+
+    Raises:
+        IntegrityError: It exists, and is not what it was written as: never the same as none.
+    """
     if lake.store.head(key) is None:
         return None
-    return model.model_validate_json(lake.store.get_bytes(key))
+    try:
+        return model.model_validate_json(lake.store.get_bytes(key))
+    except ValidationError as error:
+        found = " ".join(str(error).split())[:200]
+        raise IntegrityError(f"{key}: was damaged", expected=f"a record of a {model.__name__}", found=found) from error
 
 
 def write(lake: Lake, key: str, record: Frozen) -> None:
@@ -109,6 +131,56 @@ def trained_key(run_key: str) -> str:
 def result_key(run_key: str) -> str:
     """Where the registered training is described."""
     return f"runs/{run_key}/result.json"
+
+
+def version_key(line: str, version: str) -> str:
+    """Where the training of a model version is named."""
+    return f"versions/{line}/{version}.json"
+
+
+def vouched(lake: Lake, record: ModelRecord) -> ModelRecord:
+    """A model version as the lake knows it: what is loaded, and how it predicts, never comes from a tag in MLflow.
+
+    Which training it came from says the lake's own note on the version; for a version from before there were such
+    notes, the training that its tag names, if that training's own record names this very version.
+
+    Raises:
+        IntegrityError: No training in the lake says that it made this version.
+    """
+    noted = read(lake, version_key(record.line, record.version), Origin)
+    run_key = noted.run_key if noted else record.about.run_key
+    trained = read(lake, trained_key(run_key), Trained) if RUN_KEY.fullmatch(run_key) else None
+    if trained and noted is None:
+        result = read(lake, result_key(run_key), Training)
+        trained = trained if result and result.model_version == record.version else None
+    if trained is None or trained.line != record.line:
+        raise IntegrityError(
+            f"line {record.line}: no training in the lake says that it made model version {record.version}",
+            expected="the record of a training of ours",
+            found=f"MLflow's tag, which anybody can write: weights {record.weights_oid[:12]}",
+            fix="do not use this version; a night trains and registers another",
+        )
+    recipe = Recipe.model_validate(trained.recipe)
+    about = record.about.model_copy(
+        update={
+            "run_key": run_key,
+            "dataset_version": trained.dataset_version,
+            "weights_oid": trained.weights_oid,
+            "classes": trained.classes or record.about.classes,  # the weights name them, too, and are asked
+            "imgsz": int(trained.setup.get("imgsz", recipe.imgsz)),
+            "predict": recipe.predict.model_dump(),
+        }
+    )
+    if about != record.about:
+        print(
+            f"line {record.line}, version {record.version}: MLflow's tags are not what was registered; the lake's "
+            "record of the training counts",
+            flush=True,
+        )
+    return record.model_copy(update={"about": about})
+
+
+RUN_KEY = re.compile(r"[0-9a-f]{64}")
 
 
 def twin_key(plain_run_key: str) -> str:

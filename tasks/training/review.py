@@ -25,9 +25,13 @@ def finished_weights(run: Path, target: Path, *, prefer_best: bool) -> Path:
     import torch
     from ultralytics.utils.torch_utils import strip_optimizer
 
+    from tasks.training.loading import load_checkpoint
+
     best, last = run / "weights" / "best.pt", run / "weights" / "last.pt"
-    strip_optimizer(best if prefer_best and best.exists() else last, s=str(target))
-    content = torch.load(target, map_location="cpu", weights_only=False)  # ours: written a moment ago
+    chosen = best if prefer_best and best.exists() else last
+    load_checkpoint(chosen)  # says what is wrong with it, where `strip_optimizer` would write nothing, silently
+    strip_optimizer(chosen, s=str(target))
+    content = load_checkpoint(target)
     model = content["model"]
     model.args = {key: value for key, value in dict(model.args).items() if key in KEPT_ARGUMENTS}
     model.pt_path = None

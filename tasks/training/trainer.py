@@ -136,7 +136,7 @@ class ResumableDetectionTraining(DetectionTrainer):  # type: ignore[misc]
 def unpack(checkpoint: Path, run: Path) -> dict[str, Any]:
     """Lay a checkpoint's files out in `run` as ultralytics expects them, and return the rest.
 
-    The file must have been verified: it is code to torch.
+    Nothing in it can run: it is tensors and numbers alone. What it unpacks is loaded by ultralytics, as harmlessly.
     """
     state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
     weights = run / "weights"

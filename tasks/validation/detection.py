@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.config import Line
+from tasks.metrics.boxes import Boxes as Drawn
 from tasks.schemas import Frame
 from tasks.validation.inputs import FrameKey, Row
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 SUITE = "detection_labels"
 TOLERANCE_PX = 0.5
 MAX_DUPLICATE_IOU = 0.95
+_BLOCK = 512
+"""Boxes compared with as many others at once."""
 
 _SIDES = ("x_px", "y_px", "width_px", "height_px")
 
@@ -80,6 +83,17 @@ def labels_table(annotations: Sequence[Row], frames: Mapping[FrameKey, Frame]) -
     return pd.DataFrame({"row_id": ids, "label": labels, "box_complete": np.isfinite(boxes).all(axis=1), **measured})
 
 
+def drawn(objects: Sequence[dict[str, Any]], line: Line) -> Drawn:
+    """Objects that passed, without crowds, as boxes to compare with another person's on the same frame."""
+    place = {name: number for number, name in enumerate(line.classes)}
+    single = [item for item in objects if not item.get("crowd")]
+    return Drawn.of(
+        np.zeros(len(single)),
+        [place[item["label"]] for item in single],
+        [[float(item[name]) for name in _SIDES] for item in single],
+    )
+
+
 def row_id(annotation_id: str, number: int) -> str:
     """The row id of an annotation's object, counted from 0."""
     return f"{annotation_id}#{number}"
@@ -104,7 +118,7 @@ def _corners(item: Mapping[str, Any]) -> tuple[float, float, float, float]:
     """Left, top, right, bottom; all NaN unless the object states four finite numbers."""
     try:
         x, y, width, height = (_number(item.get(name)) for name in _SIDES)
-    except TypeError:
+    except (TypeError, OverflowError):
         return _NOWHERE
     return (x, y, x + width, y + height) if math.isfinite(x + y + width + height) else _NOWHERE
 
@@ -118,6 +132,8 @@ def _number(value: Any) -> float:
 def duplicate_overlaps(boxes: Boxes, labels: Sequence[str | None]) -> npt.NDArray[np.float64]:
     """How much each box overlaps an earlier one of its class that is no duplicate itself.
 
+    Memory grows with the number of boxes, not with its square: they are compared `_BLOCK` at a time.
+
     Args:
         boxes: float64 [n, 4], left, top, right, bottom; NaN where a box is not complete.
         labels: The n classes.
@@ -126,22 +142,42 @@ def duplicate_overlaps(boxes: Boxes, labels: Sequence[str | None]) -> npt.NDArra
         float64 [n]: the largest intersection over union with such a box, 0 if there is none.
     """
     found = np.zeros(len(boxes))
-    if len(boxes) < 2:
-        return found
-    numbers = np.array([hash(label) for label in labels])
-    left, top, right, bottom = boxes.T
-    wide = np.minimum(right[:, None], right) - np.maximum(left[:, None], left)
-    high = np.minimum(bottom[:, None], bottom) - np.maximum(top[:, None], top)
-    overlap = np.maximum(wide, 0) * np.maximum(high, 0) * (numbers[:, None] == numbers)
-    area = (right - left) * (bottom - top)
-    union = area[:, None] + area - overlap
-    iou = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
-    if not np.triu(iou > MAX_DUPLICATE_IOU, 1).any():
-        found[:] = np.triu(iou, 1).max(axis=0)
-        return found
-    originals: list[int] = [0]
-    for number in range(1, len(boxes)):
-        found[number] = iou[number, originals].max()
-        if not found[number] > MAX_DUPLICATE_IOU:
-            originals.append(number)
+    members: dict[str | None, list[int]] = {}
+    for index, label in enumerate(labels):
+        members.setdefault(label, []).append(index)
+    for own in members.values():
+        found[own] = _overlaps_in_class(boxes[own])
     return found
+
+
+def _overlaps_in_class(boxes: Boxes) -> npt.NDArray[np.float64]:
+    found = np.zeros(len(boxes))
+    originals = np.zeros(len(boxes), dtype=np.bool_)
+    for start in range(0, len(boxes), _BLOCK):
+        block = boxes[start : start + _BLOCK]
+        earlier = boxes[:start][originals[:start]]
+        for part in range(0, len(earlier), _BLOCK):
+            best = _iou(block, earlier[part : part + _BLOCK]).max(axis=1)
+            found[start : start + _BLOCK] = np.maximum(found[start : start + _BLOCK], best)
+        among = np.tril(_iou(block, block), -1)
+        best, is_original = found[start : start + _BLOCK], originals[start : start + _BLOCK]  # views
+        simply = np.maximum(best, among.max(axis=1))
+        if not (simply > MAX_DUPLICATE_IOU).any():
+            best[:], is_original[:] = simply, True
+            continue
+        for number in range(len(block)):
+            best[number] = max(best[number], among[number, :number][is_original[:number]].max(initial=0))
+            is_original[number] = not best[number] > MAX_DUPLICATE_IOU
+    return found
+
+
+def _iou(first: Boxes, second: Boxes) -> npt.NDArray[np.float64]:
+    """Intersection over union of each box with each: [n, 4] and [m, 4] to [n, m]; 0 where one is not complete."""
+    wide = np.minimum(first[:, None, 2], second[:, 2]) - np.maximum(first[:, None, 0], second[:, 0])
+    high = np.minimum(first[:, None, 3], second[:, 3]) - np.maximum(first[:, None, 1], second[:, 1])
+    overlap = np.maximum(wide, 0) * np.maximum(high, 0)
+    area = [(own[:, 2] - own[:, 0]) * (own[:, 3] - own[:, 1]) for own in (first, second)]
+    union = area[0][:, None] + area[1] - overlap
+    iou: npt.NDArray[np.float64] = np.zeros(overlap.shape)
+    np.divide(overlap, union, out=iou, where=union > 0)
+    return iou

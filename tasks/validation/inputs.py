@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from tasks.config import Line
+from tasks.config import AnnotatorChoice, Line
 from tasks.lake import Lake
-from tasks.schemas import SPLITS, Frame, Oid, Recording, Split, SplitAssignment
+from tasks.schemas import MAX_OBJECTS, SPLITS, Frame, Oid, Recording, Split, SplitAssignment
 
 if TYPE_CHECKING:
     from tasks.schemas import Annotation
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
 _TABLES = ("recordings", "frames", "annotations", "splits")
 _ANNOTATION_COLUMNS = (
     "annotation_id", "revision_id", "line", "recording_id", "frame_index", "frame_oid", "state", "annotator",
-    "objects", "updated_at", "synced_at",
+    "objects", "unread", "ground_truth", "review", "updated_at", "synced_at",
 )  # fmt: skip
+
+_NEWEST = AnnotatorChoice()
 
 Row = dict[str, Any]
 FrameKey = tuple[Oid, int, Oid]
@@ -33,7 +36,8 @@ class Inputs:
         recordings: Recordings of the line's studies, one per id, by id.
         frames: The line's frames by (recording id, frame index, oid).
         annotations: The newest revision of each annotation that is neither cancelled nor deleted, as table rows, in
-            order of (recording, frame, annotation); `objects` is parsed, None where it cannot be.
+            order of (recording, frame, annotation); `objects` is parsed, None where it cannot be, or where there are
+            more than `MAX_OBJECTS` of them; `object_count` says how many there are.
         assigned: The split of each group that has one already.
         snapshots: Snapshot id of each table that was read.
         elsewhere: Active annotations on recordings of other studies, which the line does not learn from.
@@ -65,7 +69,7 @@ def gather(lake: Lake, line: Line) -> Inputs:
     return Inputs(
         recordings=recordings,
         frames=frames,
-        annotations=[{**r, "objects": _objects(r["objects"])} for r in active if r["recording_id"] not in others],
+        annotations=[{**r, **_objects(r["objects"])} for r in active if r["recording_id"] not in others],
         assigned={a.group: a.split for a in sorted(assignments, key=_assigned_first, reverse=True)},
         snapshots=snapshots,
         elsewhere=sum(row["recording_id"] in others for row in active),
@@ -95,8 +99,8 @@ def newest_active(rows: Iterable[Row]) -> list[Row]:
     return sorted(active, key=lambda row: (row["recording_id"], row["frame_index"], row["annotation_id"]))
 
 
-def one_per_frame(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
-    """Choose among several annotators' work on one frame: the newest. Nothing is merged.
+def one_per_frame(rows: Sequence[Row], choice: AnnotatorChoice = _NEWEST) -> tuple[list[Row], list[Row]]:
+    """Choose among several annotators' work on one frame, as the line wants it. Nothing is merged.
 
     Returns:
         The chosen rows, in the order given, and those they replace.
@@ -105,10 +109,17 @@ def one_per_frame(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
     for row in rows:
         key = (row["recording_id"], row["frame_index"])
         held = chosen.get(key)
-        if held is None or (row["updated_at"], row["annotation_id"]) > (held["updated_at"], held["annotation_id"]):
+        if held is None or standing(row, choice) > standing(held, choice):
             chosen[key] = row
     kept = {row["annotation_id"] for row in chosen.values()}
     return [r for r in rows if r["annotation_id"] in kept], [r for r in rows if r["annotation_id"] not in kept]
+
+
+def standing(row: Row, choice: AnnotatorChoice) -> tuple[bool, int, int, datetime, str]:
+    """What decides between annotations of one frame, the weightiest first; larger wins."""
+    reviewed = {"accepted": 1, "rejected": -1}.get(row.get("review") or "", 0)
+    preferred = choice.rank_of(row.get("annotator") or "")
+    return bool(row.get("ground_truth")), reviewed, preferred, row["updated_at"], row["annotation_id"]
 
 
 def stored_sizes(lake: Lake, oids: Iterable[Oid]) -> dict[Oid, int | None]:
@@ -138,10 +149,11 @@ def _assigned_first(assignment: SplitAssignment) -> tuple[Any, int]:
     return assignment.assigned_at, SPLITS.index(assignment.split)
 
 
-def _objects(text: str | None) -> list[dict[str, Any]] | None:
+def _objects(text: str | None) -> Row:
     try:
         objects = json.loads(text) if text is not None else []
-    except ValueError:
-        return None
-    readable = isinstance(objects, list) and all(isinstance(item, dict) for item in objects)
-    return objects if readable else None
+    except (ValueError, RecursionError):
+        return {"objects": None, "object_count": 0}
+    if not isinstance(objects, list) or not all(isinstance(item, dict) for item in objects):
+        return {"objects": None, "object_count": 0}
+    return {"objects": objects if len(objects) <= MAX_OBJECTS else None, "object_count": len(objects)}

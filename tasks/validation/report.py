@@ -37,6 +37,9 @@ def render_report(
     items: Sequence[QuarantineItem],
     missing: Sequence[str],
     notes: Sequence[str],
+    *,
+    replaced: Sequence[Mapping[str, Any]] = (),
+    agreement: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """Render the report.
 
@@ -48,6 +51,8 @@ def render_report(
         items: What was set aside.
         missing: What there is not enough of; empty = the line can train.
         notes: What else a person should know.
+        replaced: Annotations that do not count because another one of the same frame does.
+        agreement: How far each two people agree (`annotators.agreement`).
     """
     import jinja2
 
@@ -65,6 +70,10 @@ def render_report(
         annotators=_by_annotator(work, recordings, advice),
         others=[_entry(item, advice) for item in items if not item.annotator][:_MOST_ITEMS],
         others_more=max(0, len(items) - len(work) - _MOST_ITEMS),
+        replaced=replaced[:_MOST_ITEMS],
+        replaced_more=max(0, len(replaced) - _MOST_ITEMS),
+        agreement=agreement[:_MOST_ITEMS],
+        agreement_more=max(0, len(agreement) - _MOST_ITEMS),
         suites=[(_SUITES.get(suite.suite, suite.suite), suite) for suite in suites],
     )
 

@@ -98,4 +98,7 @@ def _details(failed: Sequence[tuple[CheckResult, str]], more: dict[str, Any]) ->
 
 
 def _storable(value: Any) -> Any:
-    return value if not isinstance(value, float) or math.isfinite(value) else str(value)
+    """A value of an object as it may stand in a table: nothing infinite, and nothing nested, which may have no end."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    return value if value is None or isinstance(value, str | int) else f"a {type(value).__name__}"

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tasks.config import Line
-from tasks.schemas import Frame, Oid, Recording, Split
+from tasks.schemas import MAX_OBJECTS, Frame, Oid, Recording, Split
 from tasks.validation.inputs import Inputs, Row
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ PARAMETERS: dict[str, Any] = {
     "min_decoded_fraction": 0.98,  # ingest refuses below it; here it guards the table
     "max_fps_hz": 100_000,
     "max_um_per_px": 1_000,
+    "max_objects": MAX_OBJECTS,
 }
 """Suite parameters that hold for every line."""
 
@@ -108,13 +109,15 @@ def annotations_table(annotations: Sequence[Row], inputs: Inputs) -> pd.DataFram
             "recording_known": row["recording_id"] in inputs.recordings,
             "frame_exists": (row["recording_id"], row["frame_index"]) in places,
             "frame_oid_matches": (row["recording_id"], row["frame_index"], row["frame_oid"]) in inputs.frames,
-            "objects_readable": row["objects"] is not None,
+            "objects_readable": row["objects"] is not None or row["object_count"] > MAX_OBJECTS,
+            "object_count": row["object_count"],
+            "unread": row["unread"] or None,
         }
         for row in annotations
     ]
     columns = [
         "annotation_id", "annotator", "recording_id", "frame_index", "recording_known", "frame_exists",
-        "frame_oid_matches", "objects_readable",
+        "frame_oid_matches", "objects_readable", "object_count", "unread",
     ]  # fmt: skip
     return data_frame(rows, columns)
 

@@ -1,14 +1,16 @@
 """What may a line learn from tonight? The rest is set aside with its reason, and the night goes on.
 
     recordings  a bad one takes its annotations with it
-    annotations set aside whole where nobody can tell what the frame shows: wrong image, unknown class, unreadable
+    annotations set aside whole where nobody can tell what the frame shows: wrong image, unknown class, unreadable,
+                or more objects than anybody draws
     frames      a bad one takes its annotations with it
     objects     a bad box alone goes, and its frame stays: one object missing in a frame of many costs a little recall,
                 a degenerate or doubled one teaches nonsense. A frame that loses *all* its objects goes too: it would
                 pass for an empty one.
 
-Several annotators on one frame: the newest work that passes counts, nothing is merged. An annotation without objects is
-a frame labelled as empty, and legal.
+An annotation of which Label Studio's answer could not be read whole is set aside whole: its frame would seem to show
+fewer objects than it does. Several annotators on one frame: of the work that passes, the line's `annotators` says whose
+counts, nothing is merged. An annotation without objects is a frame labelled as empty, and legal.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from tasks.config import Line
 from tasks.errors import ConfigError
 from tasks.lake import Lake, quarantine
 from tasks.schemas import Frame, Oid, QuarantineItem, canonical_json
-from tasks.validation import dataset, inputs, setting_aside, tables
+from tasks.validation import annotators, dataset, inputs, setting_aside, tables
 from tasks.validation.inputs import FrameKey, Inputs, Row
 from tasks.validation.suites import CheckResult, SuiteResult, run_suite
 
@@ -84,6 +86,8 @@ class _Findings:
     items: list[QuarantineItem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    replaced: list[Row] = field(default_factory=list)
+    agreement: list[Row] = field(default_factory=list)
 
 
 def validate(lake: Lake, line: Line) -> Validation:
@@ -173,15 +177,34 @@ def _judge(
     annotations = _without(annotations, lambda row: tables.frame_row_id(*_frame_key(row)) in bad, "frames", findings)
 
     kept = _judge_objects(lake, line, kind, found, annotations, findings)
-    chosen, replaced = inputs.one_per_frame([row for row in annotations if row["annotation_id"] in kept])
+    return _choose(
+        line, kind, found, [row for row in annotations if row["annotation_id"] in kept], kept, findings
+    ), kept
+
+
+def _choose(
+    line: Line, kind: ModuleType, found: Inputs, passed: Sequence[Row], kept: Mapping[str, Sequence[int]],
+    findings: _Findings,
+) -> list[Row]:  # fmt: skip
+    """Of the annotations that passed, one a frame; notes what they replace, and how far people agree."""
+
+    def drawn(row: Row) -> Any:
+        own = [row["objects"][number] for number in kept[row["annotation_id"]]]
+        return kind.drawn(kind.cleaned(own, found.frames[_frame_key(row)]), line)
+
+    chosen, replaced = annotators.choose(passed, line.annotators)
+    findings.agreement = annotators.agreement(line, passed, drawn)
+    findings.replaced = [each.as_json(setting_aside.place(each.row, found.recordings)) for each in replaced]
     if replaced:
         findings.notes.append(
-            f"annotations not used because somebody labelled the same frame later: {len(replaced)}, namely "
-            + _some(f"{setting_aside.place(row, found.recordings)} by {row['annotator']}" for row in replaced)
+            f"annotations not used because another one of the same frame is: {len(replaced)}, namely "
+            + _some(f"{one['place']} by {one['annotator']} ({one['because']})" for one in findings.replaced)
         )
+    if strangers := annotators.unknown_names(line.annotators, found.annotations):
+        findings.notes.append(f"the line prefers annotators who have labelled nothing: {', '.join(strangers)}")
     if found.elsewhere:
         findings.notes.append(f"annotations on studies that this line does not learn from: {found.elsewhere}")
-    return chosen, kept
+    return chosen
 
 
 def _judge_objects(
@@ -267,13 +290,18 @@ def _store(lake: Lake, line: Line, found: Inputs, findings: _Findings, accepted:
     pq.write_table(accepted, sink, compression="zstd")
     accepted_oid = lake.blobs.put_bytes(sink.getvalue(), "application/vnd.apache.parquet")
     missing = list(dict.fromkeys(findings.missing))
-    html = render_report(line, found.recordings, accepted, findings.suites, findings.items, missing, findings.notes)
+    html = render_report(
+        line, found.recordings, accepted, findings.suites, findings.items, missing, findings.notes,
+        replaced=findings.replaced, agreement=findings.agreement,
+    )  # fmt: skip
     report_oid = lake.blobs.put_bytes(html.encode(), "text/html")
     result = {
         "line": line.line,
         "success": not missing,
         "missing": missing,
         "notes": findings.notes,
+        "replaced": findings.replaced,
+        "agreement": findings.agreement,
         "snapshots": found.snapshots,
         "accepted_oid": accepted_oid,
         "report_oid": report_oid,

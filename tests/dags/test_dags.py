@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -52,13 +53,48 @@ def test_every_line_has_its_night(dag_bag, line) -> None:
     assert training.queue == "gpu" and training.pool == "gpu"
 
 
-@pytest.mark.parametrize("line", LINES, ids=lambda line: line.line)
-def test_every_field_of_the_trigger_form_is_typed_and_explained(dag_bag, line) -> None:
-    params = dag_bag.dags[line.dag_id].params
-    for name in params:
-        param = params.get_param(name)
-        assert param.description and "type" in param.schema, name
-    assert {f"gate.{gate.id}" for gate in line.gates} <= set(params)
+def test_every_field_of_every_form_is_typed_titled_and_explained(dag_bag) -> None:
+    for dag in dag_bag.dags.values():
+        titles = []
+        for name in dag.params:
+            param = dag.params.get_param(name)
+            assert param.description and "type" in param.schema, f"{dag.dag_id}.{name}"
+            titles.append(param.schema["title"])
+            assert titles[-1] != name and titles[-1][0].isupper() and "_" not in titles[-1], f"{dag.dag_id}.{name}"
+        assert len(titles) == len(set(titles)), f"{dag.dag_id}: two fields of one title"
+    for line in LINES:
+        assert {f"gate.{gate.id}" for gate in line.gates} <= set(dag_bag.dags[line.dag_id].params)
+
+
+def test_every_form_may_be_left_as_it_is(dag_bag) -> None:
+    # Airflow's form takes a field for required unless its type admits null, and greys *Trigger* out while it is empty.
+    for dag in dag_bag.dags.values():
+        for name in dag.params:
+            param = dag.params.get_param(name)
+            assert "null" in param.schema["type"] or param.value not in (None, ""), f"{dag.dag_id}.{name}"
+        dag.params.validate()
+
+
+def test_every_dag_has_a_name_that_people_read(dag_bag) -> None:
+    for dag in dag_bag.dags.values():
+        assert dag.dag_display_name != dag.dag_id and "_" not in dag.dag_display_name, dag.dag_id
+
+
+def test_no_dag_can_be_backfilled(dag_bag) -> None:
+    # A night looks at what there is now: a backfill of a month would run the same one thirty times.
+    for dag in dag_bag.dags.values():
+        assert dag.allowed_run_types, dag.dag_id
+        assert "backfill" not in {str(kind.value) for kind in dag.allowed_run_types}, dag.dag_id
+
+
+def test_no_task_may_hang_for_ever(dag_bag) -> None:
+    for dag in dag_bag.dags.values():
+        for task in dag.tasks:
+            assert task.execution_timeout, f"{dag.dag_id}.{task.task_id}"
+    for line in LINES:
+        dag = dag_bag.dags[line.dag_id]
+        assert dag.get_task("train_challenger").execution_timeout == timedelta(hours=line.max_training_h)
+        assert dag.dagrun_timeout > sum((task.execution_timeout for task in dag.tasks), timedelta())
 
 
 def test_parsing_is_light_and_touches_no_database(tmp_path) -> None:
@@ -101,6 +137,8 @@ assert asks.assigned_users == [{{"id": "ana", "name": "ana"}}], asks.assigned_us
 assert list(asks.serialized_params) == ["note"], asks.serialized_params
 assert asks.serialized_params["note"]["description"].startswith("Why; kept"), "the person's note, not the run's"
 assert asks.retries >= 1 and "5 hours" in dag.doc_md
+steps = sum((task.execution_timeout for task in dag.tasks), timedelta())
+assert dag.dagrun_timeout > steps + timedelta(hours=5), "a night is not ended while it waits for the person"
 # Not asked (a reject, a dry run): the verdict is recorded all the same. Nothing new: skipped with the night.
 assert promotes.trigger_rule == "none_failed_min_one_success", promotes.trigger_rule
 assert promotes.upstream_task_ids == {{"decide_verdict", "approve_promotion"}}, promotes.upstream_task_ids

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tasks.config import HOME, load_line
 from tasks.gates.decide import decide
 from tasks.schemas import Decision
 from tests.gates.evaluations import evaluation_of, latency, line_with
@@ -103,7 +104,7 @@ def test_absolute_gate(value: float, decision: Decision) -> None:
 
 
 def test_a_close_miss_is_shown_with_enough_digits() -> None:
-    outcome = decide(line_with(AT_LEAST), evaluation_of({SPERM: 0.59998}))
+    outcome = decide(line_with(AT_LEAST), evaluation_of({SPERM: 0.59998}, empty=()))
     assert outcome.reasons[0] == "AP50 of sperm is 0.59998; at least 0.600 is required: failed."
 
 
@@ -115,7 +116,7 @@ def test_a_gate_on_one_size() -> None:
 
 def test_without_a_champion_the_absolute_gates_alone_decide_and_it_says_so() -> None:
     line = line_with(AT_LEAST, NOT_WORSE, BETTER, {"metric": "AP50", "for_each": ["class"], "not_worse_by": 0.02})
-    outcome = decide(line, evaluation_of({SPERM: 0.9, AP: 0.5}, clusters=["recording:a"]))
+    outcome = decide(line, evaluation_of({SPERM: 0.9, AP: 0.5}, clusters=["recording:a"], empty=()))
     assert outcome.decision is Decision.PROMOTE
     assert outcome.reasons[:2] == (
         "The only gate was passed.", "No champion yet: the absolute gates alone decided."
@@ -262,3 +263,41 @@ def test_draws_that_measure_nothing_are_not_passed_over(undefined: int, decision
     found = evaluation_of({("AP50",): 0.6}, {("AP50",): 0.5}, {("AP50",): draws})
     outcome = decide(line_with({"metric": "AP50", "not_worse_by": 0.1}), found)
     assert outcome.decision is decision
+
+
+IMPURITY = ("per_class", "impurity", "AP50")
+
+
+@pytest.mark.parametrize(
+    ("values", "empty", "said"),
+    [
+        ({IMPURITY: 0.004}, (), "learned nothing of impurity: AP50 0.004 on 100 labels"),
+        ({IMPURITY: None}, (), "learned nothing of impurity: found none on 100 labels"),
+        ({}, ("class.impurity",), "nothing is known of impurity: the test split holds no label of it"),
+        ({IMPURITY: 0.05}, (), None),
+    ],
+)
+def test_a_class_of_which_nothing_was_learned_is_said_in_the_first_sentence(
+    values: dict[Any, Any], empty: tuple[str, ...], said: str | None
+) -> None:
+    for line, word in (
+        (line_with(AT_LEAST), Decision.PROMOTE),
+        (line_with({**AT_LEAST, "at_least": 0.95}), Decision.REJECT),
+    ):
+        outcome = decide(line, evaluation_of({SPERM: 0.9, **values}, empty=empty))
+        assert outcome.decision is word, "it is said, and the line's gates decide"
+        assert (f"BUT: {said}. To go on: label more" in outcome.reasons[0]) is (said is not None), outcome.reasons
+        assert "of sperm:" not in outcome.reasons[0]
+
+
+def test_the_shipped_line_gates_every_class_it_claims() -> None:
+    line = load_line("sperm-detector", HOME / "dags" / "lines")
+    absolute = line.model_copy(update={"gates": tuple(gate for gate in line.gates if gate.metric == "AP50")})
+    learned = evaluation_of({SPERM: 0.95, IMPURITY: 0.3}, empty=())
+    assert decide(absolute, learned).decision is Decision.PROMOTE
+    outcome = decide(absolute, evaluation_of({SPERM: 0.95, IMPURITY: 0.004}, empty=()))
+    assert outcome.decision is Decision.REJECT
+    assert "failed in class impurity (0.004)" in outcome.reasons[0]
+    assert "learned nothing of impurity: AP50 0.004 on 100 labels" in outcome.reasons[0]
+    unknown = decide(absolute, evaluation_of({SPERM: 0.95}, empty=("class.impurity",)))
+    assert unknown.decision is Decision.INSUFFICIENT_DATA

@@ -145,6 +145,20 @@ class Annotator:
         """Submit regions as they are; the annotation's id."""
         return int(self._call("POST", f"/api/tasks/{task_id}/annotations/", json={"result": result})["id"])
 
+    def submit_text(self, task_id: int, result: str) -> int:
+        """Submit a `result` as JSON text, which Python could not write; the annotation's id."""
+        headers = {"Content-Type": "application/json"}
+        path = f"/api/tasks/{task_id}/annotations/"
+        return int(self._call("POST", path, content=f'{{"result": {result}}}', headers=headers)["id"])
+
+    def change(self, annotation_id: int, **fields: Any) -> None:
+        """Change fields of an annotation, e.g. `ground_truth`, or its `result` as it is."""
+        self._call("PATCH", f"/api/annotations/{annotation_id}/", json=fields)
+
+    def configure(self, project_id: int, label_config: str) -> None:
+        """Edit the labeling interface in the project's settings."""
+        self._call("PATCH", f"/api/projects/{project_id}/", json={"label_config": label_config})
+
     def redraw(self, annotation_id: int, *boxes: dict[str, Any], **fields: Any) -> None:
         """Change an annotation."""
         body = {"result": regions(*boxes), **fields}

@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.labeling.convert import objects_digest, to_objects, to_regions
+from tasks.config import Kind
+from tasks.labeling.convert import objects_digest, to_objects, to_regions, unread
+from tasks.labeling.label_config import Questions
+from tasks.schemas import MAX_OBJECTS, canonical_json
 
 SIZES = st.integers(1, 8000)
 
@@ -59,7 +62,24 @@ def test_labels_are_kept_as_they_are() -> None:
         (rectangle(width="12"), "no number"),
         (rectangle() | {"original_width": 400}, "400x100"),
         (rectangle() | {"image_rotation": 90}, "turned by 90"),
+        (rectangle(x=True), "no number"),
+        (rectangle(x=10**400), "no number"),
+        (rectangle(x=-1e12), "far outside"),
+        (rectangle(rotation=float("inf")), "no number"),
+        (rectangle(rectanglelabels="sperm"), "not text"),
+        (rectangle(rectanglelabels=[3]), "not text"),
+        (rectangle() | {"image_rotation": "90"}, "turned by"),
+        (rectangle() | {"image_rotation": -90}, "turned by -90"),
+        (rectangle() | {"image_rotation": float("nan")}, "turned by nan"),
+        (rectangle() | {"original_width": "200"}, "'200'x100"),
+        (rectangle() | {"original_width": [[]]}, "listx100"),
         (rectangle() | {"value": None}, "of type"),
+        (rectangle() | {"type": None}, "of type None"),
+        (rectangle() | {"type": ["rectanglelabels"]}, "of type list"),
+        ({}, "of type None"),
+        ("sperm", "damaged: 'str'"),
+        (None, "damaged: 'NoneType'"),
+        ([[]], "damaged: 'list'"),
         ({"type": "brushlabels", "value": {}}, "'brushlabels'"),
     ],
 )
@@ -67,6 +87,8 @@ def test_what_cannot_be_a_box_is_a_fault(region: dict[str, Any], reason: str) ->
     objects, faults = to_objects("detection", [region, rectangle()], 200, 100)
     assert len(objects) == 1
     assert reason in faults[0][1]
+    assert reason in str(unread(faults))
+    assert unread([]) is None
 
 
 def test_outlines_and_choices_survive_too() -> None:
@@ -74,3 +96,95 @@ def test_outlines_and_choices_survive_too() -> None:
     assert to_objects("segmentation", to_regions("segmentation", [outline], 70, 50, "m"), 70, 50) == ([outline], [])
     choice = {"label": "normal"}
     assert to_objects("classification", to_regions("classification", [choice], 70, 50, "m"), 70, 50) == ([choice], [])
+
+
+@pytest.mark.parametrize("result", [None, {}, "[]", 3])
+def test_an_annotation_that_is_no_list_is_no_empty_frame(result: Any) -> None:
+    objects, faults = to_objects("detection", result, 200, 100)
+    assert objects == []
+    assert "instead of a list of regions" in str(unread(faults))
+
+
+ASKED = Questions(
+    own="label", others=frozenset({"zones", "quality"}), classes=frozenset({"sperm"}), aliases={"S": "sperm"}
+)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"type": "relation", "from_id": "a", "to_id": "b"},
+        {"type": "choices", "from_name": "quality", "value": {"choices": ["sperm"]}},
+        {"type": "textarea", "from_name": "a question that is gone", "value": {"text": ["note"]}},
+        rectangle(rectanglelabels=["dirt"]) | {"from_name": "zones"},
+        {"type": "ellipse", "from_name": "zones", "value": {}},
+    ],
+)
+def test_answers_to_other_questions_are_passed_over(answer: dict[str, Any]) -> None:
+    objects, faults = to_objects("detection", [answer, rectangle() | {"from_name": "label"}], 200, 100, ASKED)
+    assert (len(objects), faults) == (1, [])
+
+
+def test_our_class_drawn_with_the_labs_control_is_a_fault() -> None:
+    objects, faults = to_objects("detection", [rectangle() | {"from_name": "zones"}], 200, 100, ASKED)
+    assert objects == []
+    assert "drawn with the control 'zones'" in faults[0][1]
+
+
+def test_a_region_of_a_control_that_is_gone_is_judged_like_ours() -> None:
+    gone = [rectangle() | {"from_name": "old"}, {"type": "brushlabels", "from_name": "old", "value": {}}]
+    objects, faults = to_objects("detection", gone, 200, 100, ASKED)
+    assert (len(objects), len(faults)) == (1, 1)
+
+
+def test_what_a_label_is_called_besides() -> None:
+    (box,), _ = to_objects("detection", [rectangle(rectanglelabels=["S"])], 200, 100, ASKED)
+    assert box["label"] == "sperm"
+
+
+def test_another_choice_is_not_the_class_of_a_picture() -> None:
+    other = {"type": "choices", "from_name": "quality", "value": {"choices": ["sharp"]}}
+    assert to_objects("classification", [other], 70, 50, ASKED) == ([], [])
+
+
+def test_more_objects_than_anybody_draws_are_one_fault() -> None:
+    objects, faults = to_objects("detection", [rectangle()] * (MAX_OBJECTS + 1), 200, 100)
+    assert objects == []
+    assert f"more than {MAX_OBJECTS}" in str(unread(faults))
+
+
+def test_reasons_stay_short_and_fit_to_show() -> None:
+    bad = [rectangle(x="\x1b[31m" * 500) | {"id": "\u202e" + "x" * 500}] * 1000
+    _, faults = to_objects("detection", bad, 200, 100)
+    told = str(unread(faults))
+    assert len(told) < 700
+    assert told.endswith("and 997 more")
+    assert told.isprintable()
+
+
+def test_labels_that_cannot_be_stored_become_labels_that_can() -> None:
+    (box,), faults = to_objects("detection", [rectangle(rectanglelabels=["sp\ud800erm\x00"])], 200, 100)
+    assert (box["label"], faults) == ("sp\ufffderm\ufffd", [])
+    box["label"].encode()
+
+
+DAMAGE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+NAMES = ["id", "type", "from_name", "value", "original_width", "original_height", "image_rotation"]
+PLACES = ["x", "y", "width", "height", "rotation", "rectanglelabels", "points", "polygonlabels", "choices"]
+
+
+@given(st.data(), st.sampled_from(["detection", "segmentation", "classification"]))
+def test_no_damage_raises(data: st.DataObject, kind: Kind) -> None:
+    kinds = st.sampled_from(["rectanglelabels", "polygonlabels", "choices", "relation"])
+    region = data.draw(st.dictionaries(st.sampled_from(NAMES), DAMAGE)) | {"type": data.draw(kinds | DAMAGE)}
+    if data.draw(st.booleans()):
+        region["value"] = data.draw(st.dictionaries(st.sampled_from(PLACES), DAMAGE))
+    objects, faults = to_objects(kind, [region, data.draw(DAMAGE)], 200, 100, ASKED)
+    assert faults
+    canonical_json(objects).encode()
+    assert "Infinity" not in canonical_json(objects)
+    assert str(unread(faults)).isprintable()

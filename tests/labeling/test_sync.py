@@ -15,9 +15,8 @@ from tasks.labeling import placing, pull, state
 from tasks.labeling.client import LabelStudio
 from tasks.labeling.sync import sync
 from tasks.lake import Lake, open_lake
-from tasks.lake.quarantine import listed
 from tasks.schemas import Annotation, Frame
-from tests.labeling.annotators import Annotator, box, film, labeling_tasks, project_of, regions, take_frames
+from tests.labeling.annotators import Annotator, box, film, labeling_tasks, project_of, take_frames
 
 
 @pytest.fixture
@@ -249,29 +248,6 @@ def test_foreign_labeling_tasks_are_nobodys_business(
     report = sync(lake, line)
     assert (report.revisions, report.tasks_created) == (0, 0)
     assert sync(lake, line).revisions == 0
-
-
-def test_regions_that_are_no_boxes_are_set_aside(
-    lake: Lake, line: Line, client: LabelStudio, annotator: Annotator
-) -> None:
-    film(lake, line, frames=1)
-    sync(lake, line)
-    good, other_size = regions(box(10, 10), box(20, 20))
-    other_size["original_width"] = 1396
-    polygon = {
-        "id": "p", "type": "polygonlabels", "from_name": "label", "to_name": "image",
-        "value": {"points": [[1, 1], [2, 2], [3, 1]], "polygonlabels": ["sperm"]},
-    }  # fmt: skip
-    unknown = regions(box(30, 30, "martian"))[0] | {"id": "u"}
-    annotator.submit(labeling_tasks(client, line)[0], [good, other_size, polygon, unknown])
-    report = sync(lake, line)
-    assert (report.revisions, report.quarantined) == (1, 2)
-    (row,) = revisions(lake, line)
-    assert [each["label"] for each in row.objects] == ["sperm", "martian"], "labels are judged by validation"
-    reasons = [item.reason for item in listed(lake, line.line)]
-    assert any("1396x528" in reason for reason in reasons)
-    assert any("polygonlabels" in reason for reason in reasons)
-    assert sync(lake, line).quarantined == 0
 
 
 def test_classes_added_later_and_given_up(lake: Lake, line: Line, client: LabelStudio, annotator: Annotator) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from tasks import errors
@@ -22,14 +24,14 @@ def left(monkeypatch) -> dict[str, object]:
     return kept
 
 
-def _raised_for(error: Exception) -> type[BaseException]:
+def _raised_for(error: BaseException) -> type[BaseException]:
     from nightscope_airflow.failures import translated
 
     @translated
     def step() -> None:
         raise error
 
-    with pytest.raises(Exception) as caught:
+    with pytest.raises(BaseException) as caught:
         step()
     return type(caught.value)
 
@@ -65,6 +67,22 @@ def test_nothing_to_do_is_a_skip(left) -> None:
 )
 def test_what_may_pass_by_itself_is_left_to_airflows_retries(left, error) -> None:
     assert _raised_for(error) is type(error)
+
+
+def test_what_took_too_long_fails_once_and_says_how_to_go_on(left, monkeypatch) -> None:
+    from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
+    from nightscope_airflow import failures
+
+    class Task:
+        task_id = "train_challenger"
+        execution_timeout = timedelta(hours=24)
+
+    own = failures.get_current_context()
+    monkeypatch.setattr(failures, "get_current_context", lambda: {**own, "task": Task})
+    assert _raised_for(AirflowTaskTimeout("Timeout, PID: 1")) is AirflowFailException
+    reason = left["outcome"]["reason"]
+    assert reason.startswith("train_challenger: ended after 24 hours") and "checkpoint" in reason
+    assert "max_training_h" in reason and "clear this task" in reason
 
 
 def test_every_error_of_the_tree_is_drawn_in_the_docstring() -> None:

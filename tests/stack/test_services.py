@@ -9,13 +9,16 @@ import pytest
 
 from tasks.config import Settings, load_settings
 from tasks.errors import StackError
-from tasks.stack import services
+from tasks.stack import s3, services
 from tasks.stack.layout import Layout
 from tasks.stack.secrets import Secrets, load_or_create
 from tasks.stack.service import Service
 from tasks.stack.settings_file import with_embedded
 
-PORTS = {"s3": 9000, "mlflow": 5500, "label-studio": 8081, "airflow": 8080}
+PORTS = {
+    "s3": 9000, "s3-landing": 9001, "s3-mlflow": 9002, "s3-frames": 9003,
+    "mlflow": 5500, "label-studio": 8081, "airflow": 8080,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -45,6 +48,9 @@ def table(layout: Layout, settings: Settings, secrets: Secrets, binary: Path) ->
 def test_airflow_is_four_processes_and_not_standalone(table: dict[str, Service]) -> None:
     assert list(table) == [
         "s3",
+        "s3-landing",
+        "s3-mlflow",
+        "s3-frames",
         "mlflow",
         "label-studio",
         "airflow-api-server",
@@ -75,7 +81,8 @@ def test_every_service_carries_the_marks(layout: Layout, table: dict[str, Servic
 
 
 def test_everything_listens_on_loopback_only(table: dict[str, Service]) -> None:
-    assert "127.0.0.1:9000" in table["s3"].command
+    for name in s3.SERVICES:
+        assert f"127.0.0.1:{PORTS[name]}" in table[name].command
     for name in ("mlflow", "label-studio"):
         assert "127.0.0.1" in table[name].command
     assert table["airflow-api-server"].environment["AIRFLOW__API__HOST"] == "127.0.0.1"
@@ -84,17 +91,35 @@ def test_everything_listens_on_loopback_only(table: dict[str, Service]) -> None:
 
 
 def test_s3_is_never_anonymous(table: dict[str, Service], secrets: Secrets) -> None:
-    expected = f'"{secrets.s3_access_key},{secrets.s3_secret_key}"'
+    keys = {name: table[name].environment["RCLONE_AUTH_KEY"] for name in s3.SERVICES}
 
-    assert table["s3"].environment["RCLONE_AUTH_KEY"] == expected
+    assert keys["s3"] == f'"{secrets.s3_access_key},{secrets.s3_secret_key}"'
+    assert len(set(keys.values())) == 4
 
 
-def test_mlflow_is_lean_and_keeps_its_artifacts_in_the_lake(table: dict[str, Service]) -> None:
+def test_each_service_holds_the_keys_it_needs(table: dict[str, Service], secrets: Secrets) -> None:
+    def holders(secret: str) -> set[str]:
+        return {name for name, each in table.items() if any(secret in value for value in each.environment.values())}
+
+    assert holders(secrets.s3_secret_key) == {"s3"}
+    assert holders(secrets.s3_landing_secret_key) == {"s3-landing"}
+    assert holders(secrets.s3_mlflow_secret_key) == {"s3-mlflow", "mlflow"}
+    assert holders(secrets.s3_frames_secret_key) == {"s3-frames", "label-studio"}
+    assert "--read-only" in table["s3-frames"].command
+
+
+def test_nobody_is_told_about_us(table: dict[str, Service]) -> None:
+    for each in table.values():
+        assert each.environment["MLFLOW_DISABLE_TELEMETRY"] == "true" and each.environment["DO_NOT_TRACK"] == "1"
+        assert each.environment["TMPDIR"].startswith(each.environment["NIGHTSCOPE_STATE_DIR"])
+
+
+def test_mlflow_is_lean_has_a_login_and_a_bucket_of_its_own(table: dict[str, Service]) -> None:
     mlflow = table["mlflow"]
 
     assert mlflow.environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == "false"
-    assert mlflow.environment["MLFLOW_S3_ENDPOINT_URL"] == "http://127.0.0.1:9000"
-    assert "s3://lake/mlflow" in mlflow.command
+    assert mlflow.environment["MLFLOW_S3_ENDPOINT_URL"] == "http://127.0.0.1:9002"
+    assert "s3://mlflow" in mlflow.command and mlflow.command[mlflow.command.index("--app-name") + 1] == "nightscope"
     assert mlflow.command[mlflow.command.index("--workers") + 1] == "1"
 
 
@@ -104,7 +129,7 @@ def test_label_studio_is_offline_and_protected(table: dict[str, Service]) -> Non
     assert environment["COLLECT_ANALYTICS"] == environment["LATEST_VERSION_CHECK"] == "false"
     assert environment["LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK"] == "true"
     assert "SSRF_PROTECTION_ENABLED" not in environment
-    assert environment["S3_ENDPOINT"] == "http://127.0.0.1:9000"
+    assert environment["S3_ENDPOINT"] == "http://127.0.0.1:9003"
 
 
 def test_the_scheduler_is_tuned(table: dict[str, Service]) -> None:
@@ -120,7 +145,7 @@ def test_the_scheduler_is_tuned(table: dict[str, Service]) -> None:
 def test_only_what_is_asked_for_is_in_the_table(layout: Layout, settings: Settings, secrets: Secrets) -> None:
     found = services.table(layout, settings, secrets, PORTS, ["s3"], {})
 
-    assert [each.name for each in found] == ["s3"]
+    assert [each.name for each in found] == list(s3.SERVICES)
 
 
 def test_a_missing_label_studio_says_what_to_do(tmp_path: Path) -> None:

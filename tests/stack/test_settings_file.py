@@ -11,12 +11,15 @@ from tasks.stack import settings_file
 from tasks.stack.layout import Layout
 from tasks.stack.secrets import load_or_create
 
-PORTS = {"s3": 9000, "mlflow": 5500, "label-studio": 8081, "airflow": 8080}
+PORTS = {
+    "s3": 9000, "s3-landing": 9001, "s3-mlflow": 9002, "s3-frames": 9003,
+    "mlflow": 5500, "label-studio": 8081, "airflow": 8080,
+}  # fmt: skip
 
 
 def write_all(layout: Layout) -> None:
     settings = settings_file.with_embedded(load_settings(layout.state_dir), PORTS, load_or_create(layout))
-    settings_file.write(layout, settings_file.lines(settings, PORTS))
+    settings_file.write(layout, settings_file.lines(settings, settings_file.URL_KEYS))
 
 
 def test_what_is_written_is_what_settings_read(layout: Layout) -> None:
@@ -77,7 +80,17 @@ def test_only_what_was_asked_for_is_written(layout: Layout) -> None:
 
     settings_file.write(layout, settings_file.lines(settings, ["mlflow"]))
 
-    assert settings_file.written(layout) == {"NIGHTSCOPE_MLFLOW__URL": "http://127.0.0.1:5500"}
+    written = settings_file.written(layout)
+    assert written["NIGHTSCOPE_MLFLOW__URL"] == "http://127.0.0.1:5500"
+    assert all(key.startswith("NIGHTSCOPE_MLFLOW__") for key in written)
+
+
+def test_the_keys_of_mlflow_and_label_studio_are_not_ours_to_read(layout: Layout) -> None:
+    secrets = load_or_create(layout)
+    write_all(layout)
+    text = layout.settings_env.read_text()
+    assert secrets.s3_landing_secret_key in text and secrets.s3_secret_key in text
+    assert secrets.s3_mlflow_secret_key not in text and secrets.s3_frames_secret_key not in text
 
 
 def test_a_path_that_no_configuration_can_carry_is_refused(tmp_path: Path) -> None:

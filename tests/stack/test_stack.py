@@ -15,7 +15,7 @@ import pytest
 
 from tasks.config import load_settings
 from tasks.errors import StackError
-from tasks.stack import health, ports, services
+from tasks.stack import health, ports, s3
 from tasks.stack.down import down
 from tasks.stack.events import Event
 from tasks.stack.layout import Layout
@@ -94,21 +94,28 @@ def test_up_again_changes_nothing(stack: Layout) -> None:
     assert status(stack.state_dir) == before
 
 
-def test_both_buckets_are_there_and_s3_wants_a_key(stack: Layout) -> None:
+def test_every_server_has_its_own_buckets_and_s3_wants_a_key(stack: Layout) -> None:
     settings = load_settings(stack.state_dir)
 
-    assert sorted(path.name for path in stack.s3_data.iterdir()) == sorted(services.buckets(settings))
+    found = {name: sorted(path.name for path in stack.s3_root(name).iterdir()) for name in s3.SERVICES}
+    assert found == {
+        "s3": ["frames", "lake"], "s3-landing": ["landing"], "s3-mlflow": ["mlflow"], "s3-frames": ["frames"]
+    }  # fmt: skip
     assert httpx.get(f"{settings.s3.endpoint}/lake/").status_code in (400, 403)
 
 
-def test_mlflow_keeps_artifacts_in_the_lake(stack: Layout) -> None:
-    url = load_settings(stack.state_dir).mlflow.url
+def test_mlflow_keeps_artifacts_in_its_own_bucket(stack: Layout) -> None:
+    settings = load_settings(stack.state_dir).mlflow
+    artifact = f"{settings.url}/api/2.0/mlflow-artifacts/artifacts/1/weights.bin"
+    login = (settings.username, settings.password.get_secret_value())
+    experiment = {"name": "one"}
+    httpx.post(f"{settings.url}/api/2.0/mlflow/experiments/create", json=experiment, auth=login, timeout=60)
 
-    sent = httpx.put(f"{url}/api/2.0/mlflow-artifacts/artifacts/1/weights.bin", content=b"weights" * 1000, timeout=60)
+    sent = httpx.put(artifact, content=b"weights" * 1000, auth=login, timeout=60)
 
     assert sent.status_code == 200, sent.text
-    assert (stack.s3_data / "lake" / "mlflow" / "1" / "weights.bin").read_bytes() == b"weights" * 1000
-    got = httpx.get(f"{url}/api/2.0/mlflow-artifacts/artifacts/1/weights.bin", timeout=60)
+    assert (stack.s3_root("s3-mlflow") / "mlflow" / "1" / "weights.bin").read_bytes() == b"weights" * 1000
+    got = httpx.get(artifact, auth=login, timeout=60)
     assert got.content == b"weights" * 1000
 
 
@@ -127,7 +134,7 @@ def test_a_killed_mlflow_comes_back_though_its_worker_held_the_port(stack: Layou
 
 
 def test_down_leaves_nothing(s3_stack: Layout) -> None:
-    assert down(s3_stack.state_dir) == ["s3"]
+    assert sorted(down(s3_stack.state_dir)) == sorted(s3.SERVICES)
 
     assert list(marked(s3_stack.marker)) == []
     assert not s3_stack.socket.exists()

@@ -21,7 +21,6 @@ from tasks.datasets.formats.yolo import materialise
 from tasks.lake import Lake, open_lake
 from tasks.registry import ModelRecord, Registry, open_registry
 from tasks.training.detection import train_challenger
-from tests.training.conftest import TINY_MODEL
 
 WIDTH, HEIGHT = 96, 56
 """Padded to 96 x 64 before the model: no square, and no multiple of the stride."""
@@ -54,13 +53,12 @@ def make_champion(settings: Settings, folder: Path) -> Champion:
     """Freeze bright squares and grey bars on noise, learn them, and put the model in charge."""
     lake = open_lake(settings)
     lake.store.ensure_bucket()
-    (folder / "tiny.yaml").write_text(TINY_MODEL)
     about = {
         "line": f"line-{uuid.uuid4().hex[:8]}",
         "kind": "detection",
         "classes": ["sperm", "impurity"],
         "recipe": {
-            "name": "detection-from-scratch", "model": str(folder / "tiny.yaml"), "imgsz": 96, "batch": 8, "nbs": 8,
+            "name": "detection-from-scratch", "model": "p3-tiny.yaml", "imgsz": 96, "batch": 8, "nbs": 8,
             "epochs": 1, "min_steps": 84, "plots": False, "lr0": 0.01, "cache": False,
         },
         "evaluation": {"resamples": 200, "small_px": 12},

@@ -13,7 +13,6 @@ from tasks import steps
 from tasks.config import Settings, load_settings
 from tasks.lake import Lake, open_lake
 from tests.datasets.scenes import background, clip, jpeg, perceptual_hash
-from tests.training.conftest import TINY_MODEL
 from tests.validation.factory import a_box, a_recording, an_annotation, fill, put_frame
 
 LINE = "cells"
@@ -29,8 +28,7 @@ def small_line(settings: Settings, folder: Path) -> dict[str, str]:
     """
     lines = folder / "lines"
     lines.mkdir()
-    (folder / "tiny.yaml").write_text(TINY_MODEL)
-    recipe = {"name": "detection-from-scratch", "model": str(folder / "tiny.yaml"), "imgsz": 64, "batch": 4, "nbs": 4}
+    recipe = {"name": "detection-from-scratch", "model": "p3-tiny.yaml", "imgsz": 64, "batch": 4, "nbs": 4}
     line = {
         "line": LINE, "kind": "detection", "classes": ["sperm", "impurity"],
         "minimums": {"recordings": 3, "labels": {"sperm": 3}},

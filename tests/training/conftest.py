@@ -11,17 +11,10 @@ import pytest
 
 from tasks.config import Line, parse_line
 from tasks.lake import Lake, open_lake
+from tasks.training.recipes import ARCHITECTURES
 from tests.services import running
 
-TINY_MODEL = """
-nc: 1
-backbone:
-  - [-1, 1, Conv, [8, 3, 2]]
-  - [-1, 1, Conv, [16, 3, 2]]
-  - [-1, 1, Conv, [16, 3, 2]]
-head:
-  - [[2], 1, Detect, [nc]]
-"""
+TINY_MODEL = (ARCHITECTURES / "p3-tiny.yaml").read_text()
 
 
 def write_dataset(folder: Path, *, val: bool, images: int = 8) -> Path:
@@ -52,19 +45,11 @@ def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def tiny_model(tmp_path: Path) -> Path:
-    """An architecture of a few thousand parameters."""
-    path = tmp_path / "tiny.yaml"
-    path.write_text(TINY_MODEL)
-    return path
-
-
-@pytest.fixture
-def line(tiny_model: Path) -> Line:
+def line() -> Line:
     """A line that trains in seconds."""
     recipe = {
         "name": "detection-from-scratch",
-        "model": str(tiny_model),
+        "model": "p3-tiny.yaml",
         "imgsz": 64,
         "batch": 4,
         "nbs": 4,

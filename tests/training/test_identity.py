@@ -13,7 +13,9 @@ from tasks.config import Line, Settings
 from tasks.errors import ConfigError
 from tasks.lake import Lake, open_lake
 from tasks.provenance import code_version, library_versions
+from tasks.training import recipes
 from tasks.training.identity import run_key
+from tasks.training.recipes import ARCHITECTURES
 
 VERSION = "d" * 64
 
@@ -28,7 +30,9 @@ def with_recipe(line: Line, **changes: Any) -> Line:
     return line.model_copy(update={"recipe": line.recipe.model_copy(update=changes)})
 
 
-def test_it_is_a_function_of_what_decides_the_result(closed_lake: Lake, line: Line, tiny_model: Path) -> None:
+def test_it_is_a_function_of_what_decides_the_result(
+    closed_lake: Lake, line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     key = run_key(closed_lake, line, VERSION)
     assert key == run_key(closed_lake, line, VERSION)
     others = [
@@ -37,7 +41,8 @@ def test_it_is_a_function_of_what_decides_the_result(closed_lake: Lake, line: Li
         run_key(closed_lake, with_recipe(line, lr0=0.1), VERSION),
         run_key(closed_lake, line.model_copy(update={"line": "another"}), VERSION),
     ]
-    tiny_model.write_text(tiny_model.read_text().replace("nc: ", "nc: 1"))
+    (tmp_path / "p3-tiny.yaml").write_text((ARCHITECTURES / "p3-tiny.yaml").read_text().replace("nc: ", "nc: 1"))
+    monkeypatch.setattr(recipes, "ARCHITECTURES", tmp_path)
     others.append(run_key(closed_lake, line, VERSION))
     assert len({key, *others}) == 6
 

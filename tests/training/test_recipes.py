@@ -10,8 +10,9 @@ import pytest
 
 from tasks.config import RecipeChoice
 from tasks.errors import ConfigError
-from tasks.training.arguments import argument_rules
-from tasks.training.recipes import OWNED, load_recipe, recipe_names, schedule
+from tasks.training.allowed import ALLOWED
+from tasks.training.arguments import argument_defaults
+from tasks.training.recipes import OURS, OWNED, load_recipe, recipe_names, schedule
 
 
 def scratch(**changes: Any) -> RecipeChoice:
@@ -46,11 +47,11 @@ def test_how_a_model_predicts_is_part_of_the_recipe() -> None:
         ({"tta": "yes"}, "tta: expected true or false, found 'yes'"),
         ({"tta": 1}, "tta: expected true or false, found 1"),
         ({"slice_px": 20}, "slice_px: expected 0 (no tiles) or at least 64 pixels, found 20"),
-        ({"slice_px": -64}, "slice_px: expected a whole number from 0, found -64"),
-        ({"slice_px": True}, "slice_px: expected a whole number from 0, found True"),
-        ({"slice_px": 320.5}, "slice_px: expected a whole number from 0, found 320.5"),
-        ({"slice_overlap": 1}, "slice_overlap: expected a share of a tile's side from 0 to 0.9, found 1"),
-        ({"slice_overlap": "much"}, "slice_overlap: expected a share of a tile's side from 0 to 0.9, found 'much'"),
+        ({"slice_px": -64}, "slice_px: expected a whole number from 0 to 8192, found -64"),
+        ({"slice_px": True}, "slice_px: expected a whole number from 0 to 8192, found True"),
+        ({"slice_px": 320.5}, "slice_px: expected a whole number from 0 to 8192, found 320.5"),
+        ({"slice_overlap": 1}, "slice_overlap: expected a number from 0 to 0.9, found 1"),
+        ({"slice_overlap": "much"}, "slice_overlap: expected a number from 0 to 0.9, found 'much'"),
         ({"slices": 3}, "slices: no such argument"),
     ],
 )
@@ -73,11 +74,12 @@ def test_all_faults_are_named_at_once() -> None:
     for part in (
         "epoch: no such argument (did you mean epochs?)",
         "device: expected auto, cpu, or GPUs by number ('0' or '0,1'), found 'gpu'",
-        "batch: expected a number, found 'many'",
+        "batch: expected a number of frames from 1 to 1024, -1 or a share of the memory, found 'many'",
         "flipud: expected a number from 0 to 1, found 2",
         "cos_lr: expected true or false, found 'yes'",
-        "min_steps: expected a whole number from 0, found -1",
-        "model: no architecture 'p5.yaml'",
+        "min_steps: expected a whole number from 0 to 10000000, found -1",
+        "model: expected the name of an architecture",
+        "found 'p5.yaml'",
     ):
         assert part in text
 
@@ -88,7 +90,7 @@ def test_all_faults_are_named_at_once() -> None:
         ({"time": 1.0}, "time: cannot bound"),
         ({"batch": -1}, "batch: must be a fixed number"),
         ({"model": None}, "model: needs an architecture"),
-        ({"kind": "classification"}, "kind: expected detection"),
+        ({"kind": "classification"}, "kind: expected one of detection"),
     ],
 )
 def test_contradictions_are_refused(changes: dict[str, Any], fault: str) -> None:
@@ -101,12 +103,35 @@ def test_an_unknown_recipe_names_the_known_ones() -> None:
         load_recipe(RecipeChoice(name="detection-from-scrach"))
 
 
-def test_every_argument_we_own_exists_and_every_other_can_be_set() -> None:
-    defaults = argument_rules().defaults
-    assert set(OWNED) <= set(defaults) | {"save_dir"}
-    free = {key: value for key, value in defaults.items() if key not in OWNED}
-    recipe = load_recipe(scratch(**{**free, "model": "yolo11n.yaml", "min_steps": 0, "conf": 0.1}))
-    assert recipe.arguments["box"] == 7.5
+def test_every_argument_we_own_exists_and_what_is_not_allowed_is_refused_with_the_reason() -> None:
+    defaults = argument_defaults()
+    assert OWNED.keys() <= defaults.keys() | {"save_dir"}
+    assert not OWNED.keys() & ALLOWED.keys()
+    refused = defaults.keys() - ALLOWED.keys() - OURS - {"name", "seed"}  # these are the choice's own
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(scratch(**dict.fromkeys(refused, "x")))
+    for key in refused:
+        assert f"{key}: cannot be set, {OWNED.get(key, 'it has no part in training a detector')}; found 'x'" in str(
+            caught.value
+        )
+
+
+@pytest.mark.parametrize(
+    "weights", ["/x/yolo11n.pt", "../yolo11n.pt", "sub/a.pt", "https://x/a.pt", "~/a.pt", ".a.pt", "a.yaml", "a\x00.pt",
+                "s3://lake/a.pt", "A" * 64, "a" * 63, 7, True, ["a.pt"]],
+)  # fmt: skip
+def test_weights_are_an_oid_or_a_bare_name(weights: Any) -> None:
+    for good in ("yolo11n.pt", "a" * 64):
+        assert load_recipe(RecipeChoice(name="detection-from-coco", weights=good)).weights == good
+    with pytest.raises(ConfigError, match="weights: expected the oid of a blob, or the bare name") as caught:
+        load_recipe(RecipeChoice(name="detection-from-coco", weights=weights))
+    assert str(caught.value).isprintable()
+
+
+def test_keys_that_would_move_a_cursor_are_shown_as_they_are_written() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_recipe(scratch(**{"a\x1b[2J": "b\x1b[2J", "k" * 5000: 1}))
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 2000
 
 
 def test_the_fingerprint_follows_the_values_not_the_words() -> None:

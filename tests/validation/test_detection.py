@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -60,6 +61,7 @@ def test_how_far_a_box_sticks_out_and_what_is_left(box: Row, outside: float, sho
         {**a_box(), "y_px": "10"},
         {**a_box(), "y_px": None},
         {**a_box(), "y_px": True},
+        {**a_box(), "y_px": 10**400},
         {},
     ],
 )
@@ -113,6 +115,43 @@ def test_what_passed_is_clipped_to_the_frame() -> None:
 
 def test_a_frame_without_objects_has_no_rows() -> None:
     assert rows() == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_comparing_in_blocks_is_comparing_all_with_all(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(seed)
+    corner = rng.choice(rng.uniform(0, 40, (40, 2)), 150) + rng.uniform(0, 0.3, (150, 2))  # many duplicates
+    boxes = np.concatenate([corner, corner + 12], axis=1)
+    labels = ["a" if number % 3 else None for number in range(150)]
+    boxes[7] = math.nan
+    whole = detection.duplicate_overlaps(boxes, labels)
+    monkeypatch.setattr(detection, "_BLOCK", 8)
+    assert np.array_equal(detection.duplicate_overlaps(boxes, labels), whole)
+    assert (whole > detection.MAX_DUPLICATE_IOU).any()
+    originals: list[int] = []
+    for number in range(150):
+        same = [other for other in originals if labels[other] == labels[number]]
+        best = max((iou(boxes[number], boxes[other]) for other in same), default=0.0)
+        assert whole[number] == pytest.approx(best)
+        if best <= detection.MAX_DUPLICATE_IOU:
+            originals.append(number)
+
+
+def iou(one: np.ndarray, other: np.ndarray) -> float:
+    wide, high = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
+    shared = max(wide, 0) * max(high, 0)
+    found = shared / (np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2]) - shared)
+    return 0.0 if math.isnan(found) else float(found)
+
+
+def test_many_boxes_on_one_frame_take_little_memory() -> None:
+    corner = np.random.default_rng(0).uniform(0, 1000, (20_000, 2))
+    boxes = np.concatenate([corner, corner + 5], axis=1)
+    tracemalloc.start()
+    detection.duplicate_overlaps(boxes, ["sperm"] * len(boxes))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 64 * 2**20  # all with all at once: 20,000 x 20,000 x 8 bytes, several times
 
 
 def test_a_crowd_may_be_large_and_have_objects_on_it() -> None:

@@ -14,8 +14,8 @@ from tests.validation.factory import NOON
 ROWS = st.builds(
     lambda annotation, frame, minutes, seen, state: {
         "annotation_id": f"1-{annotation}", "recording_id": "r", "frame_index": frame, "state": state,
-        "revision_id": f"{annotation}/{minutes}/{seen}/{state}", "updated_at": NOON + timedelta(minutes=minutes),
-        "synced_at": NOON + timedelta(minutes=seen),
+        "revision_id": f"{annotation}/{frame}/{minutes}/{seen}/{state}",
+        "updated_at": NOON + timedelta(minutes=minutes), "synced_at": NOON + timedelta(minutes=seen),
     },
     st.integers(0, 4), st.integers(0, 3), st.integers(0, 5), st.integers(0, 5),
     st.sampled_from(["active", "active", "cancelled", "deleted"]),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import tracemalloc
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from tasks.errors import ConfigError, InsufficientData
 from tasks.lake import Lake
 from tasks.lake.quarantine import listed
+from tasks.lake.table_schemas import to_arrow
 from tasks.schemas import Annotation, Frame, SplitAssignment
 from tasks.validation.validate import ACCEPTED, Validation, load_validation, validate
 from tests.validation.factory import (
@@ -276,3 +279,58 @@ def test_a_recording_pinned_against_its_groups_record_is_set_aside(lake: Lake) -
 def test_a_kind_without_checks_is_refused(lake: Lake) -> None:
     with pytest.raises(ConfigError, match="segmentation"):
         validate(lake, a_line(kind="segmentation"))
+
+
+def test_a_hundred_thousand_boxes_on_one_frame_are_set_aside_with_the_reason(lake: Lake) -> None:
+    frame = a_frame(lake, "flooded")
+    many = [a_box(x=number % 56, y=number % 42) for number in range(100_000)]
+    good_lake(lake)
+    lake.tables.append("annotations", [an_annotation(frame, many)])
+    tracemalloc.start()
+    found = validate(lake, LINE)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert objects_of(found, frame) is None
+    (item,) = found.quarantined
+    assert (item.what, item.annotator) == ("annotation", "ann@lab")
+    assert item.reason == "it has 100000 objects, more than anybody draws on one frame"
+    assert found.accepted.num_rows == 6
+    assert peak < 300 * 2**20
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, "[[]]", "{}", "[1e400]", '[{"label": "sperm", "x_px": 1e400, "y_px": [[[]]], "width_px": 8}]'],
+)
+def test_objects_that_are_damaged_in_the_table(lake: Lake, text: str) -> None:
+    frame = a_frame(lake, "damaged")
+    good_lake(lake)
+    rows = to_arrow("annotations", [an_annotation(frame)])
+    column = rows.schema.get_field_index("objects")
+    lake.tables.append("annotations", rows.set_column(column, rows.schema.field(column), pa.array([text])))
+    found = validate(lake, LINE)
+    assert objects_of(found, frame) is None
+    (item,) = found.quarantined
+    assert item.what == "annotation"
+
+
+def test_work_that_was_not_read_whole_is_set_aside_whole(lake: Lake) -> None:
+    frame = a_frame(lake, "part", 3)
+    found = judged(lake, an_annotation(frame, [a_box()], unread="a region is of type 'ellipselabels'"))
+    assert objects_of(found, frame) is None
+    (item,) = found.quarantined
+    assert (item.what, item.subject, item.annotator) == ("annotation", "part.mp4 frame 3", "ann@lab")
+    assert item.reason == "a region is of type 'ellipselabels'"
+    html = lake.blobs.get_bytes(found.report_oid).decode()
+    assert "would seem to show fewer objects" in html
+
+
+def test_rows_of_before_there_was_unread_stay_good(lake: Lake) -> None:
+    frame = a_frame(lake, "old")
+    rows = to_arrow("annotations", [an_annotation(frame)]).drop_columns(["unread", "ground_truth", "review"])
+    good_lake(lake)
+    lake.tables.append("annotations", rows)
+    found = validate(lake, LINE)
+    assert objects_of(found, frame) == [a_box()]
+    (row,) = lake.tables.rows("annotations", Annotation, {"recording_id": frame.recording_id})
+    assert (row.unread, row.ground_truth, row.review) == (None, False, None)

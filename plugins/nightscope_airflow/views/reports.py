@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Awaitable, Callable
 
 from airflow.api_fastapi.core_api.security import get_user
 from fastapi import Depends, FastAPI, Request
@@ -16,10 +18,26 @@ HEADERS = {
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    "Cache-Control": "private, max-age=3600",
+    "X-Frame-Options": "SAMEORIGIN",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    # Shown to who is signed in: a shared computer must not show it once they are gone.
+    "Cache-Control": "no-store",
 }
 
+log = logging.getLogger(__name__)
 app = FastAPI(title="Nightscope", dependencies=[Depends(get_user)], docs_url=None, redoc_url=None, openapi_url=None)
+
+
+@app.middleware("http")
+async def guarded(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Whatever is answered, refusals and faults included."""
+    try:
+        response = await answer(request)
+    except Exception:
+        log.exception("%s %s", request.method, request.url.path)
+        response = PlainTextResponse("this page failed; the API server's log says why\n", status_code=500)
+    response.headers.update(HEADERS)
+    return response
 
 
 @app.get("/verdicts/{verdict_id}/report")
@@ -29,7 +47,7 @@ def report(verdict_id: str) -> Response:
 
     if not re.fullmatch(r"[0-9a-f]{1,64}", verdict_id):
         raise NotFound(f"verdict {verdict_id[:80]!r}: there is none of that id")
-    return HTMLResponse(steps.report_of(verdict_id), headers=HEADERS)
+    return HTMLResponse(steps.report_of(verdict_id))
 
 
 @app.exception_handler(NotFound)
@@ -45,4 +63,4 @@ def unavailable(_: Request, error: TransportError) -> Response:
 
 
 def _sentence(status: int, error: Exception) -> Response:
-    return PlainTextResponse(f"{error}\n", status_code=status, headers={**HEADERS, "Cache-Control": "no-store"})
+    return PlainTextResponse(f"{error}\n", status_code=status)

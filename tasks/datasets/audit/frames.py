@@ -216,7 +216,7 @@ def descriptors(lake: Lake, oids: Sequence[Oid]) -> Vectors:
     images = lake.blobs.fetch_many(missing)
     with ThreadPoolExecutor(lake.settings.workers) as threads:
         list(threads.map(lambda oid: _keep(paths[oid], describe(images[oid])), missing))
-    return np.stack([np.load(paths[oid]) for oid in oids]).astype(np.float32)
+    return np.stack([np.load(paths[oid], allow_pickle=False) for oid in oids]).astype(np.float32)
 
 
 def describe(image: Path) -> npt.NDArray[np.float16]:

@@ -1,0 +1,197 @@
+"""What a recipe, a line or a run may say to ultralytics: which arguments, of which type, between which bounds.
+
+A list of what is allowed, not of what is not: an argument that a newer ultralytics brings is refused until somebody
+has looked at it. Paths, URLs, names of files and switches that have no part in training a detector are not on it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
+_SHOWN = 60
+OPTIMIZERS = ("auto", "SGD", "MuSGD", "Adam", "Adamax", "AdamW", "NAdam", "RAdam", "RMSProp")
+PRECISIONS = ("auto", "bf16", "fp16", "fp32")
+COMPILERS = ("default", "reduce-overhead", "max-autotune-no-cudagraphs")
+_LAYER = re.compile(r"[0-9A-Za-z_]+(\.[0-9A-Za-z_]+){0,15}")
+MOST_LAYERS = 500
+
+
+def shown(value: Any) -> str:
+    """A value as messages show it: short, and without characters that a terminal would obey."""
+    if isinstance(value, int) and abs(value) >= 10**20:
+        return "a huge number"
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def number(value: Any, least: float, most: float) -> float | int:
+    """A finite number between two bounds. Text that spells one is read as one: YAML takes `1e-3` for text.
+
+    Raises:
+        ValueError: Saying what would have been right.
+    """
+    wanted = f"a number from {least:g} to {most:g}"
+    spelt = isinstance(value, str) and len(value) <= 40 and _NUMBER.fullmatch(value)
+    found = float(value) if spelt else value
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        raise ValueError(f"expected {wanted}, found {shown(value)}")
+    if not least <= found <= most:  # of integers as they are: no float holds a huge one; NaN lies nowhere
+        raise ValueError(f"expected {wanted}, found {shown(value)}")
+    return found
+
+
+def whole(value: Any, least: int, most: int) -> int:
+    """A whole number between two bounds; 3.0 is one.
+
+    Raises:
+        ValueError: Saying what would have been right.
+    """
+    try:
+        found = number(value, least, most)
+    except ValueError:
+        found = math.nan
+    if found != found or found != int(found):
+        raise ValueError(f"expected a whole number from {least} to {most}, found {shown(value)}")
+    return int(found)
+
+
+def switch(value: Any) -> bool:
+    """True or false, and nothing that only looks like it.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"expected true or false, found {shown(value)}")
+    return value
+
+
+def one_of(value: Any, *names: str) -> str:
+    """One of some names, whatever its case.
+
+    Raises:
+        ValueError: It is none of them.
+    """
+    for name in names:
+        if isinstance(value, str) and value.casefold() == name.casefold():
+            return name
+    raise ValueError(f"expected one of {', '.join(names)}, found {shown(value)}")
+
+
+def text(value: Any, most: int = 500) -> str:
+    """Text of a line or a few, without control characters.
+
+    Raises:
+        ValueError: It is something else.
+    """
+    if not isinstance(value, str) or len(value) > most or not value.replace("\n", " ").isprintable():
+        wanted = f"text of at most {most} characters, none of them a control character"
+        raise ValueError(f"expected {wanted}, found {shown(value)}")
+    return value
+
+
+def _batch(value: Any) -> int | float:
+    try:
+        found = number(value, -1, 1024)
+    except ValueError:
+        found = -2
+    if found == -1 or 0 < found < 1 or (found >= 1 and found == int(found)):
+        return found if 0 < found < 1 else int(found)
+    raise ValueError(f"expected a number of frames from 1 to 1024, -1 or a share of the memory, found {shown(value)}")
+
+
+def _cache(value: Any) -> bool | str:
+    return value if isinstance(value, bool) else one_of(value, "ram", "disk")
+
+
+def _amp(value: Any) -> bool | str:
+    return value if isinstance(value, bool) else one_of(value, *PRECISIONS)
+
+
+def _compile(value: Any) -> bool | str:
+    return value if isinstance(value, bool) else one_of(value, *COMPILERS)
+
+
+def _share_of_data(value: Any) -> float | int:
+    try:
+        return number(value, 1e-9, 1)
+    except ValueError:
+        return whole(value, 2, 10_000_000)
+
+
+def _scale(value: Any) -> Any:
+    if isinstance(value, list | tuple) and len(value) == 2:
+        low, high = (number(part, 0.01, 10) for part in value)
+        if low > high:
+            raise ValueError(f"expected the least before the most, found {shown(value)}")
+        return [low, high]
+    return number(value, 0, 1)
+
+
+def _freeze(value: Any) -> Any:
+    def layer(one: Any) -> int | str:
+        if isinstance(one, str) and len(one) <= 100 and _LAYER.fullmatch(one):
+            return one
+        return whole(one, 0, 1000)
+
+    if isinstance(value, list | tuple):
+        if len(value) > MOST_LAYERS:
+            raise ValueError(f"expected {MOST_LAYERS} layers at most, found {len(value)}")
+        return [layer(one) for one in value]
+    return whole(value, 0, 1000)
+
+
+def _between(check: Callable[..., Any], least: float, most: float, *keys: str) -> dict[str, Callable[[Any], Any]]:
+    return dict.fromkeys(keys, partial(check, least=least, most=most))
+
+
+ALLOWED: Mapping[str, Callable[[Any], Any]] = {
+    **_between(whole, 1, 10_000, "epochs", "max_det"),
+    **_between(whole, 0, 10_000, "patience", "close_mosaic"),
+    **_between(whole, 1, 4096, "nbs"),
+    **_between(whole, 0, 64, "workers"),
+    **_between(whole, 32, 4096, "imgsz"),
+    **_between(number, 0.001, 24 * 30, "time"),
+    **_between(number, 0, 1000, "warmup_epochs", "box", "cls", "dfl"),
+    **_between(number, 0, 180, "degrees", "shear"),
+    **_between(
+        number, 0, 1,
+        "lr0", "lrf", "momentum", "weight_decay", "warmup_momentum", "warmup_bias_lr", "cls_pw", "multi_scale", "conf",
+        "iou", "hsv_h", "hsv_s", "hsv_v", "translate", "perspective", "flipud", "fliplr", "bgr", "mosaic", "mixup",
+        "cutmix",
+    ),
+    **dict.fromkeys(("deterministic", "rect", "cos_lr", "val", "plots", "verbose"), switch),
+    **dict.fromkeys(("cls_remap", "channels_last"), switch),
+    "batch": _batch,
+    "fraction": _share_of_data,
+    "scale": _scale,
+    "cache": _cache,
+    "amp": _amp,
+    "compile": _compile,
+    "optimizer": lambda value: one_of(value, *OPTIMIZERS),
+    "freeze": _freeze,
+}  # fmt: skip
+"""Argument -> what makes a good value of it, or raises a ValueError that says what would have been right."""
+
+MAY_BE_EMPTY = frozenset({"time", "freeze", "conf", "channels_last"})
+"""Arguments that ultralytics knows without a value."""
+
+
+def check_argument(key: str, value: Any) -> Any:
+    """The value as ultralytics wants it.
+
+    Raises:
+        ValueError: Saying what would have been right.
+        KeyError: The argument is not on the list.
+    """
+    check = ALLOWED[key]
+    if value is None:
+        if key in MAY_BE_EMPTY:
+            return None
+        raise ValueError("expected a value, found none")
+    return check(value)

@@ -1,0 +1,52 @@
+"""The services as they ship, and what an intruder has: a key, a login, or nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tasks.config import S3Settings, Settings
+from tasks.lake import Lake, open_lake
+from tasks.stack.layout import Layout
+from tests.services import running
+
+
+@pytest.fixture(scope="session")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """S3 servers, MLflow and Label Studio."""
+    with running(tmp_path_factory.mktemp("doors"), ("s3", "mlflow", "label-studio")) as settings:
+        yield settings
+
+
+@pytest.fixture(scope="session")
+def secrets(services: Settings) -> dict[str, Any]:
+    """What stands in the stack's secrets file."""
+    found: dict[str, Any] = json.loads(Layout.at(services.state_dir).secrets_file.read_text())
+    return found
+
+
+@pytest.fixture(scope="session")
+def lake(services: Settings) -> Lake:
+    """The lake, as our steps open it."""
+    return open_lake(services)
+
+
+@pytest.fixture(scope="session")
+def frames_key(services: Settings, secrets: dict[str, Any]) -> S3Settings:
+    """What Label Studio holds."""
+    return _access(services, secrets, "s3-frames", "frames")
+
+
+@pytest.fixture(scope="session")
+def mlflow_key(services: Settings, secrets: dict[str, Any]) -> S3Settings:
+    """What MLflow holds."""
+    return _access(services, secrets, "s3-mlflow", "mlflow")
+
+
+def _access(services: Settings, secrets: dict[str, Any], server: str, name: str) -> S3Settings:
+    ports = json.loads(Layout.at(services.state_dir).ports_file.read_text())
+    keys = {"access_key": secrets[f"s3_{name}_access_key"], "secret_key": secrets[f"s3_{name}_secret_key"]}
+    return S3Settings(endpoint=f"http://127.0.0.1:{ports[server]}", **keys)
