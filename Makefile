@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo down test test-gpu lint types layers check bench clean
+.PHONY: help install demo down chromium test test-gpu lint types layers check bench clean
 
 # Some containers forbid Python to keep its compiled files: every start of every service would compile them again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -40,7 +40,18 @@ demo: install ## The nightly loop on sample recordings, or on yours: RECORDINGS=
 down: ## Stop the embedded stack
 	$(NIGHTSCOPE) down
 
-test: install ## Run all tests
+chromium:
+	@for name in "$${NIGHTSCOPE_CHROMIUM:-}" chromium chromium-browser google-chrome; do \
+	  if [ -n "$$name" ] && command -v "$$name" >/dev/null; then exit 0; fi; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing Chromium for the tests in a browser"; \
+	  { apt-get -qq update && apt-get -qq install -y --no-install-recommends chromium; } >/dev/null \
+	    || echo "Chromium could not be installed: the tests in a browser will fail"; \
+	else \
+	  echo "the tests in a browser will fail: install Chromium (apt-get install chromium), or name it in NIGHTSCOPE_CHROMIUM"; \
+	fi
+
+test: install chromium ## Run all tests; installs Chromium where it may and it is missing
 	$(RUN) pytest
 
 test-gpu: install ## The tests that need a GPU, where there is one (two for some of them)

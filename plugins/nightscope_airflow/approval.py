@@ -76,6 +76,9 @@ class ApprovePromotion(HITLOperator):
         said = super().execute_complete(context, event)
         person = said["responded_by_user"]
         note = str(said["params_input"].get("note") or "").strip()
+        # Airflow's page fills the field in with the run's own note: that is not what this person has to say.
+        if note == note_of(context["dag_run"].conf or {}):
+            note = ""
         answer = Answer(
             approved=person is not None and said["chosen_options"] == [APPROVE],
             by=person["name"] if person else None,

@@ -123,7 +123,7 @@ def changes(params: Mapping[str, Any], line: Line) -> dict[str, Any]:
 
 def note_of(params: Mapping[str, Any]) -> str:
     """The note, empty where nothing was written."""
-    return str(params["note"] or "").strip()
+    return str(params.get("note") or "").strip()
 
 
 def check_form() -> None:

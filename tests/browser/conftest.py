@@ -27,8 +27,14 @@ ASKED = "asked-line"
 """A line that asks a person. Its night, `ending_asked_line`, begins at its verdict: nothing is trained here."""
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
-ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
-PATIENCE_MS = 60_000
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-dev-shm-usage",
+)
+PATIENCE_MS = 120_000
 
 
 def find_chromium() -> str:
