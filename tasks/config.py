@@ -116,6 +116,14 @@ class IngestLimits(BaseModel):
         return self.deadline_s + self.deadline_s_per_mb * size_bytes / 1e6
 
 
+class SigningSettings(BaseModel):
+    """Where the keys are by which evidence and orders are signed. Never in S3; empty = `<state_dir>/keys`."""
+
+    private_key: Path | None = Field(default=None, description="PEM (PKCS 8), Ed25519, for its owner only.")
+    trusted_keys: Path | None = Field(default=None, description="Public keys that are believed; JSON.")
+    heads: Path | None = Field(default=None, description="How far each line's evidence had come, as seen here; JSON.")
+
+
 class Settings(BaseSettings):
     """This installation: environment (`NIGHTSCOPE_S3__ENDPOINT=...`) over `<state_dir>/settings.env` over defaults."""
 
@@ -136,6 +144,22 @@ class Settings(BaseSettings):
     label_studio: LabelStudioSettings = LabelStudioSettings()
     airflow: AirflowSettings = AirflowSettings()
     mlflow: MlflowSettings = MlflowSettings()
+    signing: SigningSettings = SigningSettings()
+
+    @property
+    def signing_key(self) -> Path:
+        """The private key that signs; made on first use."""
+        return self.signing.private_key or self.state_dir / "keys" / "signing-key.pem"
+
+    @property
+    def trusted_keys(self) -> Path:
+        """The public keys that are believed."""
+        return self.signing.trusted_keys or self.state_dir / "keys" / "trusted-keys.json"
+
+    @property
+    def heads(self) -> Path:
+        """The newest evidence of each line that this machine has seen."""
+        return self.signing.heads or self.state_dir / "keys" / "heads.json"
 
     @field_validator("devices", mode="before")
     @classmethod
@@ -352,7 +376,28 @@ class ApprovalPlan(Frozen):
 
     required: bool = False
     timeout_h: float = Field(default=72.0, gt=0, le=24 * 90, description="No answer by then: hold.")
-    assigned_to: tuple[str, ...] = Field(default=(), description="Airflow users who may answer; empty: any who may.")
+    assigned_to: tuple[str, ...] = Field(
+        default=(), description="Who may answer: Airflow users, 'os:1000' for a shell; empty: any who may."
+    )
+    four_eyes: bool = Field(
+        default=False, description="Who triggered the night or the promotion cannot be the one who approves it."
+    )
+
+    @model_validator(mode="after")
+    def _four_eyes_need_a_question(self) -> Self:
+        if self.four_eyes and not self.required:
+            raise ValueError("four_eyes: true needs required: true (nobody is asked otherwise)")
+        return self
+
+    def may_answer(self, who: str) -> bool:
+        """Whether `assigned_to` lets this person ('airflow:eva', 'os:1000/alice') answer."""
+        names = {name if name.startswith(("os:", "airflow:")) else f"airflow:{name}" for name in self.assigned_to}
+        return not names or who in names or (who.startswith("os:") and who.partition("/")[0] in names)
+
+    @property
+    def airflow_users(self) -> tuple[str, ...]:
+        """Those of `assigned_to` who answer in Airflow."""
+        return tuple(name.removeprefix("airflow:") for name in self.assigned_to if not name.startswith("os:"))
 
 
 class AnnotatorChoice(Frozen):

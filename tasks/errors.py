@@ -5,6 +5,7 @@
     ├── DataError              the data is wrong                                      → fail, no retry
     │   ├── UnreadableRecording    a file is not the recording it claims to be        → quarantine, go on
     │   ├── IntegrityError         bytes do not match the hash that names them
+    │   │   └── SignatureError         a signature is missing, wrong, or by a key that is not trusted here
     │   ├── LeakageError           a group or frame stands in two splits
     │   ├── InsufficientData       the line has too little data to learn or to judge
     │   └── NotFound               a named thing does not exist
@@ -67,6 +68,10 @@ class UnreadableRecording(DataError):
 
 class IntegrityError(DataError):
     """Bytes do not match the hash that names them."""
+
+
+class SignatureError(IntegrityError):
+    """What must be signed is not, or not by a key that this installation trusts, or was signed as something else."""
 
 
 class LeakageError(DataError):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -39,10 +40,25 @@ def digest(*parts: Any) -> str:
     return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
 
 
+def plain_text(text: str, longest: int = 2000) -> str:
+    """What a person wrote, on one line and without control, direction or other invisible characters."""
+    seen = "".join(" " if char.isspace() else char for char in text)
+    kept = "".join(char for char in seen if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Cn"))
+    return " ".join(kept.split())[:longest]
+
+
 class Frozen(BaseModel):
     """Base of all nouns: immutable, and unknown fields are an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Signature(Frozen):
+    """Who vouches for a document: see `tasks/lake/signed.py`."""
+
+    key: str = Field(description="Fingerprint of the public key, 'ed25519:<32 hex digits>'.")
+    at: str = Field(description="When, ISO 8601 UTC, as the signer's clock had it; part of what is signed.")
+    value: str = Field(description="Ed25519, base64.")
 
 
 class Recording(Frozen):
@@ -288,6 +304,11 @@ class Verdict(Frozen):
     report_oid: Oid | None = None
     line_oid: Oid | None = Field(default=None, description="Blob: the line as it was judged, with the run's changes.")
     at: datetime
+    signature: Signature | None = Field(default=None, description="Of all the rest; None: from before signing.")
+
+    def signed_part(self) -> bytes:
+        """What its signature is over: the same bytes whatever fields a later release adds."""
+        return canonical_json(self.model_dump(mode="json", exclude={"signature"}, exclude_defaults=True)).encode()
 
 
 class Answer(Frozen):
@@ -322,6 +343,7 @@ class EvidenceEntry(Frozen):
     by: str | None = Field(default=None, description="The person; None: a night on its own.")
     note: str = ""
     at: datetime
+    signature: Signature | None = Field(default=None, description="Of the bundle; None: from before signing.")
 
 
 class Prediction(Frozen):

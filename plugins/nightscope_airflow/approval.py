@@ -11,9 +11,10 @@ from airflow.sdk import Context, Param
 
 from nightscope_airflow.failures import translated
 from nightscope_airflow.links import report_url
+from nightscope_airflow.orders import triggered_by
 from nightscope_airflow.params import changes, note_of
 from tasks.config import Line
-from tasks.schemas import Answer
+from tasks.schemas import Answer, plain_text
 
 APPROVE, HOLD = "Approve", "Hold"
 TASK_ID = "approve_promotion"
@@ -43,7 +44,7 @@ class ApprovePromotion(HITLOperator):
             options=[APPROVE, HOLD],
             defaults=HOLD,
             response_timeout=timedelta(hours=line.approval.timeout_h),
-            assigned_users=[{"id": user, "name": user} for user in line.approval.assigned_to] or None,
+            assigned_users=[{"id": user, "name": user} for user in line.approval.airflow_users] or None,
             doc_md=_DOC,
             # Airflow hands the DAG's fields to every operator as `params`; ours is the one that the person fills in.
             **{**rest, "params": {"note": Param(None, type=["null", "string"], title="Note", description=_NOTE)}},
@@ -53,11 +54,11 @@ class ApprovePromotion(HITLOperator):
 
     def execute(self, context: Context) -> Any:
         """Ask, and wait."""
-        question = translated(self._question)(context["params"])
+        question = translated(self._question)(context["params"], triggered_by(context["dag_run"]))
         self.subject, self.body = question["subject"], question["body"]
         return super().execute(context)
 
-    def _question(self, params: Mapping[str, Any]) -> dict[str, str]:
+    def _question(self, params: Mapping[str, Any], asked_by: str) -> dict[str, str]:
         from tasks import steps
 
         verdict_id = self.verdict["verdict_id"]
@@ -69,19 +70,22 @@ class ApprovePromotion(HITLOperator):
             dry_run=bool(params["dry_run"]),
             override=bool(params["override"]),
             note=note_of(params),
+            asked_by=asked_by,
         )
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """What was answered, or that nobody did."""
+        from tasks.steps.who import airflow_user
+
         said = super().execute_complete(context, event)
         person = said["responded_by_user"]
-        note = str(said["params_input"].get("note") or "").strip()
+        note = plain_text(str(said["params_input"].get("note") or ""))
         # Airflow's page fills the field in with the run's own note: that is not what this person has to say.
         if note == note_of(context["dag_run"].conf or {}):
             note = ""
         answer = Answer(
             approved=person is not None and said["chosen_options"] == [APPROVE],
-            by=person["name"] if person else None,
+            by=(airflow_user(person["name"]) or None) if person else None,
             note=note if person else f"nobody answered within {self.line.approval.timeout_h:g} hours",
             at=said["responded_at"],
         )

@@ -21,6 +21,7 @@ from nightscope_airflow.defaults import (
 )
 from nightscope_airflow.failures import spoken, translated
 from nightscope_airflow.links import report_url
+from nightscope_airflow.orders import triggered_by
 from nightscope_airflow.params import changes, check_form, form, note_of
 from tasks.config import Line, dag_id_of
 from tasks.errors import ConfigError
@@ -195,7 +196,7 @@ def carry_out(line: Line, verdict: Any) -> None:
             answer=answer,
             override=_asked("override"),
             note=note_of(context["params"]),
-            by=context["dag_run"].triggering_user_name or "",
+            by=triggered_by(context["dag_run"]),
         )
 
     promote_model(verdict, approval.output if approval else None)

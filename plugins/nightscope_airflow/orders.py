@@ -63,7 +63,14 @@ def asked(*names: str) -> dict[str, Any]:
     values |= {"name": chosen_line(), "note": note_of(params)}
     if "override" in values:
         values["override"] = bool(values["override"])
-    return values | {"by": run.triggering_user_name or "", "key": f"{run.dag_id} {run.run_id}"}
+    return values | {"by": triggered_by(run), "key": f"{run.dag_id} {run.run_id}"}
+
+
+def triggered_by(run: Any) -> str:
+    """Who triggered a run, as Airflow's API server knows them, never what its conf says; empty: the clock."""
+    from tasks.steps.who import airflow_user
+
+    return airflow_user(run.triggering_user_name)
 
 
 def announce(order: dict[str, Any]) -> dict[str, Any]:

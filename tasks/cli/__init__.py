@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typer
 
-from tasks.cli import audit, demo, evidence, experiments, export, intake, models, night, promotion, stack, step
+from tasks.cli import audit, demo, evidence, experiments, export, intake, keys, models, night, promotion, stack, step
 
 app = typer.Typer(
     name="nightscope",
@@ -35,6 +35,7 @@ app.command()(promotion.promote)
 app.command()(promotion.rollback)
 app.command()(evidence.evidence)
 app.command()(evidence.verify)
+app.add_typer(keys.app, name="keys")
 app.command()(audit.audit)
 app.command()(experiments.cross_validate)
 app.command()(experiments.reproduce)

@@ -10,6 +10,7 @@ import typer
 
 from tasks.cli.output import AsJson, Line, escape, paper, print_json, table
 from tasks.errors import ConfigError
+from tasks.schemas import plain_text
 
 Version = Annotated[str | None, typer.Argument(metavar="[VERSION]", help="A model version; default: the whole chain.")]
 
@@ -36,11 +37,12 @@ def evidence(
     if json_:
         print_json(links)
         return
-    rows = table(f"evidence of {line}", "no.", "at", "action", "outcome", "model", "by", "note", "bundle")
+    rows = table(f"evidence of {line}", "no.", "at", "action", "outcome", "model", "by", "note", "signed by", "bundle")
     for link in links:
         rows.add_row(
             str(link["number"]), link["at"][:16], link["action"], link["outcome"], link["model_version"] or "–",
-            escape(link["by"] or "–"), escape(link["note"]), link["bundle_oid"][:16],
+            escape(plain_text(link["by"] or "–")), escape(plain_text(link["note"])),
+            link["signature"]["key"][:16] if link["signature"] else "unsigned", link["bundle_oid"][:16],
         )  # fmt: skip
     paper.print(rows)
     head = links[-1]
@@ -83,17 +85,21 @@ def _show(report: dict[str, Any]) -> None:
     counts = ", ".join(f"{count} {what}" for what, count in checked.items())
     for finding in report["findings"]:
         touched = f" [dim](evidence {', '.join(map(str, finding['bundles']))})[/]" if finding["bundles"] else ""
-        paper.print(f"[bold red]{finding['cause']}[/] {escape(finding['thing'])}{touched}")
-        paper.print(f"  [dim]expected:[/] {escape(finding['expected'])}")
-        paper.print(f"  [dim]found:[/]    {escape(finding['found'])}")
+        paper.print(f"[bold red]{finding['cause']}[/] {escape(plain_text(finding['thing']))}{touched}")
+        paper.print(f"  [dim]expected:[/] {escape(plain_text(finding['expected']))}")
+        paper.print(f"  [dim]found:[/]    {escape(plain_text(finding['found']))}")
     for cause in sorted({finding["cause"] for finding in report["findings"]}):
         paper.print(f"[dim]{cause}: {CAUSES[cause]}[/]")
     for note in report["notes"]:
-        paper.print(f"[dim]note: {escape(note)}[/]")
+        paper.print(f"[dim]note: {escape(plain_text(note))}[/]")
     if report["holds"]:
         paper.print(f"[bold green]holds[/]: {report['line']}{of}, evidence 1 to {report['number']}")
     else:
         paper.print(f"[bold red]{len(report['findings'])} no longer hold[/]: {report['line']}{of}")
+    for key, numbers in sorted(report["signed_by"].items()):
+        paper.print(f"signed by {key}: evidence {numbers}")
+    if report["unsigned"]:
+        paper.print(f"[bold yellow]{report['unsigned']} unsigned[/], from before signing")
     paper.print(f"checked: {counts}; {megabytes:.1f} MB in {report['seconds']:.1f} s")
     if report["head"]:
         paper.print(f"head: {report['head']}")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
-from getpass import getuser
 from typing import Annotated, Any
 
 import typer
@@ -30,8 +28,9 @@ def promote(
 ) -> None:
     """Put a version of LINE's model in charge because you say so; your name and the note go into the evidence."""
     from tasks import steps
+    from tasks.steps.who import os_user
 
-    _give(lambda: steps.promote_version(line, to, by=operator(), note=note, override=override), json_)
+    _give(lambda: steps.promote_version(line, to, by=os_user(), note=note, override=override), json_)
 
 
 def rollback(
@@ -44,16 +43,9 @@ def rollback(
 ) -> None:
     """Put the model that was in charge of LINE before back in charge; takes a second, and is recorded."""
     from tasks import steps
+    from tasks.steps.who import os_user
 
-    _give(lambda: steps.roll_back(line, to, by=operator(), note=note), json_)
-
-
-def operator() -> str:
-    """Who speaks: the user of the operating system; in a container without one, its number."""
-    try:
-        return getuser()
-    except (KeyError, OSError):
-        return f"user {os.getuid()}"
+    _give(lambda: steps.roll_back(line, to, by=os_user(), note=note), json_)
 
 
 def _give(order: Callable[[], dict[str, Any]], json_: bool) -> None:

@@ -13,7 +13,6 @@ from typing import Annotated, Any
 import typer
 
 from tasks.cli.output import Changes, Line, escape, parse_changes, print_json, screen
-from tasks.cli.promotion import operator
 from tasks.errors import NothingToDo
 
 app = typer.Typer(help="Run one step of a DAG, without Airflow. Prints JSON.", no_args_is_help=True)
@@ -120,9 +119,10 @@ def promote_model(
     """Carry out a verdict, once: put the model in charge if it says so, and record the evidence. Safe to repeat."""
     from tasks import steps
     from tasks.schemas import now
+    from tasks.steps.who import os_user
 
-    answer = None if approve is None else {"approved": approve, "by": operator(), "note": note, "at": now().isoformat()}
-    changes, by = parse_changes(set_), operator()
+    changes, by = parse_changes(set_), os_user()
+    answer = None if approve is None else {"approved": approve, "by": by, "note": note, "at": now().isoformat()}
     _print(
         lambda: steps.promote_model(
             line, changes, verdict_id, dry_run=dry_run, answer=answer, override=override, note=note, by=by
@@ -173,6 +173,16 @@ def collect_garbage() -> None:
     from tasks import steps
 
     _print(lambda: steps.collect_garbage())
+
+
+@app.command("verify-evidence")
+def verify_evidence(
+    quick: Annotated[bool, typer.Option("--quick", help="Read no recordings and no frames.")] = False,
+) -> None:
+    """Verify the evidence of every line; an error that names what no longer holds, if anything does not."""
+    from tasks import steps
+
+    _print(lambda: steps.verify_all(quick=quick))
 
 
 def _print(step: Callable[[], Any]) -> None:

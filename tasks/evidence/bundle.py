@@ -2,7 +2,7 @@
 
 A bundle is one canonical-JSON blob. It says what was decided, by whom and from what; names every object that this rests
 on by its sha256; and names the bundle before it. Whoever holds the newest bundle's oid holds the whole history: no
-bundle, and nothing that one names, can be changed without changing it.
+bundle, and nothing that one names, can be changed without changing it. Its signature stands in its table row.
 """
 
 from __future__ import annotations
@@ -14,9 +14,22 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from tasks.errors import IntegrityError
-from tasks.schemas import Aliases, Answer, EvidenceEntry, Frozen, NightState, Oid, Verdict, canonical_json
+from tasks.lake.signed import Statement
+from tasks.schemas import (
+    Aliases,
+    Answer,
+    EvidenceEntry,
+    Frozen,
+    NightState,
+    Oid,
+    Signature,
+    Verdict,
+    canonical_json,
+)
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+SIGNING = 3
+"""The first schema version whose bundles are signed."""
 Action = Literal["night", "promotion", "rollback"]
 
 
@@ -91,6 +104,7 @@ class Bundle(Frozen):
     verdict: Verdict | None = Field(description="Decision, reasons, gates, all metrics and intervals.")
     approval: Answer | None
     by: str | None
+    asked_by: str | None = Field(default=None, description="Who triggered it; None: the clock, or nobody knows.")
     note: str
     override: bool = Field(description="Whether a person set a verdict aside.")
     before: Aliases
@@ -98,11 +112,16 @@ class Bundle(Frozen):
     data: DataEvidence | None
     models: dict[str, ModelEvidence] = Field(description="challenger, champion; subject: who a person put in charge.")
     code: CodeEvidence
+    signer: str | None = Field(default=None, description="Fingerprint of the key that signs this bundle.")
     card_oid: Oid | None
     objects: tuple[Named, ...]
     missing: tuple[str, ...] = Field(description="What should be named above, and was not there any more.")
 
-    def entry(self, oid: Oid) -> EvidenceEntry:
+    def statement(self, oid: Oid) -> Statement:
+        """What its signature vouches for."""
+        return bundle_statement(self.line, self.evidence_id, self.number, oid)
+
+    def entry(self, oid: Oid, signature: Signature | None = None) -> EvidenceEntry:
         """Its row in the table."""
         return EvidenceEntry(
             evidence_id=self.evidence_id,
@@ -117,11 +136,17 @@ class Bundle(Frozen):
             by=self.by,
             note=self.note,
             at=self.made_at,
+            signature=signature,
         )
 
     def encoded(self) -> bytes:
         """The bytes whose sha256 is its oid."""
         return canonical_json(self.model_dump(mode="json", by_alias=True)).encode()
+
+
+def bundle_statement(line: str, evidence_id: str, number: int, oid: Oid) -> Statement:
+    """What a bundle's signature vouches for."""
+    return Statement("bundle", line, evidence_id, number, oid)
 
 
 def decode(data: bytes, oid: Oid) -> Bundle:

@@ -6,6 +6,9 @@
 The row is what makes a bundle part of the chain. The seal comes after it: rows are compared with bundles value by
 value, but a Parquet file also has bytes that no row shows. A chain has a seal before it has a row: one that is missing
 was lost. It is made anew then, with a mark that stays (`restarted`), and the bundle after it names no seal.
+
+Rows carry the signature of their bundle, the seal one of its own: who can write to S3 can make all hashes fit, but not
+those. The rows of before signing are sealed by the first one that is signed, as it names the bundle before it.
 """
 
 from __future__ import annotations
@@ -16,10 +19,12 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from tasks.errors import IntegrityError, NotFound
-from tasks.evidence.bundle import Action, Bundle, decode
+from tasks.errors import ConfigError, IntegrityError, NotFound
+from tasks.evidence import heads
+from tasks.evidence.bundle import Action, Bundle, bundle_statement, decode
 from tasks.lake import Lake
-from tasks.schemas import EvidenceEntry, Oid, canonical_json, digest, now
+from tasks.lake.signed import Statement, check, sign
+from tasks.schemas import EvidenceEntry, Oid, Signature, canonical_json, digest, now
 
 TABLE = "evidence"
 SEALED_TABLES = (TABLE, "verdicts")
@@ -54,6 +59,16 @@ def load(lake: Lake, oid: Oid) -> Bundle:
     return decode(lake.blobs.get_bytes(oid), oid)
 
 
+def check_signed(lake: Lake, entry: EvidenceEntry) -> None:
+    """Make sure that a key which is trusted here vouches for a row's bundle, at its place.
+
+    Raises:
+        SignatureError: None does.
+    """
+    statement = bundle_statement(entry.line, entry.evidence_id, entry.number, entry.bundle_oid)
+    check(lake.settings, statement, entry.signature)
+
+
 def seal_key(line: str) -> str:
     """Where the line's seal is."""
     return f"{PREFIX}{line}/seal.json"
@@ -68,7 +83,7 @@ def seal(lake: Lake, line: str, head: EvidenceEntry) -> None:
         head: Its newest row.
     """
     try:
-        old = read_seal(lake, line)
+        old = read_seal(lake, line, _signed_from(lake, line))
         known, restarted = old["files"], old.get("restarted", [])
     except (NotFound, IntegrityError):
         known, restarted = {}, [{"number": head.number, "at": now().isoformat()}]
@@ -91,7 +106,8 @@ def seal_before(lake: Lake, line: str, links: Sequence[EvidenceEntry]) -> Oid | 
         None where the seal is lost or broken.
     """
     try:
-        return hashlib.sha256(_encoded(read_seal(lake, line))).hexdigest()
+        content = read_seal(lake, line, _signed_from(lake, line))
+        return str(content["seal"])
     except NotFound:
         return None if links else _write_seal(lake, line, 0, None, {}, [])
     except IntegrityError:
@@ -111,28 +127,40 @@ def sealed_files(lake: Lake) -> dict[str, set[Oid]]:
     return sealed
 
 
-def read_seal(lake: Lake, line: str) -> dict[str, Any]:
+def read_seal(lake: Lake, line: str, signed_from: int | None = None) -> dict[str, Any]:
     """What a seal says.
+
+    Args:
+        lake: The lake.
+        line: Whose seal.
+        signed_from: The number of the first evidence that is signed: a seal of it or later must be, too.
 
     Returns:
         `line`; `number` and `bundle_oid` of the head (0 and None: nothing is recorded yet); `files` {key: sha256};
-        `restarted`, where it was ever lost: the entries before which, and when it was made anew (`number`, `at`).
+        `restarted`, where it was ever lost: the entries before which, and when it was made anew (`number`, `at`);
+        `seal` (sha256 of its bytes), `signed_by` (fingerprint; None: it is from before signing).
 
     Raises:
         NotFound: Nothing of the line was ever sealed.
-        IntegrityError: It was changed by another hand.
+        IntegrityError: It was changed by another hand; a SignatureError: it is not signed by one that is trusted.
     """
     key = seal_key(line)
     data = lake.store.get_bytes(key)
+    found = hashlib.sha256(data).hexdigest()
     try:
         content: dict[str, Any] = json.loads(data)
-        whole = canonical_json(content).encode() == data and content.pop("sha256") == _checksum(content)
-    except (ValueError, KeyError, AttributeError):
+        whole, signature = canonical_json(content).encode() == data, content.pop("signature", None)
+        checksum = content.pop("sha256")
+        number = int(content["number"])
+        whole = whole and checksum == _checksum(content) and content["line"] == line
+        signed = Signature.model_validate(signature) if signature else None
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         whole = False
     if not whole:
-        found = hashlib.sha256(data).hexdigest()
         raise IntegrityError(f"{key}: was changed", expected="a seal with the checksum of its own content", found=found)
-    return content
+    if signed or (signed_from is not None and number >= signed_from):
+        check(lake.settings, _statement(line, number, checksum), signed)
+    return {**content, "seal": found, "signed_by": signed.key if signed else None}
 
 
 def files_of(lake: Lake, table: str) -> set[str]:
@@ -156,13 +184,24 @@ def _write_seal(
     lake: Lake, line: str, number: int, bundle_oid: Oid | None, files: dict[str, Oid], restarted: list[dict[str, Any]]
 ) -> Oid:
     content = {"line": line, "number": number, "bundle_oid": bundle_oid, "files": files, "restarted": restarted}
-    data = _encoded(content)
+    checksum = _checksum(content)
+    signature = sign(lake.settings, _statement(line, number, checksum)).model_dump()
+    data = canonical_json({**content, "sha256": checksum, "signature": signature}).encode()
     lake.store.put_bytes(seal_key(line), data, "application/json")
     return hashlib.sha256(data).hexdigest()
 
 
-def _encoded(content: dict[str, Any]) -> bytes:
-    return canonical_json({**content, "sha256": _checksum(content)}).encode()
+def _statement(line: str, number: int, checksum: Oid) -> Statement:
+    return Statement("seal", line, seal_key(line), number, checksum)
+
+
+def _signed_from(lake: Lake, line: str) -> int | None:
+    """The first evidence that is signed, as this machine knows."""
+    try:
+        known = heads.read(lake.settings).get(line)
+    except ConfigError:  # `verify` says so
+        return None
+    return known.signed_from if known else None
 
 
 def _checksum(content: dict[str, Any]) -> Oid:

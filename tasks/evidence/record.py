@@ -16,13 +16,15 @@ from pathlib import Path
 from tasks.config import Line, parse_line
 from tasks.errors import ConfigError, DataError, NightscopeError, StorageUnavailable, TransportError
 from tasks.evaluation.evaluation import Evaluation, load_evaluation
-from tasks.evidence import chain, model_card
+from tasks.evidence import chain, heads, model_card
 from tasks.evidence.bundle import Action, Bundle, DataEvidence, ModelEvidence, Named
 from tasks.evidence.code import code_now
 from tasks.evidence.gather import gather_data, gather_model, gather_verdict
 from tasks.evidence.gatherer import Gatherer
 from tasks.lake import Lake
+from tasks.lake.keys import signing_key
 from tasks.lake.locks import lake_lock
+from tasks.lake.signed import sign
 from tasks.registry.models import Registry
 from tasks.registry.served import EVIDENCE, describe, version_tags
 from tasks.schemas import Aliases, Answer, EvidenceEntry, NightState, Oid, Recording, Verdict, now
@@ -45,6 +47,7 @@ def record(
     after: Aliases,
     answer: Answer | None = None,
     by: str | None = None,
+    asked_by: str | None = None,
     note: str = "",
     override: bool = False,
 ) -> EvidenceEntry:
@@ -62,19 +65,23 @@ def record(
         before, after: The registry's aliases.
         answer: Of the person who was asked, if one was.
         by: The person who did it.
+        asked_by: The person who triggered it; None: the clock.
         note: Their reason.
         override: Whether a verdict was set aside.
 
     Raises:
         StorageUnavailable, ServiceUnavailable: Try again: nothing is recorded twice.
+        ConfigError: It cannot be signed; says why.
     """
     evidence_id = chain.evidence_id(line, action, key)
     with lake_lock(lake.settings, f"evidence-{line}"):
         for attempt in range(_ATTEMPTS):
             links = chain.entries(lake, line)  # one look: who is there already, and which number is next
             entry = next((link for link in links if link.evidence_id == evidence_id), None)
+            lost = heads.note(lake.settings, line, links)
             if entry is None:
                 found, sealed = Gatherer(lake), chain.seal_before(lake, line, links)
+                found.missing += [f"evidence {one.number}, bundle {one.bundle_oid}, which was there" for one in lost]
                 data, models = _basis(found, registry, line, verdict, model_version, links)
                 draft = Bundle(
                     evidence_id=evidence_id,
@@ -90,6 +97,7 @@ def record(
                     verdict=verdict,
                     approval=answer,
                     by=by or (answer.by if answer else None),
+                    asked_by=asked_by,
                     note=note or (answer.note if answer else ""),
                     override=override,
                     before=before,
@@ -97,6 +105,7 @@ def record(
                     data=data,
                     models=models,
                     code=code_now(),
+                    signer=signing_key(lake.settings)[1],
                     card_oid=None,
                     objects=found.named(),  # before `missing`, which it adds to
                     missing=tuple(sorted(found.missing)),
@@ -104,6 +113,10 @@ def record(
                 entry = _append(lake, _with_card(lake, draft))
             if entry is not None:
                 head = links[-1] if links and links[-1].number > entry.number else entry
+                heads.note(
+                    lake.settings, line, links if entry in links else [*links, entry],
+                    entry.number if entry.signature else None,
+                )  # fmt: skip
                 chain.seal(lake, line, head)
                 with suppress(DataError):  # the card or the version is gone: `verify` says so
                     _show(lake, registry, entry)
@@ -114,7 +127,8 @@ def record(
 
 def _append(lake: Lake, bundle: Bundle) -> EvidenceEntry | None:
     """Store a bundle and make it part of the chain; None where another has taken its number."""
-    entry = bundle.entry(lake.blobs.put_bytes(bundle.encoded(), "application/json"))
+    oid = lake.blobs.put_bytes(bundle.encoded(), "application/json")
+    entry = bundle.entry(oid, sign(lake.settings, bundle.statement(oid)))
     return entry if lake.tables.append(chain.TABLE, [entry], key=("line", "number")) else None
 
 

@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tasks.config import SigningSettings
 from tasks.errors import NotFound, ServiceUnavailable, StorageUnavailable
+from tasks.evidence import heads, orders
 from tasks.evidence.checks.chain import check_chain, check_files, check_verdicts
 from tasks.evidence.checks.findings import Findings, Verification
 from tasks.evidence.checks.judging import check_judging
 from tasks.evidence.checks.objects import check_objects
 from tasks.evidence.checks.registered import check_aliases, check_models, read_pins
+from tasks.evidence.checks.signatures import check_orders, check_signatures, known_head
 from tasks.lake import Lake, open_lake
 from tasks.lake.locks import lake_lock
 from tasks.registry.models import Registry
 from tasks.registry.served import broken_off
-from tasks.schemas import Oid
+from tasks.schemas import EvidenceEntry, Oid
 
 _PATIENCE_S = 60.0
 
@@ -61,15 +64,21 @@ def verify(
                     aliases, unfinished = registry.aliases(line), _unfinished(lake, registry, line)
                 except ServiceUnavailable as error:
                     found.add("aliases and tags in MLflow", "an answer", str(error), "unanswered")
+            known = known_head(fresh.settings, line, found)
+            if known:
+                where = f"{lake.settings.heads}, which this machine keeps"
+                pins |= {where: (known.head.number, known.head.bundle_oid)}
             chain = check_chain(fresh, line, pins, found)
+            signed = check_signatures(fresh, line, chain, known, found)
+            check_orders(fresh, line, found)
         everything = chain.in_order
         if not chain.rows and not everything:
             _raise_unknown(line, found)
         chosen = [one for one in everything if version in (None, one.model_version)]
         if not chosen and everything:
-            known = sorted({one.model_version for one in everything if one.model_version}, key=int)
+            versions = sorted({one.model_version for one in everything if one.model_version}, key=int)
             raise NotFound(
-                f"line {line}: no evidence of model version {version}", expected=f"one of: {', '.join(known)}"
+                f"line {line}: no evidence of model version {version}", expected=f"one of: {', '.join(versions)}"
             )
         check_files(fresh, found)
         check_verdicts(fresh, chosen, found)
@@ -83,6 +92,8 @@ def verify(
         check_models(lake, registry, chosen, last, found)
     elif registry is None:
         found.note("MLflow was left out: aliases, tags and what it serves were not checked")
+    if not found.found:
+        _remember(lake, line, chain.rows, signed.first)
     return Verification(
         line=line,
         model_version=version,
@@ -91,6 +102,8 @@ def verify(
         notes=tuple(found.notes),
         head=chain.rows[-1].bundle_oid if chain.rows else None,
         number=len(chain.rows),
+        signed_by=signed.ranges,
+        unsigned=len(signed.unsigned),
         checked=dict(sorted(found.checked.items())),
         seconds=round(time.monotonic() - began, 3),
     )
@@ -101,7 +114,19 @@ def _remembering_nothing(lake: Lake) -> Iterator[Lake]:
     """The same lake with empty caches."""
     with tempfile.TemporaryDirectory(prefix="nightscope-verify-") as folder:
         settings = lake.settings
-        yield open_lake(settings.model_copy(update={"state_dir": Path(folder), "catalog_uri": settings.iceberg_uri}))
+        signing = SigningSettings(
+            private_key=settings.signing_key, trusted_keys=settings.trusted_keys, heads=settings.heads
+        )
+        own = {"state_dir": Path(folder), "catalog_uri": settings.iceberg_uri, "signing": signing}
+        yield open_lake(settings.model_copy(update=own))
+
+
+def _remember(lake: Lake, line: str, rows: Sequence[EvidenceEntry], signed_from: int | None) -> None:
+    """What holds now must hold later."""
+    try:
+        heads.note(lake.settings, line, rows, signed_from)
+    except OSError as error:  # of somebody who may only read
+        print(f"{lake.settings.heads}: not kept ({error.strerror})", flush=True)
 
 
 @contextmanager
@@ -118,7 +143,7 @@ def _quiet(lake: Lake, line: str, found: Findings) -> Iterator[None]:
 
 
 def _unfinished(lake: Lake, registry: Registry, line: str) -> str | None:
-    if broken_off(registry, line) or lake.store.head(f"undertakings/{line}.json"):
+    if broken_off(registry, line) or lake.store.head(orders.key_of(line)):
         return "a promotion was broken off: the next night or promotion of the line finishes and records it"
     return None
 

@@ -13,7 +13,7 @@ from tasks.steps.audit import audit_dataset, read_audit_report
 from tasks.steps.champion import describe_champion, list_outcomes
 from tasks.steps.crossvalidation import cross_validate, plan_folds, run_fold, summarise_folds
 from tasks.steps.data import freeze_dataset, validate_labels
-from tasks.steps.evidence import list_evidence, read_bundle, read_card, verify_evidence
+from tasks.steps.evidence import list_evidence, read_bundle, read_card, verify_all, verify_evidence
 from tasks.steps.experiments import demonstrate_leakage
 from tasks.steps.export import export_model
 from tasks.steps.intake import (
@@ -25,6 +25,7 @@ from tasks.steps.intake import (
     quarantined_recordings,
     sync_annotations,
 )
+from tasks.steps.keys import list_keys, rotate_key, trust_keys
 from tasks.steps.models import evaluate_models, train_challenger, training_of
 from tasks.steps.news import check_news, check_request
 from tasks.steps.orders import promote_version, roll_back
@@ -48,6 +49,7 @@ __all__ = [
     "import_labels",
     "ingest_recordings",
     "list_evidence",
+    "list_keys",
     "list_lines",
     "list_outcomes",
     "list_quarantine",
@@ -63,11 +65,14 @@ __all__ = [
     "report_of",
     "reproduce",
     "roll_back",
+    "rotate_key",
     "run_fold",
     "summarise_folds",
     "sync_annotations",
     "train_challenger",
     "training_of",
+    "trust_keys",
     "validate_labels",
+    "verify_all",
     "verify_evidence",
 ]

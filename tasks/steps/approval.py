@@ -9,10 +9,10 @@ from tasks.config import Line, load_settings
 from tasks.errors import NothingToDo
 from tasks.escaping import markdown, markdown_code, one_line
 from tasks.lake import open_lake
-from tasks.schemas import Decision, Verdict
+from tasks.schemas import Decision, Verdict, plain_text
 from tasks.steps.loosening import judged_differently, loosened, told
 from tasks.steps.news import resolve_line
-from tasks.steps.verdicts import verdict_named
+from tasks.steps.verdicts import doubt, verdict_named
 
 
 def approval_request(
@@ -24,6 +24,7 @@ def approval_request(
     dry_run: bool = False,
     override: bool = False,
     note: str = "",
+    asked_by: str = "",
 ) -> dict[str, str]:
     """The question to a person, with the numbers that it takes to answer it.
 
@@ -34,6 +35,7 @@ def approval_request(
         report_url: Where the verdict's report can be read.
         dry_run: Nothing will be promoted.
         override, note: Of the run, for a verdict by loosened gates; see `promote_model`.
+        asked_by: Who triggered the night; empty: the clock.
 
     Returns:
         `subject` (a line of text), `body` (Markdown).
@@ -54,10 +56,16 @@ def approval_request(
     if done := evidence.find(lake, name, "night", verdict_id):
         raise NothingToDo(f"this verdict was carried out already ({done.outcome}, evidence {done.number})")
     found = judged_differently(lake, resolve_line(settings, name, {}), verdict, otherwise=line)
-    if loosened(found) and not (override and note.strip()):
+    if why := doubt(settings, verdict):
+        raise NothingToDo(f"the verdict is not believed: {why}; nothing will be promoted, so nobody is asked")
+    note = plain_text(note)
+    if loosened(found) and not (override and note):
         raise NothingToDo(f"{told(found)} Without an override and a note nothing will be promoted, so nobody is asked")
-    marks = [told(found)] if found else []
-    marks += [f"The run overrides that: {note.strip()}"] if loosened(found) else []
+    marks = [markdown(told(found))] if found else []
+    marks += [f"The run overrides that: {markdown_code(note)}"] if loosened(found) else []
+    if asked_by:
+        cannot = ", who cannot be the one who approves it (four eyes)" if line.approval.four_eyes else ""
+        marks.append(f"This night was asked for by {markdown_code(asked_by)}{cannot}.")
     return {"subject": _subject(line, verdict), "body": "\n".join(_body(line, verdict, report_url, marks))}
 
 
@@ -69,7 +77,7 @@ def _subject(line: Line, verdict: Verdict) -> str:
 def _body(line: Line, verdict: Verdict, report_url: str, marks: list[str]) -> Iterator[str]:
     champion = f"version {verdict.champion_version}" if verdict.champion_version else "no champion yet"
     for mark in marks:
-        yield f"**{_cell(mark)}**"
+        yield f"**{mark}**"
         yield ""
     yield f"**[Open the report]({report_url})**"
     yield ""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.config import Line, load_settings
 from tasks.errors import DataError, StepFailed
 from tasks.lake import Lake, open_lake
+from tasks.lake.signed import keep, kept
 from tasks.schemas import Frozen, Oid, canonical_json, digest, now
 from tasks.steps.audit import audited, require_audit
 from tasks.steps.fold_log import log_summary
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 WHAT = "cross-validation"
 FOLDS = 5
+FOLD = "fold"
 
 
 class FoldResult(Frozen):
@@ -124,7 +126,7 @@ def run_fold(name: str, changes: Mapping[str, Any] | None, fold_version: str) ->
     line = resolve_line(settings, name, changes or {})
     mark = _mark(lake, line, fold_version)
     key = _fold_key(lake, line, fold_version)
-    result: dict[str, Any] | None = lake.store.get_json(f"{key}.json")
+    result: dict[str, Any] | None = kept(lake, FOLD, name, f"{key}.json")
     if result is None:
         say(f"fold {mark['fold']} of {mark['folds']}")
         try:
@@ -133,7 +135,7 @@ def run_fold(name: str, changes: Mapping[str, Any] | None, fold_version: str) ->
             failure = {"error": type(error).__name__, "why": str(error), "at": now().isoformat()}
             lake.store.put_bytes(f"{key}.failed.json", canonical_json(failure).encode(), "application/json")
             raise
-        lake.store.put_bytes(f"{key}.json", canonical_json(result).encode(), "application/json")
+        keep(lake, FOLD, name, f"{key}.json", result)
     lake.store.remove(f"{key}.failed.json")
     return result
 
@@ -217,7 +219,7 @@ def _summary(lake: Lake, line: Line, versions: Sequence[str], keys: Sequence[str
     mark = _mark(lake, line, versions[0])
     folds, evaluations = [], []
     for number, (version, key) in enumerate(zip(versions, keys, strict=True), 1):
-        result = lake.store.get_json(f"{key}.json")
+        result = kept(lake, FOLD, line.line, f"{key}.json")
         evaluations.append(load_evaluation(lake, result["evaluation_oid"]) if result else None)
         folds.append({"state": "finished", **result} if result else _missing(lake, line, number, version, key))
     recipe = load_recipe(line.recipe)

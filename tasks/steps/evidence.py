@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tasks.config import load_settings
-from tasks.errors import NotFound
+from tasks.config import Settings, load_settings
+from tasks.errors import ConfigError, IntegrityError, NotFound
 from tasks.lake import open_lake
-from tasks.schemas import EvidenceEntry
+from tasks.schemas import EvidenceEntry, plain_text
+
+_NAMED = 20
 
 
 def list_evidence(name: str) -> list[dict[str, Any]]:
@@ -66,7 +68,8 @@ def verify_evidence(
 
     Returns:
         `line`, `model_version`, `holds`, `findings` (thing, expected, found, cause, bundles), `notes`, `head`,
-        `number` (bundles in the chain), `checked` (what, how many), `seconds`.
+        `number` (bundles in the chain), `signed_by` (fingerprint → numbers), `unsigned` (how many are from before
+        signing), `checked` (what, how many), `seconds`.
 
     Raises:
         NotFound: The line has no (such) evidence.
@@ -77,6 +80,59 @@ def verify_evidence(
     settings = load_settings()
     registry = open_registry(settings) if mlflow else None
     return verify(open_lake(settings), registry, name, version, quick=quick, head=head).model_dump(mode="json")
+
+
+def verify_all(*, quick: bool = False) -> dict[str, Any]:
+    """Verify every line that has evidence, or a file, or that this machine has seen evidence of.
+
+    Returns:
+        `lines` (name → as `verify_evidence`), `without` (lines that have no evidence yet).
+
+    Raises:
+        IntegrityError: Something no longer holds; names the lines and what it is.
+        StorageUnavailable: The store or the catalog did not answer: nothing can be said.
+    """
+    from tasks.evidence.verify import verify
+    from tasks.registry.models import open_registry
+
+    settings = load_settings()
+    lake, registry = open_lake(settings), open_registry(settings)
+    names = {path.stem for path in settings.lines_dir.glob("*.yaml")}
+    names |= {str(name) for name in lake.tables.scan("evidence", columns=["line"]).column("line").unique().to_pylist()}
+    names |= _seen(settings)
+    reports, without, broken = {}, [], []
+    for name in sorted(names):
+        try:
+            report = verify(lake, registry, name, quick=quick)
+        except NotFound:
+            without.append(name)
+            continue
+        reports[name] = report.model_dump(mode="json")
+        state = "holds" if report.holds else f"{len(report.findings)} no longer hold"
+        print(f"{name}: {state}, evidence 1 to {report.number}, {report.seconds:.1f} s", flush=True)
+        for finding in report.findings:
+            said = f"{finding.cause}: {finding.thing}; expected {finding.expected}; found {finding.found}"
+            print(f"  {plain_text(said)}", flush=True)
+        if not report.holds:
+            first = report.findings[0]
+            broken.append(f"{name}: {state}: {first.cause}: {first.thing}; expected {first.expected}")
+    if broken:
+        more = f" (and {len(broken) - _NAMED} more lines, in the log)" if len(broken) > _NAMED else ""
+        raise IntegrityError(
+            f"evidence no longer holds: {plain_text(' | '.join(broken[:_NAMED]), 10_000)}{more}",
+            fix="`nightscope verify LINE` shows all of it; restore what was changed, or find out who did it",
+        )
+    return {"lines": reports, "without": without}
+
+
+def _seen(settings: Settings) -> set[str]:
+    """Lines of which this machine has seen evidence: it may all be gone."""
+    from tasks.evidence import heads
+
+    try:
+        return set(heads.read(settings))
+    except ConfigError:  # each line's verification says so
+        return set()
 
 
 def _entries(name: str) -> list[EvidenceEntry]:

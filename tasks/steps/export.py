@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections import Counter
@@ -16,6 +15,7 @@ from tasks.errors import ConfigError, InsufficientData, NotFound
 from tasks.evaluation.evaluation import Evaluation, ModelResult
 from tasks.lake import Lake, open_lake
 from tasks.lake.locks import lake_lock
+from tasks.lake.signed import keep, kept
 from tasks.registry.models import ModelRecord, Registry, open_registry
 from tasks.schemas import Oid, canonical_json, digest
 from tasks.steps.news import resolve_line
@@ -65,13 +65,13 @@ def export_model(
     parts = (model.about.model_dump(mode="json"), line.evaluation.model_dump(mode="json"), tolerance, export_version())
     key = f"exports/{name}/{model.version}/{label(known, int8)}-{digest(*parts)}.json"
     with lake_lock(settings, f"export-{name}"):
-        found = _found(lake, key)
+        found = _found(lake, line.line, key)
         if found is None:
             record = _made_and_checked(settings, lake, line, model, known, int8, tolerance)
             if reasons := refusals(record):
                 return _report(record, found=False, reasons=reasons)
             oid = lake.blobs.put_bytes(canonical_json(record.model_dump(mode="json")).encode(), "application/json")
-            lake.store.put_bytes(key, json.dumps({"record_oid": oid}).encode(), "application/json")
+            keep(lake, "export", line.line, key, {"record_oid": oid})
         else:
             oid, record = found
         _attach(lake, registry, model, record, oid)
@@ -134,8 +134,8 @@ def _version(lake: Lake, registry: Registry, name: str, version: str | None) -> 
     return vouched(lake, champion)
 
 
-def _found(lake: Lake, key: str) -> tuple[Oid, ExportRecord] | None:
-    filed = lake.store.get_json(key)
+def _found(lake: Lake, line: str, key: str) -> tuple[Oid, ExportRecord] | None:
+    filed = kept(lake, "export", line, key)
     return (str(filed["record_oid"]), load_record(lake, filed["record_oid"])) if filed else None
 
 

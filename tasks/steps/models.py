@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tasks.config import Line, load_settings
 from tasks.errors import NothingToDo
 from tasks.lake import Lake, open_lake
+from tasks.lake.signed import keep, kept
 from tasks.schemas import digest
 from tasks.steps.audit import require_apart, require_audit
 from tasks.steps.news import resolve_line
@@ -80,7 +80,7 @@ def evaluate_models(name: str, changes: Mapping[str, Any] | None, dataset_versio
     if champion is not None:
         require_apart(lake, name, dataset_version, champion.dataset_version)
     key = _evaluation_key(line, dataset_version, _identity(challenger), _identity(champion) if champion else None)
-    if filed := lake.store.get_json(key):  # of a night that was killed after it
+    if filed := kept(lake, "evaluation", name, key):  # of a night that was killed after it
         return str(filed["evaluation_oid"])
     with compute_slot(settings, lambda what: _say(f"waiting for {what}")):
         oid, evaluation = evaluate(
@@ -91,7 +91,7 @@ def evaluate_models(name: str, changes: Mapping[str, Any] | None, dataset_versio
             champion=reference(champion) if champion else None,
             load=loader(lake, line),
         )
-    lake.store.put_bytes(key, json.dumps({"evaluation_oid": oid}).encode(), "application/json")
+    keep(lake, "evaluation", name, key, {"evaluation_oid": oid})
     print(
         f"evaluated {evaluation.images} frames of {len(evaluation.recordings)} test recordings on {evaluation.device}"
     )

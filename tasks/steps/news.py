@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from tasks.config import Line, Settings, load_line, load_settings
 from tasks.errors import NothingToDo
 from tasks.lake import Lake, open_lake
+from tasks.lake.signed import keep, kept
 from tasks.schemas import digest, now
+
+NIGHT = "night"
 
 
 def resolve_line(settings: Settings, name: str, changes: Mapping[str, Any]) -> Line:
@@ -80,11 +82,10 @@ def judged_key(run_key: str, line: Line) -> str:
 
 def finished_night(lake: Lake, line: str, key: str) -> dict[str, Any] | None:
     """The record of the finished night with these inputs, if there was one."""
-    found: dict[str, Any] | None = lake.store.get_json(f"nights/{line}/{key}.json")
+    found: dict[str, Any] | None = kept(lake, NIGHT, line, f"nights/{line}/{key}.json")
     return found
 
 
 def finish_night(lake: Lake, line: str, key: str, record: Mapping[str, Any]) -> None:
     """File the night as finished: the last write of a night, so that its existence means complete."""
-    data = json.dumps({**record, "at": now().isoformat()}, sort_keys=True).encode()
-    lake.store.put_bytes(f"nights/{line}/{key}.json", data, "application/json")
+    keep(lake, NIGHT, line, f"nights/{line}/{key}.json", {**record, "at": now().isoformat()})

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from tasks.config import Line
 from tasks.errors import DataError
 from tasks.lake import Lake
 from tasks.schemas import Decision, EvidenceEntry, NightState, Verdict
 from tasks.steps.loosening import judged_differently, loosened, told
+from tasks.steps.verdicts import doubt
+
+if TYPE_CHECKING:
+    from tasks.evidence import Bundle
 
 
 def objections(lake: Lake, line: Line, verdict: Verdict | None, champion: str | None) -> Iterator[str]:
@@ -31,6 +36,8 @@ def objections(lake: Lake, line: Line, verdict: Verdict | None, champion: str | 
     if verdict.champion_version != champion:
         compared = f"version {verdict.champion_version}" if verdict.champion_version else "no champion"
         yield f"its newest verdict compared it with {compared}, and {_in_charge(champion)} is in charge now"
+    if why := doubt(lake.settings, verdict):
+        yield f"its newest verdict is not believed ({why})"
     found = judged_differently(lake, line, verdict)
     if loosened(found):
         yield told(found, "the gates of its newest verdict").removesuffix(".")
@@ -45,18 +52,53 @@ def _of_its_night(lake: Lake, line: Line, verdict: Verdict) -> Iterator[str]:
     if entry and entry.outcome is NightState.HELD:
         said = ": ".join(part for part in (entry.by, entry.note) if part)
         yield f"its night was held (evidence {entry.number}{f', {said}' if said else ''})"
-    elif line.approval.required and not (entry and _approved(lake, entry)):
+    elif line.approval.required and not (entry and _approved(lake, line, entry)):
         yield "the line asks for a person's approval, and nobody has approved its newest verdict"
 
 
-def _approved(lake: Lake, entry: EvidenceEntry) -> bool:
+def lonely(lake: Lake, line: Line, verdict: Verdict | None, by: str) -> str | None:
+    """Why a person cannot put a version in charge alone, where the line wants four eyes; no override sets this aside.
+
+    It takes a word by somebody else about the version's newest verdict: an approval, or that they asked for its night.
+    A night by the clock was asked for by nobody: then the gates' `promote` and this person's word will do.
+    """
+    if not line.approval.four_eyes:
+        return None
+    from tasks import evidence
+
+    why = f"the line wants four eyes, and nobody but {by} has said anything about this version"
+    entry = evidence.find(lake, line.line, "night", verdict.verdict_id) if verdict else None
+    bundle = _believed(lake, entry) if entry else None
+    if verdict is None or bundle is None:
+        return why
+    answer = bundle.approval
+    if answer and answer.approved and answer.by not in (None, by) and line.approval.may_answer(str(answer.by)):
+        return None
+    if not line.approval.may_answer(by):
+        return f"the line wants four eyes, and {by} is none of those whom it asks"
+    if bundle.asked_by is not None:
+        return None if bundle.asked_by != by else why
+    return None if verdict.verdict is Decision.PROMOTE else why
+
+
+def _approved(lake: Lake, line: Line, entry: EvidenceEntry) -> bool:
+    bundle = _believed(lake, entry)
+    answer = bundle.approval if bundle else None
+    if bundle is None or answer is None or not answer.approved or answer.by is None:
+        return False
+    alone = line.approval.four_eyes and answer.by == bundle.asked_by
+    return line.approval.may_answer(answer.by) and not alone
+
+
+def _believed(lake: Lake, entry: EvidenceEntry) -> Bundle | None:
+    """What a piece of evidence says; nothing where nobody who is trusted here signed it."""
     from tasks.evidence import chain
 
     try:
-        answer = chain.load(lake, entry.bundle_oid).approval
-    except DataError:  # what cannot be read approves of nothing
-        return False
-    return answer is not None and answer.approved
+        chain.check_signed(lake, entry)
+        return chain.load(lake, entry.bundle_oid)
+    except DataError:  # what cannot be read, or was not written by us, approves of nothing
+        return None
 
 
 def _in_charge(champion: str | None) -> str:

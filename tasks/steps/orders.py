@@ -9,10 +9,10 @@ from uuid import uuid4
 from tasks.config import LINE_NAME, Settings, load_settings
 from tasks.errors import DataError, NotFound
 from tasks.lake import Lake
-from tasks.schemas import Aliases, EvidenceEntry, NightState, Verdict
+from tasks.schemas import Aliases, EvidenceEntry, NightState, Verdict, plain_text
 from tasks.steps.champion import verdict_if_there
 from tasks.steps.news import resolve_line
-from tasks.steps.objections import objections
+from tasks.steps.objections import lonely, objections
 from tasks.steps.undertaking import Undertaking, command, undertake
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def promote_version(
         note: Why.
         override: Against all that `objections` says: a newest verdict that is not 'promote', or by looser gates than
             the line's file has, or against another champion; a night that was held; a missing approval. Needs a note.
+            Not against `four_eyes`.
         key: The same key again is the same promotion (a task that is retried, say); default: a new one.
 
     Returns:
@@ -50,6 +51,7 @@ def promote_version(
     """
     from tasks import evidence
 
+    by, note = plain_text(by), plain_text(note)
     settings = _settings(name, by)
     line = resolve_line(settings, name, {})
     with command(settings, name) as (lake, registry):
@@ -62,8 +64,14 @@ def promote_version(
         record = _existing(registry, name, wanted)
         _refuse_champion(before, name, record.version)
         verdict = _newest_verdict(lake, name, record.version)
+        if alone := lonely(lake, line, verdict, by):
+            raise DataError(
+                f"line {name}, version {record.version}: {alone}",
+                expected="two people, one who asks and one who approves; an override does not set this aside",
+                fix="somebody else promotes it, or approves a new night of it; a rollback takes one person only",
+            )
         against = list(objections(lake, line, verdict, before.champion))
-        if against and not (override and note.strip()):
+        if against and not (override and note):
             raise DataError(
                 f"line {name}, version {record.version}: {'; '.join(against)}",
                 expected="the verdict 'promote' and nothing against it, or an explicit override with a note",
@@ -77,8 +85,9 @@ def promote_version(
             before=before,
             verdict_id=verdict.verdict_id if verdict else None,
             model_version=record.version,
-            by=by.strip(),
-            note=note.strip(),
+            by=by,
+            asked_by=by,
+            note=note,
             override=bool(against),
         )
         return _told(undertake(lake, registry, order), before.champion)
@@ -107,6 +116,7 @@ def roll_back(
     """
     from tasks import evidence
 
+    by, note = plain_text(by), plain_text(note)
     settings = _settings(name, by)
     with command(settings, name) as (lake, registry):
         if key and (done := evidence.find(lake, name, "rollback", key)):
@@ -137,8 +147,9 @@ def roll_back(
             before=before,
             verdict_id=verdict.verdict_id if verdict else None,
             model_version=record.version,
-            by=by.strip(),
-            note=note.strip() if verdict else f"{note.strip()} {gone}".strip(),
+            by=by,
+            asked_by=by,
+            note=note if verdict else f"{note} {gone}".strip(),
         )
         return _told(undertake(lake, registry, order), before.champion)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tasks.config import Line, load_settings
+from tasks.config import Line, Settings, load_settings
 from tasks.errors import DataError, NothingToDo
 from tasks.lake import Lake, open_lake
-from tasks.schemas import ENDINGS, Answer, Decision, EvidenceEntry, NightState, Verdict
+from tasks.schemas import ENDINGS, Answer, Decision, EvidenceEntry, NightState, Verdict, plain_text
 from tasks.steps.loosening import Deviation, judged_differently, loosened, told
 from tasks.steps.news import finish_night, judged_key, resolve_line
 from tasks.steps.undertaking import Undertaking, command, undertake
-from tasks.steps.verdicts import verdict_named
+from tasks.steps.verdicts import doubt, verdict_named
 
 if TYPE_CHECKING:
     from tasks.registry import Registry
@@ -30,7 +30,8 @@ class Override(NamedTuple):
 
 def override_of(override: bool, note: str, by: str) -> Override | None:
     """A run's override; None where it has none, or one without a reason or a name."""
-    return Override(by.strip(), note.strip()) if override and note.strip() and by.strip() else None
+    by, note = plain_text(by), plain_text(note)
+    return Override(by, note) if override and note and by else None
 
 
 def promote_model(
@@ -57,7 +58,7 @@ def promote_model(
         override: Promote even if the verdict was made easier to pass than the line's file wants it: by gates or an
             evaluation that were loosened for the run. Needs `note` and `by`.
         note: Why.
-        by: Who says so.
+        by: Who asked for this night, and for the override; empty: the clock. See `tasks.steps.who`.
 
     Returns:
         `model_version`, `promoted_at`, `evidence`, `by`, `differs` (in what the gates differed; empty: in nothing).
@@ -75,10 +76,12 @@ def promote_model(
     found = judged_differently(lake, own, verdict, otherwise=line)
     if dry_run:
         raise NothingToDo(_spaced(f"dry run: the verdict is {verdict.verdict}; the champion stays.", told(found)))
-    said = Answer.model_validate(answer) if answer else None
-    end = _end(own, verdict, found, said, override_of(override, note, by))
+    said, asked_by = _answer(answer), plain_text(by) or None
+    end = _end(
+        own, verdict, found, said, override_of(override, note, by), refused(settings, own, verdict, said, asked_by)
+    )
     with command(settings, name) as (lake, registry):
-        entry = _carry_out(lake, registry, verdict, said, end)
+        entry = _carry_out(lake, registry, verdict, said, end, asked_by)
         champion = registry.champion(name)
     _file(lake, line, verdict, entry, news)
     if entry.outcome is not NightState.PROMOTED:
@@ -99,6 +102,32 @@ def promote_model(
     }
 
 
+def _answer(answer: Mapping[str, Any] | None) -> Answer | None:
+    """What a person said, without what cannot be seen."""
+    if not answer:
+        return None
+    said = Answer.model_validate(answer)
+    return said.model_copy(update={"by": plain_text(said.by or "") or None, "note": plain_text(said.note)})
+
+
+def refused(settings: Settings, own: Line, verdict: Verdict, answer: Answer | None, asked_by: str | None) -> str:
+    """Why what the gates and a person said puts nothing in charge; empty: it may.
+
+    Whether a person may answer was asked when the answer was taken, by Airflow's API server; here it is asked again.
+    """
+    if (why := doubt(settings, verdict)) is not None:
+        return f"The verdict is not believed: {why}."
+    if answer is None or not answer.approved or not own.approval.required:
+        return ""
+    if answer.by is None:
+        return "Nobody knows who approved it."
+    if not own.approval.may_answer(answer.by):
+        return f"{answer.by} approved it, and may not: the line asks {', '.join(own.approval.assigned_to)}."
+    if own.approval.four_eyes and answer.by == asked_by:
+        return f"{answer.by} asked for this night, and cannot be the one who approves it (four eyes)."
+    return ""
+
+
 class _End(NamedTuple):
     """What becomes of a night, and what its evidence says beside the gates."""
 
@@ -109,7 +138,12 @@ class _End(NamedTuple):
 
 
 def _end(
-    own: Line, verdict: Verdict, found: tuple[Deviation, ...], answer: Answer | None, override: Override | None
+    own: Line,
+    verdict: Verdict,
+    found: tuple[Deviation, ...],
+    answer: Answer | None,
+    override: Override | None,
+    refusal: str,
 ) -> _End:
     said, by, differs = (answer.note if answer else ""), (answer.by if answer else None), told(found)
     if verdict.verdict is not Decision.PROMOTE:
@@ -121,6 +155,8 @@ def _end(
         return _End(NightState.HELD, _spaced(differs, nobody))
     if answer and not answer.approved:
         return _End(NightState.HELD, _spaced(differs, said), by)
+    if refusal:
+        return _End(NightState.HELD, _spaced(differs, refusal, said), by)
     if override and loosened(found):
         return _End(NightState.PROMOTED, _spaced(differs, override.note, said), override.by, override=True)
     return _End(NightState.PROMOTED, _spaced(differs, said), by)
@@ -130,7 +166,9 @@ def _spaced(*parts: str) -> str:
     return " ".join(part for part in parts if part)
 
 
-def _carry_out(lake: Lake, registry: Registry, verdict: Verdict, answer: Answer | None, end: _End) -> EvidenceEntry:
+def _carry_out(
+    lake: Lake, registry: Registry, verdict: Verdict, answer: Answer | None, end: _End, asked_by: str | None
+) -> EvidenceEntry:
     """The night's evidence: found where the night was carried out already, made else."""
     from tasks import evidence
 
@@ -146,6 +184,7 @@ def _carry_out(lake: Lake, registry: Registry, verdict: Verdict, answer: Answer 
         model_version=verdict.model_version,
         answer=answer,
         by=end.by,
+        asked_by=asked_by,
         note=end.note,
         override=end.override,
     )

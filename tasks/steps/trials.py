@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.config import Line
 from tasks.lake import Lake
+from tasks.lake.signed import keep, kept
 from tasks.schemas import Frozen, Oid
 
 if TYPE_CHECKING:
@@ -86,14 +87,13 @@ def file_result(lake: Lake, key: str, result: dict[str, Any]) -> Oid:
     from tasks.schemas import canonical_json
 
     oid = lake.blobs.put_bytes(canonical_json(result).encode(), CONTENT_TYPE)
-    lake.store.put_bytes(key, canonical_json({"result_oid": oid}).encode(), CONTENT_TYPE)
+    keep(lake, "experiment", "", key, {"result_oid": oid})
     return oid
 
 
 def filed_result(lake: Lake, key: str) -> dict[str, Any] | None:
     """The result under a key, if there is one."""
-
-    filed = lake.store.get_json(key)
+    filed = kept(lake, "experiment", "", key)
     return {**json.loads(lake.blobs.get_bytes(filed["result_oid"])), **filed} if filed else None
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tasks.config import Line, load_settings
-from tasks.errors import DataError, NotFound, TransportError
+from tasks.config import Line, Settings, load_settings
+from tasks.errors import DataError, NotFound, SignatureError, TransportError
 from tasks.lake import Lake, open_lake
+from tasks.lake.signed import Statement, check, sign
 from tasks.schemas import Verdict, digest, now
 from tasks.steps.news import judged_key, resolve_line
 
@@ -76,7 +78,7 @@ def _decide(
     outcome = decide(line, evaluation)
     judged = Judged(outcome.decision, outcome.reasons, outcome.gates, now())
     line_oid = lake.blobs.put_bytes(line.model_dump_json(by_alias=True).encode(), JSON)  # classes keep their order
-    return Verdict(
+    verdict = Verdict(
         verdict_id=verdict_id,
         line=line.line,
         run_key=str(training["run_key"]),
@@ -95,6 +97,26 @@ def _decide(
         line_oid=line_oid,
         at=judged.at,
     )
+    return signed(lake.settings, verdict)
+
+
+def signed(settings: Settings, verdict: Verdict) -> Verdict:
+    """A verdict with this installation's signature, without which it puts nothing in charge."""
+    return verdict.model_copy(update={"signature": sign(settings, _statement(verdict))})
+
+
+def doubt(settings: Settings, verdict: Verdict) -> str | None:
+    """Why a verdict's row is not believed: nobody who is trusted here signed it; None: it is."""
+    try:
+        check(settings, _statement(verdict), verdict.signature)
+    except SignatureError as error:
+        return str(error)
+    return None
+
+
+def _statement(verdict: Verdict) -> Statement:
+    digest_ = hashlib.sha256(verdict.signed_part()).hexdigest()
+    return Statement("verdict", verdict.line, verdict.verdict_id, 0, digest_)
 
 
 def _show_in_mlflow(lake: Lake, verdict: Verdict, evaluation: Evaluation) -> None:

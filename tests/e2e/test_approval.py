@@ -18,6 +18,7 @@ from tasks import evidence
 from tasks.config import HOME, Settings
 from tasks.lake import open_lake
 from tasks.registry import open_registry
+from tasks.steps.who import os_user
 from tests import waiting
 from tests.services import running
 from tests.steps.promoting import Scene
@@ -104,11 +105,11 @@ def test_a_person_approves_and_takes_it_back(stack: Settings, airflow: httpx.Cli
     airflow.patch(f"{task}/-1/hitlDetails", json=said).raise_for_status()
     told, progress = night.ended()
 
-    assert (told["state"], told["approval"]["by"]) == ("promoted", "admin"), told
+    assert (told["state"], told["approval"]["by"]) == ("promoted", "airflow:admin"), told
     assert progress.count("waiting for a person's approval") == 1 and "required_actions" in progress
     assert report in progress
     entry = evidence.find(scene.lake, ASKED, "night", verdict_id)
-    assert entry is not None and (entry.by, entry.note) == ("admin", "looked at every frame")
+    assert entry is not None and (entry.by, entry.note) == ("airflow:admin", "looked at every frame")
     assert scene.champion() == (version, None)
 
     _page(stack, airflow, report)
@@ -147,7 +148,9 @@ def _orders(airflow: httpx.Client, scene: Scene, first: str, folder: Path) -> No
     assert (told["before"], told["model_version"]) == (first, second)
     assert told["undo"] == f"nightscope rollback {ASKED} --to {first}"
     found = evidence.entries(scene.lake, ASKED)
-    assert [(entry.action, entry.by) for entry in found[1:3]] == [("promotion", "admin"), ("rollback", "admin")]
+    assert [entry.action for entry in found[1:3]] == ["promotion", "rollback"]
+    assert {(entry.by, entry.signature is not None) for entry in found[1:3]} == {("airflow:admin", True)}
+    assert told["by"] == os_user()
     listed, _ = Command(folder, "verdicts", ASKED).ended()
     assert listed[0]["outcome"]["state"] == "rolled_back" and listed[0]["outcome"]["by"] == told["by"]
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from tasks.datasets.audit import filing
 from tasks.evidence import chain
 from tasks.evidence.bundle import Bundle
 from tasks.lake import open_lake
+from tasks.lake.signed import keep
 from tasks.training.records import trained_key
 from tests.evidence.test_verify import _flipped, _said
 from tests.evidence.world import Nights, change
@@ -147,7 +146,7 @@ def test_an_audit_by_newer_code_is_named_too(tampered: Nights) -> None:
     lake, line = tampered.lake, tampered.line.line
     result, report = lake.blobs.put_many([b'{"findings": []}', b"<html>no leaks, by newer code"])
     key = filing._key(line, lake.datasets.load(line, tampered.world.version).rows, clips=True)
-    lake.store.put_bytes(key, json.dumps({"result_oid": result, "report_oid": report}).encode())
+    keep(lake, "audit", line, key, {"result_oid": result, "report_oid": report})
     entry = tampered.order("promotion", "2", "up")
     named = {one.sha256 for one in _bundle(tampered, entry.bundle_oid).objects}
     assert {result, report} <= named

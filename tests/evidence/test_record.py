@@ -29,7 +29,9 @@ def test_a_bundle_names_everything_that_the_decision_rests_on(nights: Nights) ->
     bundle = chain.load(nights.lake, second.bundle_oid)
     assert (second.number, second.previous_oid, bundle.previous) == (2, first.bundle_oid, first.bundle_oid)
     assert (
-        bundle.entry(second.bundle_oid) == second == evidence.find(nights.lake, nights.line.line, "night", bundle.key)
+        bundle.entry(second.bundle_oid, second.signature)
+        == second
+        == evidence.find(nights.lake, nights.line.line, "night", bundle.key)
     )
     assert bundle.missing == ()
     assert bundle.before.champion == bundle.after.champion == first.model_version

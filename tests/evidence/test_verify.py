@@ -6,18 +6,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from typer.testing import CliRunner
 
-from tasks.errors import NotFound
-from tasks.evidence import chain
+from tasks import steps
+from tasks.cli import app
+from tasks.errors import IntegrityError, NotFound
+from tasks.evidence import chain, heads
 from tasks.evidence.bundle import Bundle
 from tasks.evidence.checks.findings import Finding, differing
 from tasks.evidence.verify import verify
 from tasks.lake import Lake, ObjectStore
+from tasks.lake.keys import signing_key
 from tasks.registry import Registry
 from tasks.registry.connection import connect
 from tasks.registry.served import served_files
 from tasks.training.records import trained_key
 from tests.evidence.world import Nights, change, flip
+from tests.services import use_external_s3
 
 
 def _bundles(nights: Nights) -> list[Bundle]:
@@ -249,3 +254,48 @@ def test_differences_are_named_by_their_address() -> None:
     one = {"a": [1.0, {"b": None}], "c": True, "same": 0.1 + 0.2}
     other = {"a": [1.0, {"b": 2}], "c": 1, "same": 0.3}
     assert list(differing(one, other)) == [("a[1].b", None, 2), ("c", True, 1)]
+
+
+def test_what_is_signed_is_named_with_its_key(judged: Nights) -> None:
+    report = judged.verify(quick=True)
+    (key,) = report.signed_by
+    assert (report.signed_by[key], report.unsigned, report.checked["signatures"]) == ("1-2", 0, 2)
+    assert key == signing_key(judged.lake.settings)[1]
+    card = judged.lake.blobs.get_bytes(str(_bundles(judged)[1].card_oid)).decode()
+    assert f"Signed by the key `{key}`" in card
+
+
+def test_every_line_is_verified_and_what_no_longer_holds_is_named(
+    tampered: Nights, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = tampered.lake.settings
+    use_external_s3(settings.state_dir, settings.s3)
+    monkeypatch.setenv("NIGHTSCOPE_STATE_DIR", str(settings.state_dir))
+    monkeypatch.setenv("NIGHTSCOPE_MLFLOW__URL", settings.mlflow.url)
+    told = steps.verify_all()
+    assert list(told["lines"]) == [tampered.line.line] and "sperm-detector" in told["without"]
+    with _flipped(tampered.lake.store, trained_key("b" * 64)):
+        with pytest.raises(IntegrityError, match=f"{tampered.line.line}: 1 no longer hold: changed: training record"):
+            steps.verify_all(quick=True)
+        assert trained_key("b" * 64) in capsys.readouterr().out
+        done = CliRunner().invoke(app, ["step", "verify-evidence", "--quick"])
+        assert done.exit_code == 1 and "no longer holds" in str(done.exception)
+
+
+def test_what_held_once_is_remembered_on_this_machine(tampered: Nights) -> None:
+    """Also by who never recorded anything: the first verification pins what it saw."""
+    settings = tampered.lake.settings
+    settings.heads.unlink()
+    assert tampered.verify(quick=True).holds
+    assert heads.read(settings)[tampered.line.line].head.bundle_oid == _entry(tampered, 2).bundle_oid
+    settings.heads.write_text("{")
+    assert "cannot be read" in _said(tampered.verify(quick=True).findings, "heads of the chains").found
+    tampered.order("promotion", "2", "up")
+    assert tampered.verify(quick=True).holds and settings.heads.with_suffix(".damaged").exists()
+
+
+def test_a_machine_without_the_keys_believes_nothing(tampered: Nights) -> None:
+    tampered.lake.settings.trusted_keys.rename(tampered.lake.settings.trusted_keys.with_suffix(".gone"))
+    report = tampered.verify(quick=True)
+    assert {finding.cause for finding in report.findings} == {"signature"} and report.signed_by == {}
+    assert "no key is trusted here yet" in _said(report.findings, "signature of evidence 1").expected

@@ -12,6 +12,9 @@ from tasks.config import S3Settings, Settings
 from tasks.lake import Lake, open_lake
 from tasks.stack.layout import Layout
 from tests.services import running
+from tests.steps.conftest import scene, with_registry
+
+__all__ = ["scene", "with_registry"]
 
 
 @pytest.fixture(scope="session")

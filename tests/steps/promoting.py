@@ -16,6 +16,7 @@ import yaml
 from tasks.lake import Lake
 from tasks.registry import ModelRecord, Registry
 from tasks.schemas import Decision, GateResult, Verdict, digest, now
+from tasks.steps.verdicts import signed
 from tests.evaluation.world import a_line, make_world
 from tests.gates.evaluations import evaluation_of
 from tests.registry.making import make_version
@@ -82,7 +83,7 @@ class Scene:
             line_oid=self.lake.blobs.put_bytes(judged.model_dump_json(by_alias=True).encode()),
             at=now(),
         )  # fmt: skip
-        self.lake.tables.append("verdicts", [verdict], key="verdict_id")
+        self.lake.tables.append("verdicts", [signed(self.lake.settings, verdict)], key="verdict_id")
         return verdict.verdict_id
 
     def champion(self) -> tuple[str | None, str | None]:

@@ -9,6 +9,7 @@ import pytest
 
 from tasks import evidence, steps
 from tasks.errors import ConfigError, DataError, NotFound, NothingToDo
+from tasks.evidence import orders
 from tasks.schemas import Decision, NightState, now
 from tasks.steps.undertaking import Undertaking
 from tests.steps.promoting import Scene, die
@@ -212,7 +213,8 @@ def test_what_can_never_be_finished_does_not_stop_a_rollback(scene: Scene, two: 
         line=scene.name, action="promotion", key="k", outcome=NightState.PROMOTED, model_version="77",
         before=scene.registry.aliases(scene.name),
     )  # fmt: skip
-    scene.lake.store.put_bytes(f"undertakings/{scene.name}.json", lost.model_dump_json().encode())
+    data = orders.sealed(scene.lake.settings, scene.name, lost, 3)
+    scene.lake.store.put_bytes(orders.key_of(scene.name), data)
     steps.roll_back(scene.name, by="bob")
     (aside,) = scene.lake.store.list(f"undertakings/{scene.name}/")
     assert b'"77"' in scene.lake.store.get_bytes(aside.key)

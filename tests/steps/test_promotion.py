@@ -10,6 +10,7 @@ import pytest
 from tasks import evidence, steps
 from tasks.config import load_settings
 from tasks.errors import DataError, NothingToDo
+from tasks.evidence import orders
 from tasks.schemas import Decision, NightState, now
 from tasks.steps.news import finished_night, judged_key, resolve_line
 from tasks.steps.undertaking import Undertaking, command
@@ -147,7 +148,7 @@ def test_looser_gates_take_an_override_and_an_approval(scene: Scene, two: tuple[
     with pytest.raises(NothingToDo, match="nobody is asked"):
         steps.approval_request(scene.name, LOOSER, verdict_id, report_url="u")
     asked = steps.approval_request(scene.name, LOOSER, verdict_id, report_url="u", override=True, note="a test")
-    assert asked["body"].startswith(f"**{DIFFERS}**\n\n**The run overrides that: a test**")
+    assert asked["body"].startswith(f"**{DIFFERS}**\n\n**The run overrides that: `a test`**")
     order = {"override": True, "note": "a test", "by": "bob"}
     assert night(scene, verdict_id, **order) is NightState.HELD
     again = scene.verdict(two[1], two[0], salt=1, changes=LOOSER)
@@ -286,7 +287,8 @@ def test_of_a_broken_off_promotion_without_verdict_what_took_effect_is_recorded(
     first, second = two
     begun = Undertaking(line=scene.name, action="night", key="lost", outcome=NightState.PROMOTED, verdict_id="lost",
                         before=scene.registry.aliases(scene.name), model_version=second)  # fmt: skip
-    scene.lake.store.put_bytes(f"undertakings/{scene.name}.json", begun.model_dump_json().encode())
+    data = orders.sealed(scene.lake.settings, scene.name, begun, 2)
+    scene.lake.store.put_bytes(orders.key_of(scene.name), data)
     if took_effect:
         scene.registry.promote(scene.name, second, None)
     with command(load_settings(), scene.name):

@@ -1,13 +1,14 @@
 """Audits are kept: the same rows, audited by the same code, are not audited again.
 
 Result and report are blobs; `audits/<line>/<digest of rows and code>.json` in the lake's bucket names both, also where
-an audit refused what it saw and no dataset version will ever name it. It is not written where a worker process died
-over the audit: the next try looks again.
+an audit refused what it saw and no dataset version will ever name it. It is signed: what lets a training begin must be
+ours. It is not written where a worker process died over the audit: the next try looks again.
 """
 
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,13 @@ from tasks.datasets.audit.report import render_report
 from tasks.datasets.audit.seeing import Viewer
 from tasks.errors import LeakageError, NotFound
 from tasks.lake import Lake
+from tasks.lake.signed import keep, kept
 from tasks.schemas import canonical_json, digest
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_KIND = "audit"
 _NAMED = 5  # pairs that an error spells out
 
 
@@ -36,25 +39,23 @@ def audited(lake: Lake, line: str, rows: pa.Table, viewer: Viewer | None = None)
         viewer: Shows recordings; None: only frames are compared.
     """
     key = _key(line, rows, clips=viewer is not None)
-    try:
-        filed = json.loads(lake.store.get_bytes(key))
-        data = json.loads(lake.blobs.get_bytes(filed["result_oid"]))
-        return Audit.from_full(data, filed["result_oid"])
-    except NotFound:
-        pass
+    with suppress(NotFound):
+        if known := kept(lake, _KIND, line, key):
+            data = json.loads(lake.blobs.get_bytes(known["result_oid"]))
+            return Audit.from_full(data, known["result_oid"])
     found = audit(lake, rows, viewer)
     report = render_report(lake, line, found, viewer)
     found = replace(found, report_oid=lake.blobs.put_bytes(report.encode(), "text/html"))
     full = canonical_json(found.in_full()).encode()
     found = replace(found, result_oid=lake.blobs.put_bytes(full, "application/json"))
     if found.settled:
-        lake.store.put_bytes(key, canonical_json(found.as_json()).encode(), "application/json")
+        keep(lake, _KIND, line, key, found.as_json())
     return found
 
 
 def filed(lake: Lake, line: str, rows: pa.Table) -> dict[str, Any] | None:
     """The summary of the audit that today's code, clips included, made of these rows; None: it never audited them."""
-    found: dict[str, Any] | None = lake.store.get_json(_key(line, rows, clips=True))
+    found: dict[str, Any] | None = kept(lake, _KIND, line, _key(line, rows, clips=True))
     return found
 
 

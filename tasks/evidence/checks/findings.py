@@ -10,10 +10,11 @@ from pydantic import Field
 
 from tasks.schemas import Frozen, Oid
 
-Cause = Literal["changed", "missing", "moved", "code", "follows", "unanswered"]
+Cause = Literal["changed", "missing", "signature", "moved", "code", "follows", "unanswered"]
 CAUSES: dict[Cause, str] = {
     "changed": "bytes or values are not what the evidence says",
     "missing": "something that the evidence names is gone",
+    "signature": "no key that is trusted here vouches for it: it was written or changed by somebody else",
     "moved": "the registry says something else than the evidence",
     "code": "other code than then gives another result: run the code that the bundle names before suspecting anybody",
     "follows": "cannot be checked, because of another finding",
@@ -43,6 +44,8 @@ class Verification(Frozen):
     notes: tuple[str, ...]
     head: Oid | None = Field(description="The newest bundle: who wrote it down elsewhere can tell a rewritten chain.")
     number: int
+    signed_by: dict[str, str] = Field(description="Fingerprint of a key → the evidence that it signed, '3-9'.")
+    unsigned: int = Field(description="How many are from before signing.")
     checked: dict[str, int]
     seconds: float
 
