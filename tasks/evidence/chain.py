@@ -21,7 +21,7 @@ from typing import Any
 
 from tasks.errors import ConfigError, IntegrityError, NotFound
 from tasks.evidence import heads
-from tasks.evidence.bundle import Action, Bundle, bundle_statement, decode
+from tasks.evidence.bundle import SIGNING, Action, Bundle, bundle_statement, decode
 from tasks.lake import Lake
 from tasks.lake.signed import Statement, check, sign
 from tasks.schemas import EvidenceEntry, Oid, Signature, canonical_json, digest, now
@@ -67,6 +67,32 @@ def check_signed(lake: Lake, entry: EvidenceEntry) -> None:
     """
     statement = bundle_statement(entry.line, entry.evidence_id, entry.number, entry.bundle_oid)
     check(lake.settings, statement, entry.signature)
+
+
+def check_row(lake: Lake, row: EvidenceEntry, links: Sequence[EvidenceEntry]) -> None:
+    """Make sure that a row says what its bundle says, and that a trusted key vouches for the bundle.
+
+    Without a signature one is believed that comes before the first signed one of its chain (`links`), and before all
+    that this machine has seen signed.
+
+    Raises:
+        SignatureError: Nobody who is trusted here signed it.
+        IntegrityError, NotFound: Its bundle says something else, or is gone.
+    """
+    since = _signed_from(lake, row.line)
+    starts = [*(link.number for link in links if link.signature), *([since] if since is not None else [])]
+    bundle = load(lake, row.bundle_oid)
+    if row.signature or row.number >= min(starts, default=row.number + 1) or bundle.schema_version >= SIGNING:
+        check_signed(lake, row)
+    told = bundle.entry(row.bundle_oid, row.signature)
+    for name in ("line", "number", "evidence_id", "outcome", "model_version", "verdict_id"):
+        if getattr(told, name) != getattr(row, name):
+            raise IntegrityError(
+                f"evidence {row.number} of line {row.line}: its row is not what its bundle says",
+                expected=f"{name} {getattr(told, name)}",
+                found=str(getattr(row, name)),
+                fix=f"`nightscope verify {row.line}` says what else was changed",
+            )
 
 
 def seal_key(line: str) -> str:

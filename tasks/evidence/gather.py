@@ -20,7 +20,7 @@ from tasks.lake import Lake, Manifest
 from tasks.registry.models import Registry
 from tasks.registry.served import served_files, version_tags
 from tasks.schemas import Oid, Recording, Verdict
-from tasks.training.records import Trained, trained_key
+from tasks.training.records import Trained, trained_key, without_signature
 
 Served = Callable[[str], dict[str, Oid] | None]
 """Model version → the files of its model in MLflow, if an earlier bundle says so: they never change."""
@@ -146,8 +146,9 @@ def _gather_training(found: Gatherer, version: str, key: str) -> dict[str, Any] 
     with found.part(f"training record of model version {version}"):
         data = found.lake.store.get_bytes(key)
         content: dict[str, Any] = json.loads(data)
-        Trained.model_validate(content)
-        training = {name: value for name, value in content.items() if name != "history"}
+        fields = without_signature(content)
+        Trained.model_validate(fields)
+        training = {name: value for name, value in fields.items() if name != "history"}
         found.thing(f"training record of model version {version}", key, hashlib.sha256(data).hexdigest())
         with found.part(f"checkpoint of model version {version}"):
             found.blob(f"checkpoint of model version {version}", training.get("checkpoint_oid"))

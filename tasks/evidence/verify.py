@@ -19,12 +19,11 @@ from tasks.evidence.checks.chain import check_chain, check_files, check_verdicts
 from tasks.evidence.checks.findings import Findings, Verification
 from tasks.evidence.checks.judging import check_judging
 from tasks.evidence.checks.objects import check_objects
-from tasks.evidence.checks.registered import check_aliases, check_models, read_pins
+from tasks.evidence.checks.registered import check_aliases, check_models, check_tag, read_pins
 from tasks.evidence.checks.signatures import check_orders, check_signatures, known_head
 from tasks.lake import Lake, open_lake
 from tasks.lake.locks import lake_lock
 from tasks.registry.models import Registry
-from tasks.registry.served import broken_off
 from tasks.schemas import EvidenceEntry, Oid
 
 _PATIENCE_S = 60.0
@@ -61,7 +60,8 @@ def verify(
             if registry:
                 try:
                     pins |= read_pins(registry, line, found)
-                    aliases, unfinished = registry.aliases(line), _unfinished(lake, registry, line)
+                    check_tag(registry, line, found)
+                    aliases, unfinished = registry.aliases(line), _unfinished(lake, line)
                 except ServiceUnavailable as error:
                     found.add("aliases and tags in MLflow", "an answer", str(error), "unanswered")
             known = known_head(fresh.settings, line, found)
@@ -142,8 +142,8 @@ def _quiet(lake: Lake, line: str, found: Findings) -> Iterator[None]:
         yield
 
 
-def _unfinished(lake: Lake, registry: Registry, line: str) -> str | None:
-    if broken_off(registry, line) or lake.store.head(orders.key_of(line)):
+def _unfinished(lake: Lake, line: str) -> str | None:
+    if lake.store.head(orders.key_of(line)):
         return "a promotion was broken off: the next night or promotion of the line finishes and records it"
     return None
 

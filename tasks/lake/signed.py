@@ -21,6 +21,7 @@ import binascii
 import hashlib
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import ValidationError
@@ -112,6 +113,11 @@ def kept(lake: Lake, kind: str, line: str, key: str) -> Any:
     except SignatureError as error:
         print(f"s3://{lake.store.bucket}/{key} is left out of account, and made anew: {error}", flush=True)
         return None
+
+
+def before_signing(settings: Settings, at: datetime) -> bool:
+    """Whether a moment is from before anything was signed by a key that is trusted here."""
+    return all(at < datetime.fromisoformat(key.added_at) for key in read_trusted(settings))
 
 
 def is_signed(data: bytes) -> bool:

@@ -227,8 +227,8 @@ class Registry:
     def promote(self, line: str, version: str, verdict_id: str | None) -> ModelRecord:
         """Put a version in charge: `previous` is the champion so far, `champion` the version.
 
-        Safe to repeat and to be killed anywhere: the next promotion of this line, of this version or another, completes
-        what was begun. Only one process may promote a line at a time (hold `lake_lock(settings, f"promote-{line}")`).
+        Safe to repeat and to be killed anywhere: the same promotion again completes what was begun. Only one process
+        may promote a line at a time (hold `lake_lock(settings, f"promote-{line}")`).
 
         Args:
             line: Whose champion.
@@ -255,10 +255,9 @@ class Registry:
         return self.promote(line, version, None)
 
     def settle(self, line: str) -> None:
-        """Complete a promotion or rollback of this line that was broken off.
+        """Cross out, aloud, what stands in MLflow as an order to move the line's aliases: nothing there is one.
 
-        Only one process may do so at a time, as with `promote`. Nothing happens where the line has no model yet. What
-        nobody can complete (its version is gone, or its note was written by another hand) is crossed out, aloud.
+        Nothing happens where the line has no model yet.
         """
         if self._model(line) is None:
             return

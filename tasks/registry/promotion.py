@@ -1,18 +1,19 @@
 """Putting a model in charge: several calls to a registry that knows no transactions, made to look like one.
 
-An intent is written first: a tag on the registered model that says who is to follow whom, by which verdict, since when.
-Then the moves it names, each of which may be repeated; then the intent is deleted. Whoever finds an intent carries it
-out before anything else: killed anywhere, the next call leads to the one state that was meant. Readers look at the
-alias `champion` alone, so they see the old champion or the new one, never none.
+Each of the moves may be repeated, and what is still to be done can be seen from what stands there: killed anywhere, the
+same promotion again leads to the one state that was meant. That it is called again is the lake's business: the signed
+order waits there until it is carried out (`tasks/steps/undertaking.py`). Readers look at the alias `champion` alone, so
+they see the old champion or the new one, never none.
+
+Nothing in MLflow orders anything: whoever may log a run there may write any tag. A tag that was such an order once,
+`nightscope.promotion`, is never carried out; it is crossed out, aloud.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
-from tasks.schemas import Aliases, Frozen, now
+from tasks.schemas import Aliases, now, plain_text
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,17 +23,10 @@ INTENT = "nightscope.promotion"
 PROMOTED_AT, VERDICT = "nightscope.promoted_at", "nightscope.verdict"
 
 
-class Intent(Frozen):
-    """A change of command that was begun."""
-
-    version: str
-    follows: str | None
-    verdict_id: str | None
-    at: str
-
-
 def promote(client: MlflowClient, line: str, version: str, verdict_id: str | None) -> None:
-    """Make `version` the champion. Repeating it changes nothing.
+    """Make `version` the champion. Repeating it changes nothing, and completes what was broken off.
+
+    The version's tags come first: once it is champion, everybody can read since when and why.
 
     Args:
         client: MLflow's.
@@ -42,56 +36,32 @@ def promote(client: MlflowClient, line: str, version: str, verdict_id: str | Non
     """
     settle(client, line)
     held = aliases(client, line)
-    if held.champion == version:
-        if verdict_id is None or client.get_model_version(line, version).tags.get(VERDICT) == verdict_id:
-            return
-        follows = held.previous
-    else:
-        follows = held.champion
-    intent = Intent(version=version, follows=follows, verdict_id=verdict_id, at=now().isoformat())
-    client.set_registered_model_tag(line, INTENT, intent.model_dump_json())
-    carry_out(client, line, intent)
+    if held.champion != version or not _judged_by(client, line, version, verdict_id):
+        client.set_model_version_tag(line, version, PROMOTED_AT, now().isoformat())
+        if verdict_id is not None:
+            client.set_model_version_tag(line, version, VERDICT, verdict_id)
+    if held.champion != version:
+        if held.champion is not None:
+            client.set_registered_model_alias(line, "previous", held.champion)
+        client.set_registered_model_alias(line, "champion", version)
+    if held.challenger == version:
+        client.delete_registered_model_alias(line, "challenger")
+
+
+def _judged_by(client: MlflowClient, line: str, version: str, verdict_id: str | None) -> bool:
+    return verdict_id is None or client.get_model_version(line, version).tags.get(VERDICT) == verdict_id
 
 
 def settle(client: MlflowClient, line: str) -> None:
-    """Complete a change that was broken off, if there is one.
-
-    One that nobody can complete is crossed out, and said: it would stand in the way of every night and rollback.
-    """
-    from mlflow.exceptions import MlflowException
-
-    unfinished = client.get_registered_model(line).tags.get(INTENT)
-    if not unfinished:
+    """Cross out the tag that looks like an order, if there is one, and say so."""
+    found = client.get_registered_model(line).tags.get(INTENT)
+    if found is None:
         return
-    try:
-        intent = Intent.model_validate_json(unfinished)
-        client.get_model_version(line, intent.version)
-    except (ValidationError, MlflowException) as error:
-        if isinstance(error, MlflowException) and error.error_code not in _GONE:
-            raise
-        print(f"line {line}: the tag {INTENT} in MLflow cannot be carried out and is removed: {unfinished[:200]!r}")
-        client.delete_registered_model_tag(line, INTENT)
-        return
-    carry_out(client, line, intent)
-
-
-_GONE = {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}
-"""MLflow's words for a version that is not there, and for one that no version can be called."""
-
-
-def carry_out(client: MlflowClient, line: str, intent: Intent) -> None:
-    """Do what the intent says. Every call may be repeated; deleting the intent ends it.
-
-    The version's tags come first: once it is champion, everybody can read since when and why.
-    """
-    client.set_model_version_tag(line, intent.version, PROMOTED_AT, intent.at)
-    if intent.verdict_id is not None:
-        client.set_model_version_tag(line, intent.version, VERDICT, intent.verdict_id)
-    if intent.follows is not None:
-        client.set_registered_model_alias(line, "previous", intent.follows)
-    client.set_registered_model_alias(line, "champion", intent.version)
-    if aliases(client, line).challenger == intent.version:
-        client.delete_registered_model_alias(line, "challenger")
+    print(
+        f"line {line}: the tag {INTENT} in MLflow is NOT carried out, and removed: {plain_text(found, 200)!r}. "
+        "Who takes charge stands in the lake, signed; a tag anybody can write",
+        flush=True,
+    )
     client.delete_registered_model_tag(line, INTENT)
 
 

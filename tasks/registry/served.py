@@ -75,13 +75,14 @@ def tagged(registry: Registry, line: str, tag: str) -> dict[str, str]:
         return {str(version.version): str(version.tags[tag]) for version in found if tag in version.tags}
 
 
-def broken_off(registry: Registry, line: str) -> bool:
-    """Whether a promotion of the line was begun and not finished."""
+def ordered_by_tag(registry: Registry, line: str) -> str | None:
+    """What a tag in MLflow orders to be done to the line's aliases, which is never carried out; None: there is none."""
     try:
         with speaking(registry.url, f"model {line}"):
-            return INTENT in registry.client.get_registered_model(line).tags
+            found = registry.client.get_registered_model(line).tags.get(INTENT)
+            return None if found is None else str(found)
     except NotFound:
-        return False
+        return None
 
 
 def describe(

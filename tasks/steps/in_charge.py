@@ -6,11 +6,12 @@ where the lake, too, knows of none: else the gates that compare would be switche
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tasks.errors import DataError, NotFound
+from tasks.errors import ConfigError, DataError, IntegrityError, NotFound, SignatureError
 from tasks.lake import Lake
-from tasks.schemas import EvidenceEntry, NightState, Verdict
+from tasks.schemas import Decision, EvidenceEntry, NightState, Verdict
 
 if TYPE_CHECKING:
     from tasks.registry import ModelRecord, Registry
@@ -26,7 +27,7 @@ def champion_of(lake: Lake, registry: Registry, line: str) -> ModelRecord | None
 
     Raises:
         DataError: MLflow calls another version champion than the one that was put in charge, or none, or one that is
-            not ours; with what to do.
+            not ours; or the evidence of who was is not believed (`last_order`); with what to do.
     """
     from tasks.registry.models import CHAMPION, not_by_us
 
@@ -42,11 +43,73 @@ def champion_of(lake: Lake, registry: Registry, line: str) -> ModelRecord | None
 
 
 def last_order(lake: Lake, line: str) -> EvidenceEntry | None:
-    """The evidence by which somebody took charge of the line last; None: nobody ever did."""
-    from tasks import evidence
+    """The evidence by which somebody took charge of the line last; None: nobody ever did.
 
-    orders = [entry for entry in evidence.entries(lake, line) if entry.outcome in IN_CHARGE]
-    return orders[-1] if orders else None
+    Raises:
+        IntegrityError: Evidence was forged, changed or cut off since; a SignatureError: nobody trusted here signed it.
+            Then nothing says any more who is in charge, until a person does.
+    """
+    from tasks.evidence import chain, heads
+
+    links = chain.entries(lake, line)
+    order = next((link for link in reversed(links) if link.outcome in IN_CHARGE), None)
+    since = order.number if order else 0
+    for link in links:
+        if link.number >= since:
+            _check(lake, link, links)
+    try:
+        lost = [one for one in heads.lost_of(heads.read(lake.settings).get(line), links) if one.number > since]
+    except ConfigError:  # `verify` says so
+        lost = []
+    if lost:
+        raise IntegrityError(
+            f"line {line}: evidence {lost[-1].number}, which this machine has seen, is not there any more",
+            expected=f"bundle {lost[-1].bundle_oid}",
+            found=f"{len(links)} entries without it",
+            fix=_by_hand(line),
+        )
+    return order
+
+
+def was_in_charge(lake: Lake, record: ModelRecord) -> bool:
+    """Whether a version was ever put in charge, as the evidence says; a tag in MLflow anybody can write.
+
+    Of a lake from a time when evidence was not kept yet, a verdict of ours says so.
+    """
+    from tasks.evidence import chain
+
+    links = chain.entries(lake, record.line)
+    for link in reversed(links):
+        if link.outcome in IN_CHARGE and link.model_version == record.version and record.created_at <= link.at:
+            try:
+                chain.check_row(lake, link, links)
+            except DataError as error:
+                print(f"line {record.line}: evidence {link.number} is left out of account: {error}", flush=True)
+            else:
+                return True
+    return _by_a_verdict(lake, record)
+
+
+def _check(lake: Lake, link: EvidenceEntry, links: Sequence[EvidenceEntry]) -> None:
+    from tasks.evidence import chain
+
+    try:
+        chain.check_row(lake, link, links)
+    except DataError as error:
+        kind = SignatureError if isinstance(error, SignatureError) else IntegrityError
+        raise kind(
+            f"line {link.line}: evidence {link.number} ({link.outcome}, version {link.model_version}) is not believed",
+            expected="evidence that somebody who is trusted here signed",
+            found=str(error),
+            fix=_by_hand(link.line),
+        ) from error
+
+
+def _by_hand(line: str) -> str:
+    return (
+        f"`nightscope verify {line}` says what else was changed; a person says who is in charge: "
+        f'nightscope promote {line} --to VERSION --override --note "why"'
+    )
 
 
 def _not_as_it_was_left(line: str, order: EvidenceEntry | None, champion: ModelRecord | None) -> ModelRecord:
@@ -66,8 +129,13 @@ def _not_as_it_was_left(line: str, order: EvidenceEntry | None, champion: ModelR
 
 
 def _by_a_verdict(lake: Lake, champion: ModelRecord) -> bool:
-    """Whether a verdict of ours lies behind it: of a lake from a time when evidence was not kept yet."""
-    from tasks.steps.verdicts import verdict_named
+    """Whether a verdict of ours lies behind it, and nothing else that is on record about that verdict.
+
+    Of a lake from a time when evidence was not kept yet.
+    """
+    from tasks.evidence import chain
+    from tasks.lake.signed import before_signing
+    from tasks.steps.verdicts import doubt, verdict_named
 
     if champion.verdict_id is None or champion.promoted_at is None:
         return False
@@ -75,4 +143,9 @@ def _by_a_verdict(lake: Lake, champion: ModelRecord) -> bool:
         verdict: Verdict = verdict_named(lake, champion.verdict_id)
     except NotFound:
         return False
-    return (verdict.line, verdict.model_version) == (champion.line, champion.version)
+    old = verdict.signature is None and before_signing(lake.settings, champion.created_at)
+    if not old and doubt(lake.settings, verdict) is not None:
+        return False
+    judged = (verdict.line, verdict.model_version) == (champion.line, champion.version)
+    ended = {link.outcome for link in chain.entries(lake, champion.line) if link.verdict_id == verdict.verdict_id}
+    return judged and verdict.verdict is Decision.PROMOTE and not ended - set(IN_CHARGE)

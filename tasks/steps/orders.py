@@ -11,6 +11,7 @@ from tasks.errors import DataError, NotFound
 from tasks.lake import Lake
 from tasks.schemas import Aliases, EvidenceEntry, NightState, Verdict, plain_text
 from tasks.steps.champion import verdict_if_there
+from tasks.steps.in_charge import was_in_charge
 from tasks.steps.news import resolve_line
 from tasks.steps.objections import lonely, objections
 from tasks.steps.undertaking import Undertaking, command, undertake
@@ -132,9 +133,10 @@ def roll_back(
             )
         record = _existing(registry, name, wanted)
         _refuse_champion(before, name, record.version)
-        if record.promoted_at is None:
+        if not was_in_charge(lake, record):
             raise DataError(
                 f"line {name}: version {record.version} never was in charge, so there is no way back to it",
+                expected="evidence that it was put in charge: MLflow's tags are none",
                 fix=f"nightscope promote {name} --to {record.version}",
             )
         verdict = verdict_if_there(lake, record.verdict_id)

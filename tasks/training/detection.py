@@ -20,7 +20,7 @@ from contextlib import closing
 from pathlib import Path
 
 from tasks.config import Line
-from tasks.errors import ConfigError, DataError, StepFailed
+from tasks.errors import ConfigError, DataError, SignatureError, StepFailed
 from tasks.lake import Lake
 from tasks.lake.locks import lake_lock
 from tasks.provenance import code_version, git_commit, git_dirty, library_versions, lock_sha256
@@ -44,10 +44,12 @@ from tasks.training.records import (
     checkpoint_key,
     local_copy,
     read,
+    read_or_again,
     result_key,
     trained_key,
     twin_key,
     version_key,
+    vouched,
     write,
 )
 
@@ -79,13 +81,11 @@ def train_challenger(
     recipe = load_recipe(line.recipe)
     key = run_key(lake, line, dataset_version)
     with lake_lock(lake.settings, f"train-{key[:16]}"):
-        finished = read(lake, result_key(key), Training)
+        finished = _finished(lake, key, progress)
         if finished is not None and _still_registered(lake, line, finished, progress):
             progress(f"training {key[:12]} is finished already: model version {finished.model_version}")
             return finished
-        trained = read(lake, trained_key(key), Trained) or _taken_over(
-            lake, line, recipe, key, dataset_version, progress
-        )
+        trained = _trained(lake, key, progress) or _taken_over(lake, line, recipe, key, dataset_version, progress)
         if trained is None:
             live = LiveLog(lake, line, recipe, key, progress)
             trained = _train(lake, line, recipe, key, dataset_version, data_yaml, has_val, live, progress)
@@ -108,15 +108,35 @@ def train_challenger(
         return result
 
 
-def _still_registered(lake: Lake, line: Line, finished: Training, progress: Progress) -> bool:
-    """Whether MLflow holds the version of a finished training still: people delete versions, and whole models."""
+def _finished(lake: Lake, key: str, progress: Progress) -> Training | None:
+    """What is on record of a finished training; whether its weights are ours is asked of its version's record."""
     try:
-        record = open_registry(lake.settings).version(line.line, finished.model_version)
-        found = record.about.run_key
+        return read(lake, result_key(key), Training, unsigned=True)
+    except SignatureError as error:
+        progress(f"left out of account, and made again: {error}")
+        return None
+
+
+def _trained(lake: Lake, key: str, progress: Progress) -> Trained | None:
+    return read_or_again(lake, trained_key(key), Trained, progress, again="and trained again")
+
+
+def _still_registered(lake: Lake, line: Line, finished: Training, progress: Progress) -> bool:
+    """Whether MLflow holds the version of a finished training still: people delete versions, and whole models.
+
+    And whether the lake's own records say that its weights are ours.
+    """
+    try:
+        registered = open_registry(lake.settings).version(line.line, finished.model_version)
+        known = vouched(lake, registered).about
+        if registered.about.run_key == finished.run_key and (known.run_key, known.weights_oid) == (
+            finished.run_key,
+            finished.weights_oid,
+        ):
+            return True
+        found = f"training {registered.about.run_key[:12]}"
     except DataError as error:
         found = str(error)
-    if found == finished.run_key:
-        return True
     progress(f"model version {finished.model_version} is not in MLflow as it was registered ({found}): again")
     return False
 
@@ -126,8 +146,9 @@ def _taken_over(lake: Lake, line: Line, recipe: Recipe, key: str, version: str, 
 
     Its weights become this run's: trained again on a GPU they would be others, and the options be judged with them.
     """
-    twin = read(lake, twin_key(run_key_of(lake, line.line, version, recipe.plain())), Twin)
-    trained = read(lake, trained_key(twin.run_key), Trained) if twin else None
+    place = twin_key(run_key_of(lake, line.line, version, recipe.plain()))
+    twin = read_or_again(lake, place, Twin, progress, again="and trained anew")
+    trained = _trained(lake, twin.run_key, progress) if twin else None
     if twin is None or trained is None:
         return None
     progress(f"taking over the weights of training {twin.run_key[:12]}: only the way of predicting is another")
@@ -146,7 +167,7 @@ def train_quietly(
     recipe = load_recipe(line.recipe)
     key = run_key(lake, line, dataset_version)
     with lake_lock(lake.settings, f"train-{key[:16]}"):
-        trained = read(lake, trained_key(key), Trained)
+        trained = _trained(lake, key, progress)
         if trained is None:
             trained = _train(lake, line, recipe, key, dataset_version, data_yaml, has_val, None, progress)
         return trained
@@ -238,8 +259,9 @@ class _Night:
         self._saved_at, self._cost_s = 0.0, 0.0
 
     def resume(self) -> Checkpoint | None:
-        """The newest checkpoint in the lake; what was heard after it is forgotten."""
-        checkpoint = read(self.lake, checkpoint_key(self.key), Checkpoint)
+        """The newest checkpoint in the lake; what was heard after it is forgotten. One that is not ours is none."""
+        place = checkpoint_key(self.key)
+        checkpoint = read_or_again(self.lake, place, Checkpoint, self.progress, again="and begun anew")
         self.history = list(checkpoint.history) if checkpoint else []
         self.epoch = checkpoint.epoch if checkpoint else 0
         self.started = dict(checkpoint.setup) if checkpoint else {}

@@ -6,24 +6,29 @@
     versions/<line>/<version>.json      which training a model version came from; written before result.json
     runs/<run_key>/twin.json            which training has the weights of this one, that differs in predict options only
 
-Each is written after everything it names: its existence means that all of it is there.
+Each is written after everything it names: its existence means that all of it is there. Each is signed, for its key,
+as it decides which weights are loaded: what somebody else wrote there is never loaded.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import Field, ValidationError
 
-from tasks.errors import IntegrityError
+from tasks.errors import IntegrityError, SignatureError
 from tasks.lake import Lake
+from tasks.lake.signed import Statement, before_signing, check, sign
 from tasks.registry import ModelRecord
 from tasks.registry.runs import EpochMetrics
-from tasks.schemas import Frozen, Oid
+from tasks.schemas import Frozen, Oid, Signature, canonical_json
 from tasks.training.recipes import Recipe
+from tasks.training.recorded import named_by_evidence
 
 R = TypeVar("R", bound=Frozen)
 
@@ -97,25 +102,96 @@ class Training(Frozen):
     seconds: float
 
 
-def read(lake: Lake, key: str, model: type[R]) -> R | None:
+class _Found(NamedTuple, Generic[R]):
+    """A record as it lies there."""
+
+    record: R
+    believed: bool
+    """Signed, or named by signed evidence. Else it says of itself that it is from before signing."""
+
+
+def read(lake: Lake, key: str, model: type[R], *, unsigned: bool = False) -> R | None:
     """A record, if it exists.
+
+    Args:
+        lake: Where it is.
+        key: Its key.
+        model: What it is a record of.
+        unsigned: Take one without a signature, too. Only for what loads nothing, or asks `vouched` before.
 
     Raises:
         IntegrityError: It exists, and is not what it was written as: never the same as none.
+        SignatureError: Nobody who is trusted here signed it, and no evidence names it.
     """
-    if lake.store.head(key) is None:
-        return None
+    found = _find(lake, key, model)
+    if found and not found.believed and not unsigned:
+        raise SignatureError(
+            f"{key}: is not signed", expected="a record that we signed, or that signed evidence names", found="neither"
+        )
+    return found.record if found else None
+
+
+def read_or_again(lake: Lake, key: str, model: type[R], say: Callable[[str], None], *, again: str) -> R | None:
+    """As `read`, of what can be made again: a record that is not believed counts as none, aloud.
+
+    Args:
+        lake, key, model: As for `read`.
+        say: Hears of it.
+        again: What is done instead.
+    """
     try:
-        return model.model_validate_json(lake.store.get_bytes(key))
-    except ValidationError as error:
-        found = " ".join(str(error).split())[:200]
-        raise IntegrityError(f"{key}: was damaged", expected=f"a record of a {model.__name__}", found=found) from error
+        return read(lake, key, model)
+    except SignatureError as error:
+        say(f"left out of account, {again}: {error}")
+        return None
 
 
 def write(lake: Lake, key: str, record: Frozen) -> None:
-    """File a record."""
-    data = json.dumps(record.model_dump(mode="json"), sort_keys=True).encode()
+    """File a record, signed."""
+    content = json.loads(json.dumps(record.model_dump(mode="json")))
+    signature = sign(lake.settings, _statement(key, content)).model_dump()
+    data = json.dumps({**content, _SIGNATURE: signature}, sort_keys=True).encode()
     lake.store.put_bytes(key, data, "application/json")
+
+
+def without_signature(content: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a record as it was filed."""
+    return {name: value for name, value in content.items() if name != _SIGNATURE}
+
+
+def _find(lake: Lake, key: str, model: type[R]) -> _Found[R] | None:
+    if lake.store.head(key) is None:
+        return None
+    data = lake.store.get_bytes(key)
+    try:
+        content = json.loads(data)
+        fields = without_signature(content)
+        record = model.model_validate_json(json.dumps(fields))
+        signature = Signature.model_validate(content[_SIGNATURE]) if _SIGNATURE in content else None
+    except (ValidationError, ValueError, AttributeError, RecursionError) as error:
+        found = " ".join(str(error).split())[:200]
+        raise IntegrityError(f"{key}: was damaged", expected=f"a record of a {model.__name__}", found=found) from error
+    try:
+        check(lake.settings, _statement(key, fields), signature)
+    except SignatureError as error:
+        named = named_by_evidence(lake, record.line, key, data) if isinstance(record, Trained) else None
+        if named is None and signature is None:
+            return _Found(record, believed=False)
+        if not named:
+            raise SignatureError(
+                f"{key}: is no record of ours",
+                expected="a record that we signed, or that signed evidence names",
+                found="evidence that names other bytes" if named is False and signature is None else str(error),
+                fix="somebody else can write to the lake: `nightscope verify` says what else changed",
+            ) from error
+    return _Found(record, believed=True)
+
+
+def _statement(key: str, content: dict[str, Any]) -> Statement:
+    return Statement("training record", "", key, 0, hashlib.sha256(canonical_json(content).encode()).hexdigest())
+
+
+_SIGNATURE = "signature"
 
 
 def checkpoint_key(run_key: str) -> str:
@@ -144,16 +220,23 @@ def vouched(lake: Lake, record: ModelRecord) -> ModelRecord:
     Which training it came from says the lake's own note on the version; for a version from before there were such
     notes, the training that its tag names, if that training's own record names this very version.
 
+    All of it is signed. What is from before signing is believed where nothing contradicts: see `_contradiction`.
+
     Raises:
-        IntegrityError: No training in the lake says that it made this version.
+        IntegrityError: No training in the lake says that it made this version; a SignatureError: one says so, and
+            nobody who is trusted here signed that.
     """
-    noted = read(lake, version_key(record.line, record.version), Origin)
-    run_key = noted.run_key if noted else record.about.run_key
-    trained = read(lake, trained_key(run_key), Trained) if RUN_KEY.fullmatch(run_key) else None
-    if trained and noted is None:
-        result = read(lake, result_key(run_key), Training)
-        trained = trained if result and result.model_version == record.version else None
-    if trained is None or trained.line != record.line:
+    noted: _Found[Origin] | _Found[Training] | None
+    noted = _find(lake, version_key(record.line, record.version), Origin)
+    run_key = noted.record.run_key if noted else record.about.run_key
+    found = _find(lake, trained_key(run_key), Trained) if RUN_KEY.fullmatch(run_key) else None
+    if found and noted is None:
+        result = _find(lake, result_key(run_key), Training)
+        noted = result if result and result.record.model_version == record.version else None
+    trained = found.record if found and noted else None
+    if found and noted and not (found.believed and noted.believed):
+        _contradiction(lake, record, found.record)
+    if trained is None or trained.line != record.line or trained.run_key != run_key:
         raise IntegrityError(
             f"line {record.line}: no training in the lake says that it made model version {record.version}",
             expected="the record of a training of ours",
@@ -178,6 +261,26 @@ def vouched(lake: Lake, record: ModelRecord) -> ModelRecord:
             flush=True,
         )
     return record.model_copy(update={"about": about})
+
+
+def _contradiction(lake: Lake, record: ModelRecord, trained: Trained) -> None:
+    """Refuse unsigned records of a version that cannot be from before signing, or of which MLflow says otherwise.
+
+    When MLflow made a version nobody can set; and who changes the lake alone does not change its tags.
+    """
+    told = (record.about.run_key, record.about.weights_oid)
+    if not before_signing(lake.settings, record.created_at):
+        why = f"a version of {record.created_at:%Y-%m-%d %H:%M} UTC, when records were signed already"
+    elif told != (trained.run_key, trained.weights_oid):
+        why = f"weights {record.weights_oid[:12]} in MLflow, {trained.weights_oid[:12]} in the lake, and neither signed"
+    else:
+        return
+    raise SignatureError(
+        f"line {record.line}, version {record.version}: the record of its training is not signed",
+        expected="a record that we signed, or one from before there were signatures that nothing contradicts",
+        found=why,
+        fix="do not use this version; a night trains and registers another",
+    )
 
 
 RUN_KEY = re.compile(r"[0-9a-f]{64}")

@@ -8,8 +8,9 @@ from tasks.evidence.checks.findings import Cause, Findings
 from tasks.lake import Lake
 from tasks.registry.exports import TAG as EXPORT
 from tasks.registry.models import Registry
-from tasks.registry.served import EVIDENCE, served_card, served_files, tagged, version_tags
-from tasks.schemas import Aliases, Oid
+from tasks.registry.promotion import INTENT
+from tasks.registry.served import EVIDENCE, ordered_by_tag, served_card, served_files, tagged, version_tags
+from tasks.schemas import Aliases, Oid, plain_text
 
 _SERVED_WEIGHTS = ".pt"
 
@@ -50,6 +51,14 @@ def check_aliases(newest: Bundle, now: Aliases, unfinished: str | None, found: F
         expected = f"version {wanted}" if wanted else "no version"
         found.add(thing, expected, f"{f'version {there}' if there else 'no version'}{hint}", "moved", [newest.number])
     found.count("aliases", 3)
+
+
+def check_tag(registry: Registry, line: str, found: Findings) -> None:
+    """Name a tag that looks like an order to move aliases: nobody here writes such tags."""
+    order = ordered_by_tag(registry, line)
+    if order is not None:
+        thing = f"tag {INTENT} of {line} in MLflow, which is not carried out"
+        found.add(thing, "no order in a tag: orders are signed, in the lake", plain_text(order, 200), "signature")
 
 
 def check_models(
