@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo down chromium test test-gpu lint types layers check sbom bench clean
+.PHONY: help install demo down chromium test test-unit test-gpu lint types layers check sbom bench clean
 
 # Some containers forbid Python to keep its compiled files: every start of every service would compile them again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -11,6 +11,9 @@ HASHED := --only-binary :all: --require-hashes -r docker/build
 UV := $(CURDIR)/.uv/bin/uv
 NIGHTSCOPE := $(CURDIR)/.venv/bin/nightscope
 RUN := $(UV) run --frozen --no-sync
+
+# Test processes side by side: as many as there are cores.
+WORKERS ?= 2
 
 # make demo RECORDINGS=<dir> LABELS=<dir> FORMAT=voc [TEST="stem stem"] [FRAME_BASE=1] [SET="epochs=30 seed=1"]
 RECORDINGS ?=
@@ -54,7 +57,10 @@ chromium:
 	fi
 
 test: install chromium ## Run all tests; installs Chromium where it may and it is missing
-	$(RUN) pytest
+	$(RUN) pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+test-unit: install ## The tests that need no service: under a minute
+	$(RUN) pytest -m unit -n $(WORKERS) --dist loadfile
 
 test-gpu: install ## The tests that need a GPU, where there is one (two for some of them)
 	$(RUN) pytest tests/gpu -o norecursedirs=.*
