@@ -2,15 +2,18 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo down chromium test test-gpu lint types layers check bench clean
+.PHONY: help install demo down chromium test test-unit test-gpu lint types layers check sbom bench clean
 
 # Some containers forbid Python to keep its compiled files: every start of every service would compile them again.
 unexport PYTHONDONTWRITEBYTECODE
 
-UV_VERSION := 0.13.8
+HASHED := --only-binary :all: --require-hashes -r docker/build
 UV := $(CURDIR)/.uv/bin/uv
 NIGHTSCOPE := $(CURDIR)/.venv/bin/nightscope
 RUN := $(UV) run --frozen --no-sync
+
+# Test processes side by side: as many as there are cores.
+WORKERS ?= 2
 
 # make demo RECORDINGS=<dir> LABELS=<dir> FORMAT=voc [TEST="stem stem"] [FRAME_BASE=1] [SET="epochs=30 seed=1"]
 RECORDINGS ?=
@@ -24,12 +27,14 @@ help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(UV):
-	@echo "installing uv $(UV_VERSION) into .uv/"
-	@python3 -m venv .uv 2>/dev/null && .uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION) \
-	  || (rm -rf .uv && python3 -m pip install --quiet --target .uv uv==$(UV_VERSION))
+	@echo "installing uv into .uv/"
+	@python3 -m venv .uv 2>/dev/null && .uv/bin/python -m pip install --quiet --disable-pip-version-check $(HASHED)/uv.txt \
+	  || (rm -rf .uv && python3 -m pip install --quiet --target .uv $(HASHED)/uv.txt)
 
 install: $(UV) ## Install the locked environment, and Label Studio's own
-	$(UV) sync --frozen
+	$(UV) sync --frozen --no-install-project --inexact
+	$(UV) pip install --quiet --no-deps --require-hashes -r docker/build/requirements.txt
+	$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
 	$(RUN) python -m tasks.stack.install --uv $(UV)
 
 demo: install ## The nightly loop on sample recordings, or on yours: RECORDINGS= LABELS= FORMAT= [TEST=]
@@ -52,7 +57,10 @@ chromium:
 	fi
 
 test: install chromium ## Run all tests; installs Chromium where it may and it is missing
-	$(RUN) pytest
+	$(RUN) pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+test-unit: install ## The tests that need no service: under a minute
+	$(RUN) pytest -m unit -n $(WORKERS) --dist loadfile
 
 test-gpu: install ## The tests that need a GPU, where there is one (two for some of them)
 	$(RUN) pytest tests/gpu -o norecursedirs=.*
@@ -68,6 +76,11 @@ layers: install ## Imports go down only
 	$(RUN) lint-imports
 
 check: lint types layers test ## What CI runs
+
+sbom: install ## What is installed, as CycloneDX, into sbom.json
+	$(RUN) cyclonedx-py environment .venv/bin/python --of JSON -o sbom.json
+	@$(RUN) python -c "import json; found = json.load(open('sbom.json'))['components']; \
+	  names = {each['name'] for each in found}; assert {'mlflow', 'torch'} <= names, names; print(len(found), 'components')"
 
 bench: install ## The benchmarks, as ratios within one run each
 	@for script in tests/bench/bench_*.py; do \

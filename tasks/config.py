@@ -31,6 +31,8 @@ LINE_NAME = r"^[a-z][a-z0-9-]{1,48}[a-z0-9]$"
 DEVICE = re.compile(r"cpu|\d{1,3}|(GPU|MIG)-[A-Za-z0-9/-]{1,80}")
 """What a line may be called."""
 
+_AIRFLOW_USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}:(admin|op|user|viewer)")
+
 MIN_GROUPS = 3
 """Groups a line needs before it can split: two to train on, one to test on."""
 
@@ -78,11 +80,41 @@ class LabelStudioSettings(BaseModel):
 
 
 class AirflowSettings(BaseModel):
-    """Where Airflow's REST API is, and as whom we speak to it."""
+    """Where Airflow's REST API is, and as whom we speak to it.
+
+    `users` are the people who log in beside that user, so that an approval carries a name: 'ana:op,ben:viewer'.
+    """
 
     url: str = ""
     username: str = "admin"
     password: SecretStr = SecretStr("")
+    users: str = Field(default="", description="name:role, ...; role one of admin, op, user, viewer")
+
+    @field_validator("users")
+    @classmethod
+    def _are_users(cls, text: str) -> str:
+        entries = _entries(text)
+        wrong = [entry for entry in entries if not _AIRFLOW_USER.fullmatch(entry)]
+        if wrong:
+            raise ValueError(f"{wrong[0][:80]!r} is no 'name:role' with a role of admin, op, user, viewer")
+        if len({entry.partition(":")[0] for entry in entries}) < len(entries):
+            raise ValueError("a name stands twice")
+        return text
+
+    @model_validator(mode="after")
+    def _are_others(self) -> Self:
+        if self.username in self.people:
+            raise ValueError(f"users: {self.username!r} is the stack's own user; give the person another name")
+        return self
+
+    @property
+    def people(self) -> dict[str, str]:
+        """Name -> role of `users`."""
+        return {name: role for name, _, role in (entry.partition(":") for entry in _entries(self.users))}
+
+
+def _entries(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 class MlflowSettings(BaseModel):

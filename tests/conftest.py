@@ -11,6 +11,50 @@ import pytest
 from tasks.config import Settings
 from tasks.lake import Lake, open_lake
 from tests.s3_servers import S3Server, rclone
+from tests.shared import end_shared, shared_stack
+
+KINDS = ("unit", "integration", "e2e", "browser")
+FOLDERS = {
+    "e2e": "e2e",
+    "browser": "browser",
+    "stack": "integration",
+    "training": "integration",
+    "steps": "integration",
+}
+"""Folders whose tests are all of a kind. Elsewhere a test that uses a service is an integration test, and others unit
+tests; a module that decodes, trains or starts processes at length names its kind itself (`pytestmark`)."""
+
+SERVICES = {"s3_server", "registry_stack", "label_studio", "services", "stack", "store"}
+"""Fixtures that are a running service."""
+
+LONGEST_FIRST = ("e2e/test_command_line", "browser/", "e2e/", "training/test_detection", "steps/test_promotion")
+"""Test files that a run begins with, so that no worker is left alone with one of them at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test with its kind, and put what takes longest first."""
+    for item in items:
+        if not any(item.get_closest_marker(kind) for kind in KINDS):
+            item.add_marker(_kind_of(item))
+    items.sort(key=_rank)
+
+
+def _kind_of(item: pytest.Item) -> str:
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    uses_service = SERVICES & set(getattr(item, "fixturenames", ()))
+    return FOLDERS.get(folder) or ("integration" if uses_service else "unit")
+
+
+def _rank(item: pytest.Item) -> int:
+    name = item.path.relative_to(Path(__file__).parent).as_posix()
+    return next((rank for rank, start in enumerate(LONGEST_FIRST) if name.startswith(start)), len(LONGEST_FIRST))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """End what the run's tests shared, when the last worker is done."""
+    factory = getattr(session.config, "_tmp_path_factory", None)
+    if factory is not None and not hasattr(session.config, "workerinput"):
+        end_shared(factory.getbasetemp())
 
 
 @pytest.fixture(scope="session")
@@ -18,6 +62,12 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """The real rclone on a free port, for the whole session."""
     with rclone(tmp_path_factory.mktemp("s3") / "served") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def registry_stack(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """The real S3 servers and MLflow, shared by all tests of this run."""
+    return shared_stack(tmp_path_factory, "registry", ("s3", "mlflow"))
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """Services for tests, as the embedded stack runs them: same table, same process manager, own state folder and ports.
 
-The fixture starts them once per test session (under pytest-xdist once per worker: they share nothing, and Label Studio
-starts in seconds from the migrated database that `make install` keeps). A `conftest.py` takes it in by
-`from tests.services import embedded_services`.
+Services of a test's own: `tests.shared` has those that all tests of a run share.
 """
 
 from __future__ import annotations
@@ -10,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import pytest
 
 from tasks.config import HOME, S3Settings, Settings, load_settings
 from tasks.registry.login import remember
@@ -40,18 +36,36 @@ def running(
         use_external_s3(state_dir, s3)
     up(state_dir, units=units, preferred=ANY_PORT, home=home)
     settings = load_settings(state_dir)
-    if settings.mlflow.username:  # tests that know no more than the URL sign in, too
-        remember(settings.mlflow.url, settings.mlflow.username, settings.mlflow.password.get_secret_value())
+    sign_in(settings)
     try:
         yield settings
     finally:
         down(state_dir)
 
 
+def sign_in(settings: Settings) -> None:
+    """Have tests that know no more than MLflow's URL sign in, too."""
+    if settings.mlflow.username:
+        remember(settings.mlflow.url, settings.mlflow.username, settings.mlflow.password.get_secret_value())
+
+
 def use_external_s3(state_dir: Path, s3: S3Settings) -> None:
     """Name an S3 server in the user's part of `settings.env`, as a user would."""
-    state_dir.mkdir(parents=True, exist_ok=True)
-    values = {
+    _write_settings(state_dir, _s3_lines(s3))
+
+
+def use_external_services(state_dir: Path, services: Settings, name: str) -> Settings:
+    """An installation of its own, with buckets called after `name`, on S3 and MLflow servers that are there already."""
+    buckets = {f"{each}_bucket": f"{each}-{name}" for each in ("landing", "lake", "frames")}
+    mlflow = services.mlflow
+    login = {"URL": mlflow.url, "USERNAME": mlflow.username, "PASSWORD": mlflow.password.get_secret_value()}
+    lines = {f"NIGHTSCOPE_MLFLOW__{key}": value for key, value in login.items()}
+    _write_settings(state_dir, _s3_lines(services.s3.model_copy(update=buckets)) | lines)
+    return load_settings(state_dir)
+
+
+def _s3_lines(s3: S3Settings) -> dict[str, str]:
+    return {
         "NIGHTSCOPE_S3__ENDPOINT": s3.endpoint,
         "NIGHTSCOPE_S3__ACCESS_KEY": s3.access_key,
         "NIGHTSCOPE_S3__SECRET_KEY": s3.secret_key.get_secret_value(),
@@ -59,13 +73,10 @@ def use_external_s3(state_dir: Path, s3: S3Settings) -> None:
         "NIGHTSCOPE_S3__LAKE_BUCKET": s3.lake_bucket,
         "NIGHTSCOPE_S3__FRAMES_BUCKET": s3.frames_bucket,
     }
+
+
+def _write_settings(state_dir: Path, values: dict[str, str]) -> None:
+    state_dir.mkdir(parents=True, exist_ok=True)
     path = state_dir / "settings.env"
     path.touch(mode=0o600)
     path.write_text("".join(f"{key}={value}\n" for key, value in values.items()))
-
-
-@pytest.fixture(scope="session")
-def embedded_services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """The real S3 server, MLflow (its artifacts in the S3 server) and Label Studio (its images from there)."""
-    with running(tmp_path_factory.mktemp("stack"), ("s3", "mlflow", "label-studio")) as settings:
-        yield settings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import yaml
@@ -57,3 +58,20 @@ def test_the_line_shown_is_the_line_shipped() -> None:
 def test_the_makefile_has_the_readmes_two_commands() -> None:
     makefile = (HOME / "Makefile").read_text()
     assert re.search(r"^demo: ", makefile, re.M) and re.search(r"^test: ", makefile, re.M)
+
+
+def test_every_test_that_security_names_exists() -> None:
+    named = set(re.findall(r"`(tests/[\w/]+\.py)`", (HOME / "SECURITY.md").read_text()))
+    assert len(named) > 10
+    assert not [path for path in named if not (HOME / path).is_file()]
+
+
+def test_the_policies_open_to_each_key_its_own_buckets_only() -> None:
+    policies = json.loads((HOME / "docs/policies.json").read_text())
+    own = {"lake": {"lake", "frames"}, "landing": {"landing"}, "mlflow": {"mlflow"}, "frames": {"frames"}}
+    assert set(policies) == set(own)
+    for key, policy in policies.items():
+        places = re.findall(r"arn:aws:s3:::([^\"/]+)", json.dumps(policy))
+        assert set(places) == own[key]
+        assert "*" not in re.findall(r"s3:[\w*]+", json.dumps(policy))
+    assert "Put" not in json.dumps(policies["frames"]) and "Delete" not in json.dumps(policies["landing"])

@@ -10,6 +10,7 @@ from tasks.cli.output import AsJson, escape, paper, print_json, screen, table
 from tasks.config import Settings, load_settings
 from tasks.errors import NightscopeError
 from tasks.stack.events import Event
+from tasks.stack.layout import Layout
 from tasks.stack.status import ServiceStatus
 
 COLOURS = {"running": "green", "external": "green", "starting": "yellow", "backoff": "yellow"}
@@ -91,13 +92,16 @@ KEYS = {"recordings": "recording_id", "frames": "oid", "annotations": "annotatio
 
 def where_things_are(settings: Settings) -> str:
     """Addresses, users, and the file that holds the passwords: rich markup."""
-    rows = (
+    rows = [
         ("Airflow", settings.airflow.url, f"user {settings.airflow.username}"),
         ("Label Studio", settings.label_studio.url, f"user {settings.label_studio.username}"),
         ("MLflow", settings.mlflow.url, "user reader, to look at it"),
         ("S3", settings.s3.endpoint, f"buckets {settings.s3.landing_bucket}, {settings.s3.lake_bucket}"),
         ("passwords", str(settings.state_dir / "settings.env"), "mode 0600"),
-    )
+    ]
+    if settings.airflow.people:
+        named = ", ".join(f"{name} ({role})" for name, role in settings.airflow.people.items())
+        rows.append(("of people", str(Layout.at(settings.state_dir).airflow_passwords), f"for Airflow: {named}"))
     return "\n".join(f"[bold]{name:<13}[/]{escape(where):<30} [dim]{note}[/]" for name, where, note in rows)
 
 

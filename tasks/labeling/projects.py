@@ -99,7 +99,8 @@ def ensure_storage(client: LabelStudio, project: Project, lake: Lake) -> None:
 def move_images(client: LabelStudio, project: Project, lake: Lake) -> int:
     """Have labeling tasks of an older release show the frames' bucket instead of the lake's, which holds all blobs.
 
-    Killed in between, the next sync goes on: the storage that marks the older release goes last.
+    Killed in between, the next sync goes on: the storage that marks the older release goes last. Only what the lake
+    knows as a frame is copied: whoever may make labeling tasks could name a recording, or what was never there.
 
     Returns:
         How many labeling tasks were changed.
@@ -109,7 +110,12 @@ def move_images(client: LabelStudio, project: Project, lake: Lake) -> int:
     if not storages or lake.store.bucket == lake.frames.store.bucket:
         return 0
     ensure_storage(client, project, lake)
-    heads = [head for head in client.task_heads(project.project_id) if str(head.data.get(IMAGE)).startswith(old)]
+    frames = set(lake.tables.scan("frames", columns=["oid"]).column("oid").to_pylist())
+    heads = [
+        head
+        for head in client.task_heads(project.project_id)
+        if str(head.data.get(IMAGE)).startswith(old) and str(head.data.get("frame_oid")) in frames
+    ]
     lake.frames.publish(str(head.data["frame_oid"]) for head in heads)
     for head in heads:
         client.change_task_data(head.task_id, head.data | {IMAGE: lake.frames.uri(str(head.data["frame_oid"]))})

@@ -6,9 +6,7 @@ around it:
 - **Storage.** Whoever signs in to a plain MLflow server may make an experiment at `file:///...` and have the server
   write there, or a model version from `s3://...` and read whatever the server's key opens. Here only
   `mlflow-artifacts:` locations are accepted, and no other storage is ever opened, not even for older rows.
-- **Other pages.** MLflow trusts every page of this machine (`Origin: http://localhost:*`). Here a request from any page
-  but the server's own is refused.
-- **What nobody here uses** and what calls out or runs code: gateway, webhooks, assistant, jobs, MCP.
+- **Other pages**, and **what nobody here uses** (what calls out or runs code): refused, see `tasks.registry.door`.
 - **The page** opens on machine learning, not on GenAI, and may talk to nobody but this server.
 """
 
@@ -20,6 +18,8 @@ import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from tasks.registry.door import climbs, refusal
+
 READER = "reader"
 READER_PASSWORD = "NIGHTSCOPE_MLFLOW_READER_PASSWORD"
 DESTINATION = "_MLFLOW_SERVER_ARTIFACT_DESTINATION"
@@ -30,13 +30,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
-_PROXIED = re.compile(r"mlflow-artifacts:/(?!/)")
-_INSIDE = re.compile(r"(models|runs):/")
-_CLOSED = re.compile(
-    r"/(gateway|webhooks|assistant|jobs|mcp-servers?|mcp|scorers|online-scoring|promptlab|create-promptlab-run"
-    r"|gateway-proxy|demo|issues|endpoints|secrets|prompt-optimization)(/|$)"
-)
-_ARTIFACTS = "/mlflow-artifacts/artifacts"
+_PROXIED = re.compile(r"mlflow-artifacts:/(?!/)[^?#]*")
+_LOGGED = re.compile(r"models:/(?!/)[^?#]*")
 _POLICY = "connect-src 'self'; form-action 'self'; frame-ancestors 'self'; base-uri 'self'; object-src 'none'"
 # Its own choice stays: the page keeps it under this key.
 _CLASSIC_PAGE = (
@@ -71,12 +66,13 @@ def keep_to_own_storage(destination: str) -> None:
     own = destination.rstrip("/")
 
     def get_artifact_repository(self: Any, artifact_uri: str, *args: Any, **kwargs: Any) -> Any:
-        if not (_is_inside(artifact_uri) or artifact_uri == own or artifact_uri.startswith(f"{own}/")):
+        behind = artifact_uri.rstrip("/") == own or artifact_uri.startswith(f"{own}/")
+        if not (_is_inside(artifact_uri) or (behind and not climbs(artifact_uri))):
             raise _refusal("This server opens no storage but its own", artifact_uri)
         return open_storage(self, artifact_uri, *args, **kwargs)
 
     def create_experiment(self: Any, name: str, artifact_location: str | None = None, *args: Any, **kwargs: Any) -> Any:
-        if artifact_location and not _is_inside(artifact_location):
+        if artifact_location and not _is_proxied(artifact_location):
             raise _refusal(f"artifact_location of the experiment {name!r}", artifact_location)
         return new_experiment(self, name, artifact_location, *args, **kwargs)
 
@@ -90,9 +86,14 @@ def keep_to_own_storage(destination: str) -> None:
     Models.create_model_version = create_model_version
 
 
-def _is_inside(uri: str) -> bool:
+def _is_proxied(uri: str) -> bool:
     """Whether a location leads to this server's own artifacts; one with a host would lead to another server."""
-    return bool(_PROXIED.match(uri) or _INSIDE.match(uri)) and ".." not in uri and "%" not in uri
+    return bool(_PROXIED.fullmatch(uri)) and not climbs(uri) and "%" not in uri
+
+
+def _is_inside(uri: str) -> bool:
+    """The same, or the name of a logged model, whose own location is one of these."""
+    return _is_proxied(uri) or (bool(_LOGGED.fullmatch(uri)) and not climbs(uri) and "%" not in uri)
 
 
 def _refusal(what: str, found: str) -> Exception:
@@ -126,17 +127,12 @@ class Doors:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """One ASGI connection."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        origin, path = headers.get(b"origin"), str(scope["path"])
-        if origin is not None and origin != f"{scope.get('scheme', 'http')}://{headers.get(b'host', '')}":
-            await _refuse(send, "requests from other pages are refused")
-        elif _CLOSED.search(path.partition(_ARTIFACTS)[0]):
-            await _refuse(send, "this part of MLflow is switched off by Nightscope")
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        elif scope["type"] == "http" and (refused := refusal(scope)):
+            await _refuse(send, *refused)
         else:
-            await self._app(scope, receive, _Page(send) if path == "/" else send)
+            await self._app(scope, receive, _Page(send) if scope.get("path") == "/" else send)
 
 
 class _Page:
@@ -161,8 +157,9 @@ class _Page:
         await self._send({"type": "http.response.body", "body": body})
 
 
-async def _refuse(send: Send, why: str) -> None:
-    body = json.dumps({"error_code": "PERMISSION_DENIED", "message": f"Nightscope: {why}"}).encode()
+async def _refuse(send: Send, status: int, why: str) -> None:
+    code = "PERMISSION_DENIED" if status == 403 else "INVALID_PARAMETER_VALUE"
+    body = json.dumps({"error_code": code, "message": f"Nightscope: {why}"}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": 403, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from secrets import token_urlsafe
 
+from tasks.errors import StackError
 from tasks.stack.layout import Layout, write_private
 from tasks.stack.ports import HOST
 from tasks.stack.secrets import Secrets
@@ -33,12 +36,32 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
 SERVICES = tuple(_COMMANDS)
 
 
-def write_passwords(layout: Layout, secrets: Secrets) -> None:
-    """Write SimpleAuthManager's password file before Airflow does: its own would be 0644, and print the password."""
-    write_private(layout.airflow_passwords, json.dumps({AIRFLOW_USERNAME: secrets.airflow_password}) + "\n")
+def write_passwords(layout: Layout, secrets: Secrets, people: Iterable[str] = ()) -> None:
+    """Write SimpleAuthManager's password file before Airflow does: its own would be 0644, and print the passwords.
+
+    Args:
+        layout: Where it is.
+        secrets: Hold the password of the stack's own user.
+        people: Names of the others. A password is made for whoever has none; who is no longer named loses it.
+
+    Raises:
+        StackError: The file is damaged.
+    """
+    try:
+        kept = json.loads(layout.airflow_passwords.read_text()) if layout.airflow_passwords.exists() else {}
+        others = {name: str(kept.get(name) or token_urlsafe(18)) for name in people}
+    except (ValueError, AttributeError, OSError):
+        raise StackError(
+            f"{layout.airflow_passwords}: is not a JSON object of names and passwords",
+            fix="remove it: every person gets a new password",
+        ) from None
+    everybody = {**others, AIRFLOW_USERNAME: secrets.airflow_password}
+    write_private(layout.airflow_passwords, json.dumps(everybody, indent=1) + "\n")
 
 
-def airflow_environment(layout: Layout, secrets: Secrets, port: int, home: Path) -> dict[str, str]:
+def airflow_environment(
+    layout: Layout, secrets: Secrets, port: int, home: Path, people: Mapping[str, str]
+) -> dict[str, str]:
     """Airflow's configuration.
 
     Args:
@@ -46,7 +69,9 @@ def airflow_environment(layout: Layout, secrets: Secrets, port: int, home: Path)
         secrets: Keys of this stack.
         port: Of the API server.
         home: Holds `dags/` and `plugins/`.
+        people: Name -> role of those who log in beside the stack's own user.
     """
+    users = {**people, AIRFLOW_USERNAME: "admin"}
     values = {
         ("core", "executor"): "LocalExecutor",
         ("core", "dags_folder"): home / "dags",
@@ -56,7 +81,7 @@ def airflow_environment(layout: Layout, secrets: Secrets, port: int, home: Path)
         ("core", "fernet_key"): secrets.airflow_fernet_key,
         # Fewer make finished tasks hold their slot for seconds (pools limit what must be limited); each costs memory.
         ("core", "parallelism"): 8,
-        ("core", "simple_auth_manager_users"): f"{AIRFLOW_USERNAME}:admin",
+        ("core", "simple_auth_manager_users"): ",".join(f"{name}:{role}" for name, role in users.items()),
         ("core", "simple_auth_manager_passwords_file"): layout.airflow_passwords,
         ("core", "execution_api_server_url"): f"http://{HOST}:{port}/execution/",
         ("database", "sql_alchemy_conn"): f"sqlite:///{layout.airflow_db}",
@@ -82,9 +107,11 @@ def airflow_environment(layout: Layout, secrets: Secrets, port: int, home: Path)
     return {"AIRFLOW_HOME": str(layout.airflow_home), **named}
 
 
-def airflow_services(layout: Layout, secrets: Secrets, port: int, home: Path, shared: dict[str, str]) -> list[Service]:
+def airflow_services(
+    layout: Layout, secrets: Secrets, port: int, home: Path, shared: dict[str, str], people: Mapping[str, str]
+) -> list[Service]:
     """The four services; `shared` is the environment that all services of the stack have."""
-    environment = {**shared, **airflow_environment(layout, secrets, port, home)}
+    environment = {**shared, **airflow_environment(layout, secrets, port, home, people)}
     executable = program("airflow")
     return [
         Service(

@@ -104,7 +104,7 @@ def table(
     if "label-studio" in units:
         found.append(_label_studio(layout, settings, ports["label-studio"], shared, environ, home))
     if "airflow" in units:
-        found += airflow_services(layout, secrets, ports["airflow"], home, shared)
+        found += airflow_services(layout, secrets, ports["airflow"], home, shared, settings.airflow.people)
     return [replace(each, environment={**each.environment, SERVICE_MARK: each.name}) for each in found]
 
 

@@ -90,6 +90,8 @@ def lines(settings: Settings, units: Iterable[str]) -> dict[str, str]:
                 named |= {f"NIGHTSCOPE_S3__LANDING__{name}".upper(): _text(part) for name, part in value}
             if unit == "s3" and key not in ("endpoint", "access_key", "secret_key"):
                 continue  # region and buckets are the user's to choose
+            if unit == "airflow" and key == "users":
+                continue  # so are people
             named[f"NIGHTSCOPE_{section}__{key}".upper()] = _text(value)
     return named
 

@@ -89,7 +89,7 @@ def _up(
     settings = settings_file.with_embedded(load_settings(layout.state_dir), chosen, keys)
     table = services.table(layout, settings, keys, chosen, embedded, environ, home)
     settings_file.write(layout, settings_file.lines(settings, embedded))
-    airflow.write_passwords(layout, keys)
+    airflow.write_passwords(layout, keys, settings.airflow.people)
     prepare.write_mlflow_auth(layout)
     if "s3" in embedded:
         s3.lay_out(layout, settings.s3)

@@ -32,10 +32,10 @@ class TrackedBox:
     height_px: float
 
     def as_object(self) -> dict[str, object]:
-        """As an annotation's object (`Box.model_dump()`), without the track id."""
+        """As an annotation's object (`Box.as_object()`), without the track id."""
         return Box(
             label=self.label, x_px=self.x_px, y_px=self.y_px, width_px=self.width_px, height_px=self.height_px
-        ).model_dump()
+        ).as_object()
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from tasks.training.loading import SWITCHES, harmless
@@ -34,15 +36,14 @@ def prepare(config_dir: Path | None = None, threads: int | None = None) -> int:
     Args:
         config_dir: Where ultralytics keeps its settings and font: one per installation. Default:
             `YOLO_CONFIG_DIR`, else
-            a folder of this user in the system's temporary folder.
+            a folder of this user in the system's temporary folder; if somebody else made that, a new one.
         threads: CPU threads for torch; default all that this process may run on.
 
     Returns:
         The number of threads.
     """
-    folder = config_dir or Path(
-        os.environ.get("YOLO_CONFIG_DIR") or Path(tempfile.gettempdir()) / f"nightscope-yolo-{os.getuid()}"
-    )
+    named = config_dir or os.environ.get("YOLO_CONFIG_DIR")
+    folder = Path(named) if named else _private_folder()
     threads = threads or len(os.sched_getaffinity(0))
     folder.mkdir(parents=True, exist_ok=True)
     os.environ["YOLO_OFFLINE"] = "1"
@@ -64,6 +65,20 @@ def prepare(config_dir: Path | None = None, threads: int | None = None) -> int:
     if unwanted := {key: False for key in INTEGRATIONS if SETTINGS.get(key)}:
         SETTINGS.update(unwanted)
     return threads
+
+
+def _private_folder() -> Path:
+    """A folder in the system's temporary folder that only we can write to: the one of this user, else a new one.
+
+    Its name can be guessed, and everybody may make it before us: with settings of theirs, or as a link.
+    """
+    folder = Path(tempfile.gettempdir()) / f"nightscope-yolo-{os.getuid()}"
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022:
+        return folder
+    return Path(tempfile.mkdtemp(prefix="nightscope-yolo-"))
 
 
 def _provide_font(folder: Path) -> None:

@@ -9,7 +9,9 @@ import hashlib
 import importlib.util
 import json
 import os
+import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,8 @@ class BoxDetector(PythonModel):  # type: ignore[misc]
         if found != about["weights_sha256"]:
             raise ValueError(f"{weights}: sha256 is {found}, expected {about['weights_sha256']}: not loading it")
         os.environ.setdefault("YOLO_OFFLINE", "1")
-        os.environ.setdefault("YOLO_CONFIG_DIR", str(Path(tempfile.gettempdir()) / f"nightscope-yolo-{os.getuid()}"))
+        if not os.environ.get("YOLO_CONFIG_DIR"):
+            os.environ["YOLO_CONFIG_DIR"] = _private_folder()
         Path(os.environ["YOLO_CONFIG_DIR"]).mkdir(parents=True, exist_ok=True)
         os.environ["ULTRALYTICS_SAFE_LOAD"] = os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
         os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)
@@ -70,6 +73,17 @@ class BoxDetector(PythonModel):  # type: ignore[misc]
         sizes = boxes[:, 2:4] - boxes[:, :2]
         columns = [*boxes[:, :2].T, *sizes.T, labels, boxes[:, 4]]
         return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)), columns=COLUMNS)
+
+
+def _private_folder() -> str:
+    """A folder in the system's temporary folder that only we can write to; anybody may have made ours before us."""
+    folder = Path(tempfile.gettempdir()) / f"nightscope-yolo-{os.getuid()}"
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022:
+        return str(folder)
+    return tempfile.mkdtemp(prefix="nightscope-yolo-")
 
 
 def _module(path: Path) -> Any:

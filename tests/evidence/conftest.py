@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,14 +10,12 @@ from tasks.config import Settings
 from tasks.lake import Lake, open_lake
 from tests.evidence.world import Nights
 from tests.s3_servers import S3Server
-from tests.services import running
 
 
 @pytest.fixture(scope="session")
-def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """The real MLflow, its artifacts in a real S3 server, for the session."""
-    with running(tmp_path_factory.mktemp("mlflow"), ("s3", "mlflow")) as settings:
-        yield settings
+def mlflow(registry_stack: Settings) -> Settings:
+    """The real MLflow, its artifacts in a real S3 server."""
+    return registry_stack
 
 
 @pytest.fixture

@@ -26,6 +26,8 @@ from tasks.ingest.workers import Workers
 from tasks.lake import Lake
 from tests.ingest.clips import numbered, write_clip
 
+pytestmark = pytest.mark.integration  # decodes at length
+
 SECONDS = 15.0
 
 

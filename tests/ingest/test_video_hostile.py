@@ -20,6 +20,8 @@ from tests.ingest.clips import Image, number_in, write_clip
 from tests.ingest.remux import remux
 from tests.ingest.test_video import read
 
+pytestmark = pytest.mark.integration  # decodes at length
+
 MJPEG = {"codec": "mjpeg", "pix_fmt": "yuvj420p"}
 ROOT = Path(__file__).parents[2]
 

@@ -16,6 +16,8 @@ from tasks.ingest.images import Image
 from tasks.ingest.sampling import Extractor, Picture, Rate, Sampler
 from tests.ingest.matrix import DARK, FRAMES, LIGHT, Case, cases, is_deep, number_in, picture, size_of, write
 
+pytestmark = pytest.mark.integration  # decodes at length
+
 CASES = cases()
 
 

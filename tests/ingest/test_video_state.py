@@ -16,6 +16,8 @@ from tests.ingest.clips import Image, number_in, numbered, write_clip
 from tests.ingest.remux import concatenated, remux
 from tests.ingest.test_video import number_of, read
 
+pytestmark = pytest.mark.integration  # decodes at length
+
 MJPEG = {"codec": "mjpeg", "pix_fmt": "yuvj420p", "options": {"huffman": "default"}}
 DQT, DHT = 0xDB, 0xC4
 

@@ -17,6 +17,8 @@ from tasks.ingest.sampling import Rate
 from tasks.ingest.workers import Workers
 from tests.ingest.clips import write_clip
 
+pytestmark = pytest.mark.integration  # decodes at length
+
 
 def job(clip: Path, folder: Path) -> Job:
     folder.mkdir(exist_ok=True)

@@ -37,7 +37,7 @@ def test_frames_become_labeling_tasks_once(lake: Lake, line: Line, client: Label
     assert sorted(tasks) == [0, 1, 2]
     frame = lake.tables.rows("frames", Frame, {"line": line.line})[0]
     data = next(head.data for head in client.task_heads(first.project_id) if head.data["frame_index"] == 0)
-    assert data["image"] == lake.blobs.uri(frame.oid)
+    assert data["image"] == lake.frames.uri(frame.oid)
     assert (data["recording"], data["recording_id"]) == (recording.name, recording.recording_id)
     assert (data["frame_oid"], data["pts_s"]) == (frame.oid, 0.0)
 

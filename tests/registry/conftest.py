@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
+from tasks.config import Settings
 from tasks.registry import Registry
 from tasks.registry.connection import connect
-from tests.services import running
 
 
 @pytest.fixture(scope="session")
-def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The real MLflow, its artifacts in the real S3 server, for the session."""
-    with running(tmp_path_factory.mktemp("mlflow"), ("s3", "mlflow")) as settings:
-        yield settings.mlflow.url
+def mlflow_url(registry_stack: Settings) -> str:
+    """The real MLflow, its artifacts in the real S3 server."""
+    return registry_stack.mlflow.url
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,12 +47,17 @@ def test_nobody_without_a_login(services: Settings) -> None:
 
 @pytest.mark.parametrize("location", ["file://{folder}", "{folder}", "s3://lake/x", "http://127.0.0.1:1/x",
                                       "mlflow-artifacts://127.0.0.1:1/x", "mlflow-artifacts:/../lake", "dbfs:/x",
-                                      "mlflow-artifacts:/%2e%2e/lake"])  # fmt: skip
+                                      "mlflow-artifacts:/%2e%2e/lake", "s3://landing", "FILE://{folder}", "runs:/abc",
+                                      "models:/m-1", "ftp://127.0.0.1/x", "mlflow-artifacts:/a/%252e%252e/%2e%2e/lake",
+                                      "mlflow-artifacts:/a?b"])  # fmt: skip
 def test_an_experiment_elsewhere_is_refused(admin: httpx.Client, tmp_path: Path, location: str) -> None:
     place = location.format(folder=tmp_path)
     for body in ({"name": place, "artifact_location": place}, {"name": place, "artifactLocation": place}):
         answer = admin.post(f"{API}/experiments/create", json=body)
         assert answer.status_code == 400 and "artifact_location" in answer.text
+        old_client = admin.post(f"{API}/experiments/create", json=json.dumps(body))  # JSON in a JSON text
+        assert old_client.status_code == 400
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_experiment_that_an_older_server_made_elsewhere_opens_nothing(
@@ -76,7 +82,8 @@ def test_an_experiment_that_an_older_server_made_elsewhere_opens_nothing(
 
 
 @pytest.mark.parametrize("source", ["s3://lake/{key}", "s3://lake/blobs", "file:///etc", "/etc", "s3://mlflow/../lake",
-                                    "http://127.0.0.1:1/x", "mlflow-artifacts://127.0.0.1:1/x"])  # fmt: skip
+                                    "http://127.0.0.1:1/x", "mlflow-artifacts://127.0.0.1:1/x", "runs:/abc/model",
+                                    "mlflow-artifacts:/../lake", "x\nmlflow-artifacts:/x"])  # fmt: skip
 def test_a_model_from_elsewhere_is_refused(admin: httpx.Client, lake: Lake, source: str) -> None:
     recording = lake.blobs.put_bytes(b"a recording of a patient")
     admin.post(f"{API}/registered-models/create", json={"name": "model"})
@@ -100,6 +107,53 @@ def test_a_model_version_of_an_older_server_opens_nothing(services: Settings, ad
         )
     got = admin.get(f"/model-versions/get-artifact?name=older&version=1&path={recording}")
     assert got.status_code >= 400 and b"patient" not in got.content
+
+
+@pytest.mark.parametrize("place", ["s3://lake/{folder}", "{state}/stack", "file://{state}",
+                                   "s3://mlflow/../lake/{folder}", "mlflow-artifacts:/../lake/{folder}", "runs:/{run}",
+                                   "http://127.0.0.1:1/x"])  # fmt: skip
+def test_a_run_whose_address_in_the_database_was_changed_opens_nothing(
+    services: Settings, admin: httpx.Client, lake: Lake, place: str
+) -> None:
+    recording = lake.blobs.put_bytes(b"a recording of a patient")
+    experiment = admin.post(f"{API}/experiments/create", json={"name": place}).json()["experiment_id"]
+    run = _run(admin, experiment)["run_id"]
+    folder = lake.blobs.key(recording).rpartition("/")[0]
+    address = place.format(folder=folder, state=services.state_dir, run=run)
+    with sqlite3.connect(Layout.at(services.state_dir).mlflow_db) as database:
+        database.execute("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", (address, run))
+    for name in (recording, "secrets.json", "stack/secrets.json", "settings.env"):
+        got = admin.get("/get-artifact", params={"run_id": run, "path": name})
+        assert got.status_code >= 400 and b"patient" not in got.content and b"s3_secret_key" not in got.content, name
+    listed = admin.get(f"{API}/artifacts/list", params={"run_id": run})
+    assert listed.status_code >= 400, listed.text
+
+
+@pytest.mark.parametrize("climb", ["../secrets", "..%2f..%2flake", "%252e%252e/lake", "a/..%5c..%5clake", "%00"])
+def test_nobody_climbs_out_of_the_artifacts(services: Settings, admin: httpx.Client, climb: str) -> None:
+    address = httpx.URL(f"{services.mlflow.url}/api/2.0/mlflow-artifacts/artifacts/0/{climb}")
+    assert admin.get(address).status_code >= 400
+    assert admin.put(address, content=b"planted").status_code >= 400
+    assert admin.get("/api/2.0/mlflow-artifacts/artifacts", params={"path": "../.."}).status_code >= 400
+    assert admin.get(f"/api/2.0/mlflow-artifacts/presigned/{climb}").status_code >= 400
+
+
+def test_a_form_or_script_of_another_page_is_refused_and_a_link_is_not(admin: httpx.Client) -> None:
+    for site in ("cross-site", "same-site"):
+        headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "no-cors"}
+        made = admin.post(f"{API}/experiments/create", json={"name": "forged"}, headers=headers)
+        assert made.status_code == 403
+        link = admin.get(
+            "/", headers={"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+        )
+        assert link.status_code == 200, "from Airflow, or from a report"
+    assert admin.get(f"{API}/experiments/get-by-name?experiment_name=forged").status_code == 404
+
+
+def test_another_name_of_this_machine_is_refused(admin: httpx.Client) -> None:
+    """DNS rebinding: a stranger's name that leads to 127.0.0.1."""
+    answer = admin.get(f"{API}/experiments/get?experiment_id=0", headers={"Host": "evil.example"})
+    assert answer.status_code == 403
 
 
 def test_pages_of_other_ports_are_refused(services: Settings, admin: httpx.Client) -> None:
@@ -137,7 +191,10 @@ def test_the_reader_reads_and_changes_nothing(services: Settings, admin: httpx.C
 def test_what_calls_out_or_runs_code_is_switched_off(admin: httpx.Client) -> None:
     for path in ("/api/2.0/mlflow/webhooks", "/ajax-api/2.0/mlflow/gateway-proxy", "/gateway/x/mlflow/invocations",
                  "/ajax-api/3.0/mlflow/assistant/config", "/ajax-api/3.0/jobs",
-                 "/ajax-api/2.0/mlflow/runs/create-promptlab-run"):  # fmt: skip
+                 "/ajax-api/2.0/mlflow/runs/create-promptlab-run", "/v1/traces", "/ajax-api/2.0/mlflow/upload-artifact",
+                 "/api/3.0/mlflow/gateway/secrets/create", "/api/3.0/mlflow/scorers/register",
+                 "/ajax-api/3.0/mlflow/assistant/message", "/ajax-api/3.0/jobs/", "/api/3.0/mlflow/workspaces",
+                 "/api/2.0/mlflow-artifacts/mpu/create/x", "/ajax-api/2.0/mlflow/get-trace-artifact"):  # fmt: skip
         assert admin.post(path, json={}).status_code == 403, path
     assert admin.put("/api/2.0/mlflow-artifacts/artifacts/0/gateway/x", content=b"x").status_code == 200, "only a name"
 

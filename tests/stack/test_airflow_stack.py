@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -49,11 +50,15 @@ naps()
 
 
 class Api:
-    """Airflow's REST API, as its generated administrator."""
+    """Airflow's REST API, as its generated administrator, or as a person."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, username: str = "", password: str = "") -> None:
         self._http = httpx.Client(base_url=settings.airflow.url, timeout=60)
-        account = {"username": settings.airflow.username, "password": settings.airflow.password.get_secret_value()}
+        username, password = (
+            username or settings.airflow.username,
+            password or settings.airflow.password.get_secret_value(),
+        )
+        account = {"username": username, "password": password}
         token = self._http.post("/auth/token", json=account).raise_for_status().json()["access_token"]
         self._http.headers["Authorization"] = f"Bearer {token}"
 
@@ -70,6 +75,10 @@ class Api:
             time.sleep(0.5)
         raise AssertionError(f"{dag_id} was not found")
 
+    def ask_for(self, dag_id: str) -> int:
+        """The status of the answer to one trigger."""
+        return self._http.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": {}}).status_code
+
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -83,9 +92,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def airflow(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Iterator[Settings]:
-    """The four processes of Airflow, on a machine that is said to have two GPUs."""
+    """The four processes of Airflow, on a machine that is said to have two GPUs, with two people."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NIGHTSCOPE_DEVICES", "0,1")
+        patch.setenv("NIGHTSCOPE_AIRFLOW__USERS", "ana:op,ben:viewer")
         with running(tmp_path_factory.mktemp("airflow") / "state", ("airflow",), home=home) as settings:
             yield settings
 
@@ -142,3 +152,28 @@ def test_the_run_of_a_killed_scheduler_ends_well(airflow: Settings, home: Path) 
 
 def test_settings_reach_airflow(airflow: Settings) -> None:
     assert load_settings(airflow.state_dir).airflow.url == airflow.airflow.url
+
+
+def test_people_log_in_under_their_own_names_and_may_what_their_role_may(airflow: Settings) -> None:
+    """After the run of the killed scheduler, so that the DAG is known and no second run disturbs that one."""
+    passwords = json.loads(Layout.at(airflow.state_dir).airflow_passwords.read_text())
+    ana, ben = (Api(airflow, name, passwords[name]) for name in ("ana", "ben"))
+
+    run = ana.trigger("naps")
+    assert Api(airflow).get(f"/dags/naps/dagRuns/{run}")["triggering_user_name"] == "ana", "the run carries the name"
+    assert ben.get("/dags/naps")["dag_id"] == "naps", "who looks sees"
+    assert ben.ask_for("naps") == 403
+    for name, password in (("ana", passwords["ben"]), ("ana", ""), ("eve", passwords["ana"]), ("ana", "ana")):
+        answer = httpx.post(
+            f"{airflow.airflow.url}/auth/token", json={"username": name, "password": password}, timeout=60
+        )
+        assert answer.status_code == 401, name
+
+
+def test_no_password_stands_in_a_log(airflow: Settings) -> None:
+    layout = Layout.at(airflow.state_dir)
+    passwords = json.loads(layout.airflow_passwords.read_text())
+
+    assert {"ana", "ben", "admin"} == set(passwords)
+    for log in layout.logs_dir.iterdir():
+        assert not [name for name, password in passwords.items() if password in log.read_text(errors="replace")], log

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from tasks.config import Settings, load_settings
-from tasks.errors import StackError
-from tasks.stack import s3, services
+from tasks.errors import ConfigError, StackError
+from tasks.stack import airflow, s3, services
 from tasks.stack.layout import Layout
 from tasks.stack.secrets import Secrets, load_or_create
 from tasks.stack.service import Service
@@ -164,3 +165,34 @@ def test_strays_of_the_users_shell_are_not_inherited() -> None:
     }
 
     assert services.inherited_environment(environ) == {"PATH": "/bin", "AWS_CA_BUNDLE": "/etc/ca.pem"}
+
+
+def test_people_log_in_to_airflow_under_their_own_names(layout: Layout, settings: Settings, secrets: Secrets) -> None:
+    account = settings.airflow.model_copy(update={"users": "ana:op, ben:viewer"})
+    named = settings.model_copy(update={"airflow": account})
+    found = services.table(layout, named, secrets, PORTS, ["airflow"], {})
+    airflow.write_passwords(layout, secrets, account.people)
+    before = json.loads(layout.airflow_passwords.read_text())
+    layout.airflow_passwords.write_text(json.dumps(before | {"ana": "what Ana chose"}))
+    airflow.write_passwords(layout, secrets, ["ana"])
+    after = json.loads(layout.airflow_passwords.read_text())
+
+    assert found[0].environment["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"] == "ana:op,ben:viewer,admin:admin"
+    assert set(before) == {"ana", "ben", "admin"} and len(set(before.values())) == 3
+    assert after == {"ana": "what Ana chose", "admin": secrets.airflow_password}, "who is not named loses the login"
+    assert layout.airflow_passwords.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_damaged_password_file_is_said(layout: Layout, secrets: Secrets) -> None:
+    layout.airflow_passwords.write_text("[1]")
+    with pytest.raises(StackError, match="remove it"):
+        airflow.write_passwords(layout, secrets, ["ana"])
+
+
+@pytest.mark.parametrize(
+    "users", ["ana", "ana:root", "a:op,a:user", "ana:op;x:admin", ":admin", "admin:viewer", "ana:op:admin", "a na:op"]
+)
+def test_users_that_are_none_are_refused(layout: Layout, monkeypatch: pytest.MonkeyPatch, users: str) -> None:
+    monkeypatch.setenv("NIGHTSCOPE_AIRFLOW__USERS", users)
+    with pytest.raises(ConfigError, match=r"users|name"):
+        load_settings(layout.state_dir)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from tasks.config import Settings, load_settings
 from tasks.lake import Lake, open_lake
 from tasks.registry import open_registry
-from tests.services import running, use_external_s3
+from tests.services import use_external_s3, use_external_services
 from tests.steps.promoting import Scene
 from tests.steps.small_line import small_line
 
@@ -25,10 +24,13 @@ def installed(settings: Settings, lake: Lake, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture(scope="session")
-def with_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """An S3 server and MLflow, for the session."""
-    with running(tmp_path_factory.mktemp("registry"), ("s3", "mlflow")) as settings:
-        yield settings
+def with_registry(registry_stack: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """An installation of this worker's own, on the run's S3 server and MLflow."""
+    settings = use_external_services(tmp_path_factory.mktemp("registry"), registry_stack, uuid.uuid4().hex[:12])
+    lake = open_lake(settings)
+    for store in (lake.landing, lake.store, lake.frames.store):
+        store.ensure_bucket()
+    return settings
 
 
 @pytest.fixture

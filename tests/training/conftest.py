@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from tasks.config import Line, parse_line
+from tasks.config import Line, Settings, parse_line
 from tasks.lake import Lake, open_lake
 from tasks.training.recipes import ARCHITECTURES
-from tests.services import running
 
 TINY_MODEL = (ARCHITECTURES / "p3-tiny.yaml").read_text()
 
@@ -38,10 +36,9 @@ def write_dataset(folder: Path, *, val: bool, images: int = 8) -> Path:
 
 
 @pytest.fixture(scope="session")
-def mlflow_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The real MLflow, its artifacts in the real S3 server, for the session."""
-    with running(tmp_path_factory.mktemp("mlflow"), ("s3", "mlflow")) as settings:
-        yield settings.mlflow.url
+def mlflow_url(registry_stack: Settings) -> str:
+    """The real MLflow, its artifacts in the real S3 server."""
+    return registry_stack.mlflow.url
 
 
 @pytest.fixture
