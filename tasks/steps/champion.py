@@ -30,6 +30,7 @@ def describe_champion(name: str) -> dict[str, Any]:
         raise NotFound(f"line {name} has no champion yet", fix=f"nightscope run {name}")
     verdict = verdict_if_there(lake, record.verdict_id)
     order = put_in_charge(lake, name, record.version)
+    since = order.at if order else record.promoted_at  # the tag only where there is no evidence yet
     said = {"verdict_id", "verdict", "reasons", "at", "report_oid"}
     return {
         "line": name,
@@ -37,7 +38,7 @@ def describe_champion(name: str) -> dict[str, Any]:
         "dataset_version": record.dataset_version,
         "metrics": verdict.metrics if verdict else {},
         "intervals": verdict.intervals if verdict else {},
-        "promoted_at": record.promoted_at.isoformat() if record.promoted_at else None,
+        "promoted_at": since.isoformat() if since else None,
         "verdict": verdict.model_dump(mode="json", include=said) if verdict else None,
         "unlearned": list(_unlearned(settings, verdict)) if verdict else [],
         "order": _order(order) if order else None,

@@ -95,7 +95,7 @@ def promote_model(
     print(f"model version {champion.version} is the champion of line {name}; evidence {entry.number}")
     return {
         "model_version": champion.version,
-        "promoted_at": str(champion.promoted_at),
+        "promoted_at": str(entry.at),
         "evidence": entry.number,
         "by": entry.by,
         "differs": told(found),

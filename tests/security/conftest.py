@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
+from tasks import steps
 from tasks.config import S3Settings, Settings
 from tasks.lake import Lake, open_lake
+from tasks.schemas import Decision
 from tasks.stack.layout import Layout
 from tests.services import running
 from tests.steps.conftest import scene, with_registry
+from tests.steps.promoting import Scene
 
 __all__ = ["scene", "with_registry"]
 
@@ -47,6 +50,16 @@ def frames_key(services: Settings, secrets: dict[str, Any]) -> S3Settings:
 def mlflow_key(services: Settings, secrets: dict[str, Any]) -> S3Settings:
     """What MLflow holds."""
     return _access(services, secrets, "s3-mlflow", "mlflow")
+
+
+@pytest.fixture
+def two(scene: Scene) -> tuple[str, str]:
+    """A champion, and a version that its gates rejected."""
+    first = scene.version().version
+    steps.promote_model(scene.name, {}, scene.verdict(first, None))
+    second = scene.version().version
+    scene.verdict(second, first, Decision.REJECT)
+    return first, second
 
 
 def _access(services: Settings, secrets: dict[str, Any], server: str, name: str) -> S3Settings:

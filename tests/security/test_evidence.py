@@ -27,16 +27,6 @@ from tasks.steps.who import os_user
 from tests.steps.promoting import Scene
 
 
-@pytest.fixture
-def two(scene: Scene) -> tuple[str, str]:
-    """A champion, and a version that its gates rejected."""
-    first = scene.version().version
-    steps.promote_model(scene.name, {}, scene.verdict(first, None))
-    second = scene.version().version
-    scene.verdict(second, first, Decision.REJECT)
-    return first, second
-
-
 def verify(scene: Scene) -> Verification:
     return evidence.verify(open_lake(load_settings()), None, scene.name, quick=True)
 

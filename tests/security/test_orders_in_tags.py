@@ -19,16 +19,6 @@ from tests.security.test_evidence import _replace_rows
 from tests.steps.promoting import Scene
 
 
-@pytest.fixture
-def two(scene: Scene) -> tuple[str, str]:
-    """A champion, and a version that its gates rejected."""
-    first = scene.version().version
-    steps.promote_model(scene.name, {}, scene.verdict(first, None))
-    second = scene.version().version
-    scene.verdict(second, first, Decision.REJECT)
-    return first, second
-
-
 def order_in_a_tag(scene: Scene, version: str, follows: str | None) -> None:
     order = {"version": version, "follows": follows, "verdict_id": None, "at": "2026-01-01T00:00:00+00:00"}
     scene.registry.client.set_registered_model_tag(scene.name, INTENT, json.dumps(order))
