@@ -92,16 +92,16 @@ KEYS = {"recordings": "recording_id", "frames": "oid", "annotations": "annotatio
 
 def where_things_are(settings: Settings) -> str:
     """Addresses, users, and the file that holds the passwords: rich markup."""
-    rows = (
+    rows = [
         ("Airflow", settings.airflow.url, f"user {settings.airflow.username}"),
         ("Label Studio", settings.label_studio.url, f"user {settings.label_studio.username}"),
         ("MLflow", settings.mlflow.url, "user reader, to look at it"),
         ("S3", settings.s3.endpoint, f"buckets {settings.s3.landing_bucket}, {settings.s3.lake_bucket}"),
         ("passwords", str(settings.state_dir / "settings.env"), "mode 0600"),
-    )
+    ]
     if settings.airflow.people:
         named = ", ".join(f"{name} ({role})" for name, role in settings.airflow.people.items())
-        rows = (*rows, ("of people", str(Layout.at(settings.state_dir).airflow_passwords), f"for Airflow: {named}"))
+        rows.append(("of people", str(Layout.at(settings.state_dir).airflow_passwords), f"for Airflow: {named}"))
     return "\n".join(f"[bold]{name:<13}[/]{escape(where):<30} [dim]{note}[/]" for name, where, note in rows)
 
 
