@@ -33,11 +33,14 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 _PROXIED = re.compile(r"mlflow-artifacts:/(?!/)[^?#]*")
 _LOGGED = re.compile(r"models:/(?!/)[^?#]*")
 _POLICY = "connect-src 'self'; form-action 'self'; frame-ancestors 'self'; base-uri 'self'; object-src 'none'"
-# Its own choice stays: the page keeps it under this key.
+# What a person chose stays: the page keeps it under these keys. The plain address would open a page about prompts and
+# judges, and an assistant that is closed here.
 _CLASSIC_PAGE = (
     b"<script>if(!localStorage.getItem('mlflow.workflowType_v1'))"
     b"localStorage.setItem('mlflow.workflowType_v1','\"machine_learning\"');"
-    b"localStorage.setItem('mlflow.settings.telemetry.enabled_v1','false');</script>"
+    b"localStorage.setItem('mlflow.settings.telemetry.enabled_v1','false');"
+    b"localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1','true');"
+    b"if(!location.hash)history.replaceState(null,'','#/experiments');</script>"
 )
 
 

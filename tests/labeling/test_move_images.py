@@ -52,7 +52,7 @@ def _assert_moved(client: LabelStudio, lake: Lake, line: Line, tasks: dict[int, 
     assert {head.data["image"] for head in heads} == {lake.frames.uri(head.data["frame_oid"]) for head in heads}
     assert {oid for oid, _ in lake.frames.published()} == {head.data["frame_oid"] for head in heads}
     (work,) = client.task_work(project_id, [tasks[0]])
-    assert len(work.annotations) == 1, "the annotation stays"
+    assert len(work.work) == 1, "the annotation stays"
 
 
 def test_the_next_sync_moves_images_and_keeps_annotations(

@@ -79,12 +79,14 @@ def test_mlflow_opens_on_its_classic_page(services: Settings, reader: dict[str, 
     """In a browser that was never here, at the plain address that `nightscope status` prints."""
     with chromium.new_context(http_credentials=reader) as context:
         page = Watched(context).visit(services.mlflow.url)
-        page.get_by_text("Experiments").first.wait_for()
+        page.get_by_role("button", name="Compare").wait_for()
         said = page.inner_text("body")
 
         assert page.evaluate("localStorage.getItem('mlflow.workflowType_v1')") == '"machine_learning"'
+        assert urlsplit(page.url).fragment.startswith("/experiments")
         assert "Model training" in said and "Experiments" in said
-        assert "Prompts" not in said and "Judges" not in said
+        for other in ("Prompts", "Judges", "Traces", "AI Gateway", "Start Demo", "Welcome to MLflow"):
+            assert other not in said, other
 
 
 def test_label_studios_pages_call_nobody(services: Settings, chromium: Browser) -> None:

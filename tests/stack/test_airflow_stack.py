@@ -167,7 +167,7 @@ def test_people_log_in_under_their_own_names_and_may_what_their_role_may(airflow
         answer = httpx.post(
             f"{airflow.airflow.url}/auth/token", json={"username": name, "password": password}, timeout=60
         )
-        assert answer.status_code == 401, name
+        assert answer.status_code in (400, 401), name
 
 
 def test_no_password_stands_in_a_log(airflow: Settings) -> None:
