@@ -81,6 +81,35 @@ def other_names(landings: Iterable[Landing], recordings: Iterable[Recording]) ->
     return dict(found)
 
 
+def clearly_named(
+    others: Mapping[str, Sequence[Recording]],
+    recordings: Iterable[Recording],
+    pictures: PictureNames | None,
+    clear: Mapping[str, str],
+) -> tuple[dict[str, list[Recording]], PictureNames | None]:
+    """Other names, and names of pictures, with those that pseudonyms stand for: label files know no others.
+
+    Args:
+        others: From `other_names`.
+        recordings: All of the lake.
+        pictures: Names the pictures of folders of images.
+        clear: Pseudonym → clear name, of recordings' stems and of pictures, both without a suffix.
+    """
+    found = {stem: list(own) for stem, own in others.items()}
+    for recording in recordings:
+        if recording.stem in clear:
+            found.setdefault(clear[recording.stem], []).append(recording)
+    if pictures is None or not clear:
+        return found, pictures
+    stored = pictures
+    return found, lambda recording: [_clear_picture(name, clear) for name in stored(recording)]
+
+
+def _clear_picture(name: str, clear: Mapping[str, str]) -> str:
+    stem, dot, suffix = name.rpartition(".")
+    return f"{clear.get(stem, stem)}{dot}{suffix}"
+
+
 def match(
     files: Sequence[LabelFile | BadFile],
     recordings: Sequence[Recording],
