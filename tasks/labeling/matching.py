@@ -70,44 +70,44 @@ class _Place:
     index: int | None = None
 
 
-def other_names(landings: Iterable[Landing], recordings: Iterable[Recording]) -> dict[str, list[Recording]]:
-    """Stem -> recordings whose content landed again under that name."""
+def other_names(
+    landings: Iterable[Landing], recordings: Iterable[Recording], clear: Mapping[str, str] | None = None
+) -> dict[str, list[Recording]]:
+    """Stem -> recordings whose content landed again under that name (or the one that it is a pseudonym of)."""
     by_id = {recording.recording_id: recording for recording in recordings}
     found: dict[str, list[Recording]] = defaultdict(list)
     for landing in landings:
         if landing.outcome == "duplicate" and landing.recording_id in by_id:
             stem = _SUFFIX.sub("", landing.key.rpartition("/")[2])
-            found[stem].append(by_id[landing.recording_id])
+            found[(clear or {}).get(stem, stem)].append(by_id[landing.recording_id])
     return dict(found)
 
 
-def clearly_named(
-    others: Mapping[str, Sequence[Recording]],
-    recordings: Iterable[Recording],
-    pictures: PictureNames | None,
-    clear: Mapping[str, str],
-) -> tuple[dict[str, list[Recording]], PictureNames | None]:
-    """Other names, and names of pictures, with those that pseudonyms stand for: label files know no others.
+def clearly_named(recordings: Iterable[Recording], clear: Mapping[str, str]) -> list[Recording]:
+    """Recordings as label files know them, where the lake knows pseudonyms; only to be matched, never to be stored.
 
     Args:
-        others: From `other_names`.
-        recordings: All of the lake.
-        pictures: Names the pictures of folders of images.
-        clear: Pseudonym → clear name, of recordings' stems and of pictures, both without a suffix.
+        recordings: Of the lake.
+        clear: Pseudonym → clear name, of stems.
     """
-    found = {stem: list(own) for stem, own in others.items()}
-    for recording in recordings:
-        if recording.stem in clear:
-            found.setdefault(clear[recording.stem], []).append(recording)
-    if pictures is None or not clear:
-        return found, pictures
-    stored = pictures
-    return found, lambda recording: [_clear_picture(name, clear) for name in stored(recording)]
+    return [
+        each.model_copy(
+            update={"stem": clear[each.stem], "name": f"{clear[each.stem]}{each.name.removeprefix(each.stem)}"}
+        )
+        if each.stem in clear
+        else each
+        for each in recordings
+    ]
 
 
-def _clear_picture(name: str, clear: Mapping[str, str]) -> str:
-    stem, dot, suffix = name.rpartition(".")
-    return f"{clear.get(stem, stem)}{dot}{suffix}"
+def clear_pictures(pictures: PictureNames, clear: Mapping[str, str]) -> PictureNames:
+    """Names of pictures as label files know them, where the lake knows pseudonyms."""
+
+    def named(recording: Recording) -> list[str]:
+        parts = (name.rpartition(".") for name in pictures(recording))
+        return [f"{clear.get(stem, stem)}{dot}{suffix}" for stem, dot, suffix in parts]
+
+    return named
 
 
 def match(

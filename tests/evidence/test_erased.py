@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -35,13 +37,41 @@ def _erase(nights: Nights) -> Tombstone:
     return erasure.carry_out(nights.lake, nights.registry, scope, plan, lambda _: None)
 
 
-def test_the_chain_stands_and_verify_names_the_tombstone(nights: Nights) -> None:
+def _oid(name: str) -> str:
+    return hashlib.sha256(f"film {name}".encode()).hexdigest()
+
+
+def _log(nights: Nights, run: str, texts: dict[str, str]) -> None:
+    files = {}
+    for number, (name, text) in enumerate(texts.items()):
+        files[name] = nights.folder / f"artifact-{number}"
+        files[name].write_text(text)
+    nights.registry.runs.log_files(run, files)
+
+
+def _logged(nights: Nights, run: str, below: str | None = None) -> set[str]:
+    found = set()
+    for entry in nights.registry.client.list_artifacts(run, below):
+        found |= _logged(nights, run, entry.path) if entry.is_dir else {entry.path}
+    return found
+
+
+def test_the_chain_stands_and_verify_names_the_tombstone(nights: Nights, tmp_path: Path) -> None:
     lake = nights.lake
     _belongs_to_the_donor(lake, "a.mp4")
     first = nights.night("a" * 64)
     lake.tables.rewrite("verdicts", lambda rows: _signed(lake, rows))
     assert nights.verify().holds
+    (run,) = {one.mlflow_run for one in lake.tables.rows("verdicts", Verdict)}
+    _log(
+        nights,
+        run,
+        {"test/report.html": "<p>a.mp4", "val/val_batch0.jpg": "frames", "training/notes.csv": "a.mp4,b.mp4"},
+    )
     tombstone = _erase(nights)
+    assert _logged(nights, run) == {"model-card.md", "training/notes.csv"}
+    notes = nights.registry.client.download_artifacts(run, "training/notes.csv", str(tmp_path))
+    assert Path(notes).read_text() == f"erased-{hidden(_oid('a.mp4'))[:12]}.mp4,b.mp4"
     found = nights.verify()
     assert found.holds, found.findings
     assert any(tombstone.key in note and "consent withdrawn" in note for note in found.notes)

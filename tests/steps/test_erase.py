@@ -13,7 +13,7 @@ from tasks import steps
 from tasks.errors import ConfigError, NotFound
 from tasks.ingest import sidecar
 from tasks.ingest.recordings import ingest_new
-from tasks.lake import Lake, open_lake
+from tasks.lake import Lake, ObjectStore, open_lake
 from tasks.lake.pseudonyms import pseudonym
 from tasks.lake.tombstones import Tombstone, hidden, tombstone_key
 from tasks.registry.runs import EpochMetrics
@@ -232,8 +232,41 @@ def test_killed_before_each_step_and_run_again_it_ends_the_same(installed: Lake)
     _check_the_end(installed, secrets, version)
 
 
-def test_what_was_erased_is_refused_until_the_donor_is_admitted_again(installed: Lake, tmp_path: Path) -> None:
+def test_killed_at_any_write_and_run_again_it_ends_the_same(installed: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     version = _fill(installed)
+    secrets = _secrets(installed)
+    _warm(installed)
+
+    class Killed(BaseException):
+        pass
+
+    left = [0]
+
+    def mortal(method):
+        def call(*arguments, **rest):
+            if left[0] == 0:
+                raise Killed
+            left[0] -= 1
+            return method(*arguments, **rest)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for name in ("put_bytes", "remove"):
+            patch.setattr(ObjectStore, name, mortal(getattr(ObjectStore, name)))
+        for writes in range(2, 1000, 9):  # each time it gets a little further, and dies elsewhere
+            left[0] = writes
+            try:
+                steps.erase_donor(DONOR, "consent withdrawn", really=True)
+                break
+            except Killed:
+                continue
+    assert writes > 20  # it really died, and more than once
+    _check_the_end(installed, secrets, version)
+
+
+def test_what_was_erased_is_refused_until_the_donor_is_admitted_again(installed: Lake, tmp_path: Path) -> None:
+    _fill(installed)
     steps.erase_donor(DONOR, "consent withdrawn", really=True)
     film = tmp_path / "renamed.mp4"
     film.write_bytes(_film(FILMS[DONOR][0]))

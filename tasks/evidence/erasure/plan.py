@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _BLOBS, _TABLES = "blobs/sha256/", "tables/"
+_NAMELESS = ("labeling/", "evidence/", "runs/", "versions/", "checkpoints/")
+"""Sealed or signed in their own ways, and of recipes, oids and counts only."""
 _TEXT_MAX_BYTES = 256 * 2**20
 _OID = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"PK\x03\x04", b"\x93NUMPY")
@@ -133,7 +135,7 @@ def _look(lake: Lake, scope: Scope, info: ObjectInfo, reports: set[Oid], version
     if info.key.startswith("signatures/"):
         mine = bool(set(_OID.findall(info.key)) & scope.recordings.keys())
         return _Look(info, remove=mine, what="signatures" if mine else "")
-    if info.key.startswith("labeling/") or info.size_bytes > _TEXT_MAX_BYTES:
+    if info.key.startswith(_NAMELESS) or info.size_bytes > _TEXT_MAX_BYTES:
         return _Look(info)
     try:
         start = lake.store.peek(info.key)[:8]

@@ -127,7 +127,7 @@ def _names(lake: Lake, donor: str, own: dict[Oid, Recording], keys: set[str], ot
     for oid, one in own.items():
         stand_in = f"erased-{hidden(oid)[:12]}"
         called |= {one.stem: stand_in, one.name: f"{stand_in}{one.name.removeprefix(one.stem)}"}
-        called[one.landing_key] = stand_in
+        called.setdefault(one.landing_key, stand_in)
     for key in keys:
         called.setdefault(key, f"erased-{hidden(key)[:12]}")
         called.setdefault(key.rpartition("/")[2], f"erased-{hidden(key)[:12]}")
