@@ -88,12 +88,21 @@ def add_recordings(
         readmit: The donor was erased, and comes again.
 
     Raises:
-        ConfigError: The metadata is wrong, or a donor is to be re-admitted who was never erased.
+        ConfigError: The metadata is wrong, a donor is to be re-admitted who was never erased, or one whom this machine
+            knows by a pseudonym is to be added in clear.
     """
     from tasks.ingest.landing import add
+    from tasks.lake.pseudonyms import known_names, pseudonym
     from tasks.steps.who import os_user
 
-    lake = open_lake(load_settings())
+    settings = load_settings()
+    lake = open_lake(settings)
+    known = known_names(settings)
+    if donor and not pseudonyms and known and pseudonym(settings, "donor", donor) in known:
+        raise ConfigError(
+            "add: this donor has a pseudonym here, and would become a second donor by the clear name",
+            fix="say --pseudonym, too",
+        )
     if readmit:
         tombstone = tombstone_of(lake, donor) if donor else None
         if tombstone is None:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from typer.testing import CliRunner
 
 from tasks import steps
+from tasks.cli import app
 from tasks.errors import ConfigError, NotFound
 from tasks.ingest import sidecar
 from tasks.ingest.recordings import ingest_new
@@ -208,6 +210,19 @@ def test_nothing_is_left_and_a_dry_run_changes_nothing(installed: Lake) -> None:
     _check_the_end(installed, secrets, version)
 
 
+def test_the_command_says_what_would_go_and_asks_for_yes(installed: Lake) -> None:
+    _fill(installed)
+    asked = ["erase", "--donor", DONOR, "--reason", "consent withdrawn"]
+    shown = CliRunner().invoke(app, asked)
+    words = " ".join(shown.output.split())
+    assert shown.exit_code == 0 and "would be erased" in words and "--yes" in words
+    assert "Quillfeather_1.mp4" in words and "model version 1 of line cells" in words
+    assert len(installed.tables.rows("recordings", Recording)) == 4 and installed.tombstones.all() == []
+    told = json.loads(CliRunner().invoke(app, [*asked, "--yes", "--json"]).stdout)
+    assert told["erased"] and told["lines"] == [LINE] and told["models"][0]["version"] == "1"
+    assert installed.tombstones.all()[0].key == told["tombstone"]
+
+
 def test_killed_before_each_step_and_run_again_it_ends_the_same(installed: Lake) -> None:
     version = _fill(installed)
     secrets = _secrets(installed)
@@ -317,6 +332,9 @@ def test_no_clear_name_leaves_this_machine(installed: Lake, tmp_path: Path) -> N
     assert [row["clear"] for row in steps.resolve_names([])].count("Quillfeather_1") == 1
     for name in ("pseudonym-key", "pseudonyms.json"):
         assert (settings.state_dir / "keys" / name).stat().st_mode & 0o777 == 0o600
-    told = steps.erase_donor(DONOR, "consent withdrawn", really=True)
+    with pytest.raises(ConfigError, match="pseudonym"):
+        steps.add_recordings([film], donor=DONOR)
+    told = steps.erase_donor(DONOR, f"{DONOR} withdrew", really=True)
+    assert "Mara" not in installed.tombstones.all()[0].reason
     assert told["counts"]["landing objects"] == 4, "found by the clear name, before any night"
     assert list(open_lake(settings).landing.list()) == [] and steps.resolve_names([]) == []

@@ -95,7 +95,7 @@ def scope_of(lake: Lake, donor: str) -> Scope | None:
         blobs=frozenset(blobs - theirs),
         shared=frozenset(theirs),
         landing=frozenset(with_sidecars),
-        names=_names(lake, in_lake, own, keys, others),
+        names=_names(lake, (in_lake, donor), own, keys, others),
     )
 
 
@@ -121,7 +121,9 @@ def manifests(lake: Lake, columns: list[str]) -> Iterator[tuple[str, str, pa.Tab
                 yield line, version, pq.read_table(BytesIO(lake.store.get_bytes(info.key)), columns=columns)
 
 
-def _names(lake: Lake, donor: str, own: dict[Oid, Recording], keys: set[str], others: list[Recording]) -> Names:
+def _names(
+    lake: Lake, donor: tuple[str, str], own: dict[Oid, Recording], keys: set[str], others: list[Recording]
+) -> Names:
     """Names that are of nobody else, and what stands for each: a hash that tells nothing."""
     called: dict[str, str] = {}
     for oid, one in own.items():
@@ -132,8 +134,10 @@ def _names(lake: Lake, donor: str, own: dict[Oid, Recording], keys: set[str], ot
         called.setdefault(key, f"erased-{hidden(key)[:12]}")
         called.setdefault(key.rpartition("/")[2], f"erased-{hidden(key)[:12]}")
     taken = Counter(name for one in others for name in (one.name, one.stem, one.landing_key))
-    stand_in = f"erased-{donor_mark(lake.settings, donor)[:12]}"
-    return Names((donor, stand_in), {name: new for name, new in called.items() if not taken[name]})
+    in_lake, said = donor
+    stand_in = f"erased-{donor_mark(lake.settings, in_lake)[:12]}"
+    called |= dict.fromkeys({said, known_names(lake.settings).get(in_lake, said)}, stand_in)
+    return Names((in_lake, stand_in), {name: new for name, new in called.items() if not taken[name]})
 
 
 def _sidecars(lake: Lake) -> Iterator[tuple[str, sidecar.Sidecar]]:
