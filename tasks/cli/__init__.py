@@ -8,7 +8,21 @@ from __future__ import annotations
 
 import typer
 
-from tasks.cli import audit, demo, evidence, experiments, export, intake, keys, models, night, promotion, stack, step
+from tasks.cli import (
+    audit,
+    demo,
+    erase,
+    evidence,
+    experiments,
+    export,
+    intake,
+    keys,
+    models,
+    night,
+    promotion,
+    stack,
+    step,
+)
 
 app = typer.Typer(
     name="nightscope",
@@ -36,6 +50,8 @@ app.command()(promotion.rollback)
 app.command()(evidence.evidence)
 app.command()(evidence.verify)
 app.add_typer(keys.app, name="keys")
+app.command()(erase.erase)
+app.command()(erase.pseudonyms)
 app.command()(audit.audit)
 app.command()(experiments.cross_validate)
 app.command()(experiments.reproduce)

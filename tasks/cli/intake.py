@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from tasks.cli.output import AsJson, escape, paper, print_json, screen
-from tasks.config import load_settings
 from tasks.errors import ConfigError
 
 
@@ -38,6 +37,12 @@ def add(
     um_per_px: Annotated[float | None, typer.Option("--um-per-px", min=1e-6, help="Calibration: µm a pixel.")] = None,
     fps_hz: Annotated[float | None, typer.Option("--fps", min=1e-3, help="Frames a second, for image folders.")] = None,
     split: Annotated[SplitName | None, typer.Option(help="Pin the group to a split, for an official test set.")] = None,
+    pseudonym: Annotated[
+        bool, typer.Option("--pseudonym", help="Replace donor and file names; only this machine knows which is whose.")
+    ] = False,
+    readmit: Annotated[
+        bool, typer.Option("--readmit", help="The donor was erased, and comes again: let the recordings in.")
+    ] = False,
     json_: AsJson = False,
 ) -> None:
     """Put recordings into the landing bucket; the next night takes them in.
@@ -45,19 +50,18 @@ def add(
     A PATH is a video (mp4, avi, mov, mkv), a tif stack, a folder of images (one recording), or a folder of those.
     Damaged files are accepted here and set aside with their reason by the night. Exit code 1 if anything was refused.
     """
-    from tasks.ingest.landing import add as into_landing
-    from tasks.lake import open_lake
+    from tasks import steps
 
-    lake = open_lake(load_settings())
     with screen.status("copying into the landing bucket"):
-        report = into_landing(
-            lake,
+        report = steps.add_recordings(
             paths,
             study=study,
             donor=donor,
             um_per_px=um_per_px,
             fps_hz=fps_hz,
             split=split.value if split else None,
+            pseudonyms=pseudonym,
+            readmit=readmit,
         )
     if json_:
         print_json(report)

@@ -24,6 +24,11 @@ def champion(line: Line, json_: AsJson = False) -> None:
     paper.print(f"  [dim]dataset version:[/] {escape(str(report['dataset_version']))}")
     for sentence in report["unlearned"]:
         paper.print(f"  [bold yellow]mind:[/] {escape(sentence)}")
+    for one in report["learned_from_erased"]:
+        paper.print(
+            f"  [bold yellow]mind:[/] it learned from data that was erased on {escape(one['at'][:10])} "
+            f"({escape(one['tombstone'])}); the line's next night trains without it"
+        )
     _print_metrics(report["metrics"])
     if report["order"] and report["order"]["by"]:
         note = f": {report['order']['note']}" if report["order"]["note"] else ""

@@ -16,6 +16,7 @@ from tasks.config import SigningSettings
 from tasks.errors import NotFound, ServiceUnavailable, StorageUnavailable
 from tasks.evidence import heads, orders
 from tasks.evidence.checks.chain import check_chain, check_files, check_verdicts
+from tasks.evidence.checks.erased import check_tombstones
 from tasks.evidence.checks.findings import Findings, Verification
 from tasks.evidence.checks.judging import check_judging
 from tasks.evidence.checks.objects import check_objects
@@ -80,6 +81,7 @@ def verify(
             raise NotFound(
                 f"line {line}: no evidence of model version {version}", expected=f"one of: {', '.join(versions)}"
             )
+        check_tombstones(fresh, line, found)
         check_files(fresh, found)
         check_verdicts(fresh, chosen, found)
         check_objects(fresh, chosen, found, quick=quick)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +18,11 @@ from tasks.errors import ConfigError
 from tasks.ingest import packing, sidecar
 from tasks.ingest.formats import IMAGE_SUFFIXES, format_of, supported
 from tasks.ingest.names import safe_name, split_suffix
+from tasks.ingest.naming import Naming
 from tasks.ingest.sidecar import Sidecar
 from tasks.lake import Lake
 from tasks.lake.blobs import hash_file
+from tasks.lake.tombstones import Tombstone, hidden, why_erased
 from tasks.schemas import Frozen, Oid, Recording, Split
 
 _TIFF_SUFFIXES = (".tif", ".tiff")
@@ -69,6 +71,7 @@ def add(
     um_per_px: float | None = None,
     split: Split | None = None,
     fps_hz: float | None = None,
+    pseudonyms: bool = False,
 ) -> AddReport:
     """Put recordings into the landing bucket, each with its metadata beside it.
 
@@ -83,6 +86,7 @@ def add(
         um_per_px: Micrometres per pixel.
         split: Pins their group to a split.
         fps_hz: Frames per second, for stacks and folders of images, which may not state it.
+        pseudonyms: Donor, file and picture names are replaced before anything leaves this machine.
 
     Raises:
         ConfigError: The metadata is wrong; nothing was added.
@@ -93,6 +97,10 @@ def add(
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
         raise ConfigError(f"add: {faults}") from error
+    own = Naming(lake.settings, said.donor) if pseudonyms else None
+    if own:
+        said = said.model_copy(update={"donor": own.donor})
+    erased = lake.tombstones.refusing()
     accepted, refused = [], []
     for path in paths:
         for found in _found_in(Path(path)):
@@ -100,30 +108,39 @@ def add(
                 refused.append(found)
                 continue
             try:
-                accepted.append(Accepted(path=_shown(found.path), key=_land(lake, found, said)))
-            except _Contradiction as error:
+                accepted.append(Accepted(path=_shown(found.path), key=_land(lake, found, said, erased, own)))
+            except _Refusal as error:
                 refused.append(Refused(path=_shown(found.path), reason=str(error)))
             except OSError as error:
                 refused.append(Refused(path=_shown(found.path), reason=f"cannot be read: {error.strerror or error}"))
     return AddReport(accepted=tuple(accepted), refused=tuple(refused))
 
 
-class _Contradiction(Exception):
-    """The lake holds the recording already, and knows it otherwise."""
+class _Refusal(Exception):
+    """The lake holds the recording already, and knows it otherwise; or it was erased."""
 
 
-def _land(lake: Lake, found: _Found, said: Sidecar) -> str:
+def _land(lake: Lake, found: _Found, said: Sidecar, erased: Mapping[str, Tombstone], own: Naming | None) -> str:
+    def put(path: Path, name: str) -> str:
+        oid = hash_file(path)
+        if hidden(oid) in erased:
+            raise _Refusal(why_erased(erased[hidden(oid)]))
+        if own:
+            name = own.file(name)
+            own.keep()
+        return _put(lake, path, name, oid, said)
+
     if not found.images:
-        return _put(lake, found.path, found.path.name, said)
+        return put(found.path, found.path.name)
     lake.settings.work_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=lake.settings.work_dir, prefix="packing-") as folder:
         packed = Path(folder) / "packed"
-        packing.pack(found.images, packed)
-        return _put(lake, packed, found.path.resolve().name + packing.SUFFIX, said)
+        packing.pack(found.images, packed, own)
+        return put(packed, found.path.resolve().name + packing.SUFFIX)
 
 
-def _put(lake: Lake, path: Path, name: str, said: Sidecar) -> str:
-    name, oid = safe_name(name), hash_file(path)
+def _put(lake: Lake, path: Path, name: str, oid: Oid, said: Sidecar) -> str:
+    name = safe_name(name)
     _must_not_contradict(lake, oid, said)
     key = landing_key(said.study, oid, name)
     beside = said.model_copy(update={"name": name}).as_bytes()
@@ -148,7 +165,7 @@ def _must_not_contradict(lake: Lake, oid: Oid, said: Sidecar) -> None:
             if value is not None and value != held[field]
         ]
         if differing:
-            raise _Contradiction(
+            raise _Refusal(
                 f"is in the lake already, as {known.name}, with {', '.join(differing)}; what was said of a recording "
                 "when it was ingested stays"
             )

@@ -25,6 +25,7 @@ from tasks.ingest.storing import store_frames, store_recording
 from tasks.ingest.workers import Workers
 from tasks.lake import Lake, ObjectInfo
 from tasks.lake.quarantine import set_aside
+from tasks.lake.tombstones import Tombstone, hidden, why_erased
 from tasks.schemas import Frame, Landing, Oid, QuarantineItem, Recording
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ class Night:
         self._fetchers = ThreadPoolExecutor(count, "ingest-fetch")
         self._ahead = 2 * count
         self._known: dict[Oid, tuple[str, str]] = {}
+        self._erased: dict[str, Tombstone] = {}
         self._reading: dict[Future[_Read], list[Arrival]] = {}
         self._batch = _Batch()
         self._new: list[Oid] = []
@@ -108,6 +110,7 @@ class Night:
         """Deal with new objects of the landing bucket, in their order."""
         rows = self._lake.tables.scan("recordings", columns=["recording_id", "name", "landing_key"])
         self._known = {row["recording_id"]: (row["name"], row["landing_key"]) for row in rows.to_pylist()}
+        self._erased = self._lake.tombstones.refusing()
         coming, fetching = deque(arrived), deque[Future[Arrival | None]]()
         while coming or fetching or self._reading:
             while coming and len(fetching) + len(self._reading) < 2 * self._ahead:
@@ -144,6 +147,8 @@ class Night:
         """Decide on one object: bad, known, on its way already, or to be read."""
         if arrival.fault is not None or arrival.oid is None:
             self._refuse(arrival, arrival.fault or "it could not be fetched")
+        elif hidden(arrival.oid) in self._erased:
+            self._refuse(arrival, why_erased(self._erased[hidden(arrival.oid)]))
         elif arrival.oid in self._known:
             self._recognise(arrival, *self._known[arrival.oid])
         else:

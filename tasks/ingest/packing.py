@@ -9,21 +9,28 @@ from pathlib import Path
 
 from tasks.errors import UnreadableRecording
 from tasks.ingest.names import natural_key
+from tasks.ingest.naming import Naming
 
 SUFFIX = ".frames.zip"
 _LOCAL_HEADER_BYTES = 30
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
 
 
-def pack(images: Sequence[Path], target: Path) -> None:
+def pack(images: Sequence[Path], target: Path, called: Naming | None = None) -> None:
     """Write images, in natural order of their names, into a ZIP that is the same bytes for the same images.
 
     Stored, not compressed: images are compressed already, and single ones can be read in place. Neither times nor
     permissions get in.
+
+    Args:
+        images: Files.
+        target: The ZIP.
+        called: What images are called in the ZIP; None: as they are.
     """
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
-        for image in sorted(images, key=lambda path: natural_key(path.name)):
-            entry = zipfile.ZipInfo(image.name.encode("utf-8", "replace").decode(), date_time=_NO_TIME)
+        for place, image in enumerate(sorted(images, key=lambda path: natural_key(path.name))):
+            name = called.picture(place, image.name) if called else image.name
+            entry = zipfile.ZipInfo(name.encode("utf-8", "replace").decode(), date_time=_NO_TIME)
             entry.external_attr = 0o644 << 16
             entry.create_system = 3
             entry.file_size = image.stat().st_size

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid5
@@ -23,7 +23,7 @@ from tasks.labeling.client import LabelStudio
 from tasks.labeling.convert import Object, objects_digest, to_objects, to_regions
 from tasks.labeling.formats import READERS, BadFile, Format, LabelFile
 from tasks.labeling.formats.content import shown
-from tasks.labeling.matching import Match, PictureNames, Unmatched, match, other_names
+from tasks.labeling.matching import Match, PictureNames, Unmatched, clear_pictures, clearly_named, match, other_names
 from tasks.labeling.placing import frame_row, place, refresh, remove_doubles, settle
 from tasks.labeling.projects import ensure_project
 from tasks.labeling.state import FrameKey, SyncState
@@ -86,6 +86,7 @@ def import_labels(
     *,
     take_frames: TakeFrames,
     picture_names: PictureNames | None = None,
+    clear_names: Mapping[str, str] | None = None,
 ) -> ImportReport:
     """Bring a folder of label files into Label Studio.
 
@@ -97,6 +98,7 @@ def import_labels(
         frame_base: Number of the first frame in the file names of videos and stacks; None = find out.
         take_frames: Gives the frames that labels need, extracting those that were not sampled.
         picture_names: Names the pictures of folders of images, whose labels are found by them.
+        clear_names: Pseudonym of a recording's stem, or a picture's → the name that label files know it by.
 
     Raises:
         ConfigError: The folder, the format or the frame base is wrong, or the line is not one for boxes.
@@ -106,7 +108,12 @@ def import_labels(
     files = _read(folder, label_format)
     recordings = lake.tables.rows("recordings", Recording)
     again = lake.tables.rows("landings", Landing, {"outcome": "duplicate"})
-    matches, unmatched = match(files, recordings, line, frame_base, other_names(again, recordings), picture_names)
+    clear = clear_names or {}
+    called = clearly_named(recordings, clear)
+    pictures = clear_pictures(picture_names, clear) if picture_names and clear else picture_names
+    matches, unmatched = match(files, called, line, frame_base, other_names(again, called, clear), pictures)
+    by_id = {one.recording_id: one for one in recordings}  # clear names are for matching only
+    matches = [replace(one, recording=by_id[one.recording.recording_id]) for one in matches]
     labelled, refused = _frames(lake, line, matches, take_frames)
     unmatched += refused
     annotations = 0

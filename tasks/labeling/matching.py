@@ -70,15 +70,44 @@ class _Place:
     index: int | None = None
 
 
-def other_names(landings: Iterable[Landing], recordings: Iterable[Recording]) -> dict[str, list[Recording]]:
-    """Stem -> recordings whose content landed again under that name."""
+def other_names(
+    landings: Iterable[Landing], recordings: Iterable[Recording], clear: Mapping[str, str] | None = None
+) -> dict[str, list[Recording]]:
+    """Stem -> recordings whose content landed again under that name (or the one that it is a pseudonym of)."""
     by_id = {recording.recording_id: recording for recording in recordings}
     found: dict[str, list[Recording]] = defaultdict(list)
     for landing in landings:
         if landing.outcome == "duplicate" and landing.recording_id in by_id:
             stem = _SUFFIX.sub("", landing.key.rpartition("/")[2])
-            found[stem].append(by_id[landing.recording_id])
+            found[(clear or {}).get(stem, stem)].append(by_id[landing.recording_id])
     return dict(found)
+
+
+def clearly_named(recordings: Iterable[Recording], clear: Mapping[str, str]) -> list[Recording]:
+    """Recordings as label files know them, where the lake knows pseudonyms; only to be matched, never to be stored.
+
+    Args:
+        recordings: Of the lake.
+        clear: Pseudonym → clear name, of stems.
+    """
+    return [
+        each.model_copy(
+            update={"stem": clear[each.stem], "name": f"{clear[each.stem]}{each.name.removeprefix(each.stem)}"}
+        )
+        if each.stem in clear
+        else each
+        for each in recordings
+    ]
+
+
+def clear_pictures(pictures: PictureNames, clear: Mapping[str, str]) -> PictureNames:
+    """Names of pictures as label files know them, where the lake knows pseudonyms."""
+
+    def named(recording: Recording) -> list[str]:
+        parts = (name.rpartition(".") for name in pictures(recording))
+        return [f"{clear.get(stem, stem)}{dot}{suffix}" for stem, dot, suffix in parts]
+
+    return named
 
 
 def match(

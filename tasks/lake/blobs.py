@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from tasks.errors import DataError, IntegrityError
+from tasks.errors import DataError, IntegrityError, NotFound
 from tasks.lake.object_store import OCTETS, ObjectStore
 from tasks.schemas import Oid, now
 
@@ -41,10 +41,19 @@ class Blobs:
         store: The lake's bucket.
         cache_dir: Where verified copies are kept; `<cache_dir>/sha256/ab/<hex>`.
         threads: How many transfers run side by side in `put_many` and `fetch_many`.
+        replacement: Oid → oid of the copy that stands for it, where a blob named a donor who was erased.
     """
 
-    def __init__(self, store: ObjectStore, cache_dir: Path, *, threads: int = 8) -> None:
+    def __init__(
+        self,
+        store: ObjectStore,
+        cache_dir: Path,
+        *,
+        threads: int = 8,
+        replacement: Callable[[Oid], Oid | None] = lambda _: None,
+    ) -> None:
         self._store = store
+        self._replacement = replacement
         self._cache_dir = cache_dir
         self._threads = threads
 
@@ -103,7 +112,13 @@ class Blobs:
         path = self._cached(oid)
         if path is not None:
             return path.read_bytes()
-        data = self._store.get_bytes(self.key(oid))
+        try:
+            data = self._store.get_bytes(self.key(oid))
+        except NotFound:
+            copy = self._replacement(oid)
+            if copy is None:
+                raise
+            return self.get_bytes(copy)
         self._verify(oid, hashlib.sha256(data).hexdigest())
         return data
 
@@ -120,7 +135,13 @@ class Blobs:
         path = self._path(oid)
         part = path.with_name(f".{oid}.{os.getpid()}.{os.urandom(4).hex()}")
         try:
-            self._store.get_file(self.key(oid), part)
+            try:
+                self._store.get_file(self.key(oid), part)
+            except NotFound:
+                copy = self._replacement(oid)
+                if copy is None:
+                    raise
+                return self.fetch(copy)
             self._verify(oid, hash_file(part))
             part.chmod(0o444)
             os.utime(part, ns=(_SEALED_NS, _SEALED_NS))
@@ -128,6 +149,10 @@ class Blobs:
         finally:
             part.unlink(missing_ok=True)
         return path
+
+    def drop_copy(self, oid: Oid) -> None:
+        """Delete the local copy, if there is one."""
+        self._path(oid).unlink(missing_ok=True)
 
     def fetch_many(self, oids: Iterable[Oid]) -> dict[Oid, Path]:
         """Local copies of many blobs, downloaded side by side; those already here cost one stat each.

@@ -161,6 +161,60 @@ class Iceberg:
             except CommitFailedException as error:
                 raise Conflict(table) from error
 
+    def rewrite(self, table: str, rows: pa.Table, *, onto: str) -> None:
+        """Replace all rows of a table by these, and forget every older snapshot: time travel brings nothing back.
+
+        Args:
+            table: Its name.
+            rows: What is left; columns of the table's noun.
+            onto: The metadata location that the caller looked at.
+
+        Raises:
+            Conflict: The table has changed since.
+        """
+        with _catalog_errors(f"rewriting table {table}"):
+            opened = self._load(table)
+            if opened.metadata_location != onto:
+                raise Conflict(table)
+            try:
+                opened.overwrite(rows)
+                self._forget_history(opened)
+            except CommitFailedException as error:
+                raise Conflict(table) from error
+
+    def forget_history(self, table: str) -> bool:
+        """Forget every snapshot but the present one; whether there is such a table.
+
+        Raises:
+            Conflict: Somebody else is writing.
+        """
+        with _catalog_errors(f"forgetting the history of table {table}"):
+            try:
+                self._forget_history(self._load(table))
+            except NoSuchTableError:
+                return False
+            except CommitFailedException as error:
+                raise Conflict(table) from error
+            return True
+
+    def _forget_history(self, opened: Table) -> None:
+        present = opened.current_snapshot()
+        old = [one.snapshot_id for one in opened.snapshots() if present and one.snapshot_id != present.snapshot_id]
+        if old:
+            opened.maintenance.expire_snapshots().by_ids(old).commit()
+
+    def files_of_present(self, table: str) -> set[str]:
+        """URIs of the files that the present snapshot consists of, and nothing older: no former metadata file."""
+        with _catalog_errors(f"reading table {table}"):
+            opened = self._load(table)
+        found, snapshot = {opened.metadata_location}, opened.current_snapshot()
+        if snapshot is not None:
+            found.add(snapshot.manifest_list)
+            for manifest in snapshot.manifests(opened.io):
+                found.add(manifest.manifest_path)
+                found.update(entry.data_file.file_path for entry in manifest.fetch_manifest_entry(opened.io))
+        return found
+
     def files_in_use(self, table: str) -> set[str]:
         """URIs of every file that the table, or a snapshot it remembers, consists of."""
         with _catalog_errors(f"reading table {table}"):

@@ -10,6 +10,7 @@ from tasks.lake.datasets import Datasets
 from tasks.lake.object_store import ObjectStore
 from tasks.lake.served_frames import ServedFrames
 from tasks.lake.tables import Tables
+from tasks.lake.tombstones import Tombstones
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Lake:
         landing: Where people drop recordings. We never move or delete anything in it.
         store: The lake's bucket; most code wants `blobs`, `tables` or `datasets` instead.
         frames: Copies of the frames that annotators see, in a bucket of their own.
+        tombstones: What was erased.
     """
 
     settings: Settings
@@ -29,6 +31,7 @@ class Lake:
     blobs: Blobs
     tables: Tables
     datasets: Datasets
+    tombstones: Tombstones
 
 
 def open_lake(settings: Settings) -> Lake:
@@ -37,7 +40,9 @@ def open_lake(settings: Settings) -> Lake:
     landing = ObjectStore(settings.s3.by(settings.s3.landing), settings.s3.landing_bucket, connections=threads)
     served = ObjectStore(settings.s3, settings.s3.frames_bucket, connections=threads)
     store = ObjectStore(settings.s3, settings.s3.lake_bucket, connections=threads)
-    blobs = Blobs(store, settings.cache_dir / "blobs", threads=threads)
+    tombstones = Tombstones(settings, store)
+    replacement = tombstones.replacement
+    blobs = Blobs(store, settings.cache_dir / "blobs", threads=threads, replacement=replacement)
     return Lake(
         settings=settings,
         landing=landing,
@@ -45,5 +50,6 @@ def open_lake(settings: Settings) -> Lake:
         frames=ServedFrames(served, blobs),
         blobs=blobs,
         tables=Tables(settings, store),
-        datasets=Datasets(store),
+        datasets=Datasets(store, replacement=replacement),
+        tombstones=tombstones,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from functools import cached_property
@@ -24,6 +24,7 @@ from tasks.lake.object_store import ObjectStore
 from tasks.lake.table_cache import Plan, TableCache
 from tasks.lake.table_files import Where, conform, empty, matching, read_files
 from tasks.lake.table_schemas import arrow_schema, from_arrow, noun_of, to_arrow
+from tasks.schemas import now
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,6 +35,8 @@ M = TypeVar("M", bound=BaseModel)
 _ATTEMPTS = 30
 _TURN_S = 60.0
 MAX_FILES = 64
+FILES = "tables/nightscope/"
+"""Where tables' files are in the lake's bucket."""
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +51,7 @@ class Tables:
 
     def __init__(self, settings: Settings, store: ObjectStore) -> None:
         self._settings = settings
+        self._store = store
         self._cache = TableCache(settings, store)
 
     @cached_property
@@ -120,6 +124,52 @@ class Tables:
             log.info("table %s: not compacted now, somebody else is writing", table)
         except NightscopeError as error:
             log.warning("table %s: could not be compacted, will be at a later append: %s", table, error)
+
+    def rewrite(self, table: str, change: Callable[[pa.Table], pa.Table]) -> int:
+        """Replace a table's rows for good: what is left out, or changed, is in no snapshot and no file any more.
+
+        The only exception to "nothing is updated in place", for what must not be kept (`nightscope erase`). Killed
+        anywhere and called again, it ends the same.
+
+        Args:
+            table: Its name.
+            change: All rows, as the table has them → those that stay. Equal rows: nothing is committed.
+
+        Returns:
+            How many rows are fewer.
+
+        Raises:
+            StorageUnavailable: S3 or the catalog did not answer, or others kept committing first.
+        """
+        from tasks.lake.iceberg import Conflict
+
+        for attempt in range(_ATTEMPTS):
+            with self._turn(table):
+                location = self._cache.location(table)
+                if location is None:
+                    return 0
+                rows = self.scan(table)
+                left = change(rows)
+                try:
+                    if not left.equals(rows):
+                        self._iceberg.rewrite(table, left, onto=location)
+                    self._iceberg.forget_history(table)
+                except Conflict:
+                    pass
+                else:
+                    self._sweep(table)
+                    return int(rows.num_rows - left.num_rows)
+            time.sleep(random.uniform(0.01, 0.05 * min(attempt + 1, 8)))
+        raise StorageUnavailable(f"table {table}: {_ATTEMPTS} commits in a row were overtaken by other writers")
+
+    def _sweep(self, table: str) -> None:
+        """Remove every file that the present snapshot does not consist of."""
+        bucket = f"s3://{self._store.bucket}/"
+        used = {uri.removeprefix(bucket) for uri in self._iceberg.files_of_present(table)}
+        for info in list(self._store.list(f"{FILES}{table}/")):
+            if info.key not in used:
+                self._store.remove(info.key)
+        self._cache.drop(now())
 
     def files_in_use(self, table: str) -> set[str]:
         """URIs of all files of a table, its remembered snapshots included; for `gc`."""

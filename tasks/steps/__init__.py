@@ -13,6 +13,7 @@ from tasks.steps.audit import audit_dataset, read_audit_report
 from tasks.steps.champion import describe_champion, list_outcomes
 from tasks.steps.crossvalidation import cross_validate, plan_folds, run_fold, summarise_folds
 from tasks.steps.data import freeze_dataset, validate_labels
+from tasks.steps.erase import add_recordings, erase_donor, resolve_names
 from tasks.steps.evidence import list_evidence, read_bundle, read_card, verify_all, verify_evidence
 from tasks.steps.experiments import demonstrate_leakage
 from tasks.steps.export import export_model
@@ -34,6 +35,7 @@ from tasks.steps.reproduction import reproduce
 from tasks.steps.verdicts import decide_verdict, list_verdicts, read_report, report_of
 
 __all__ = [
+    "add_recordings",
     "approval_request",
     "audit_dataset",
     "check_news",
@@ -43,6 +45,7 @@ __all__ = [
     "decide_verdict",
     "demonstrate_leakage",
     "describe_champion",
+    "erase_donor",
     "evaluate_models",
     "export_model",
     "freeze_dataset",
@@ -64,6 +67,7 @@ __all__ = [
     "read_report",
     "report_of",
     "reproduce",
+    "resolve_names",
     "roll_back",
     "rotate_key",
     "run_fold",

@@ -8,6 +8,7 @@ from tasks.config import Settings, load_settings
 from tasks.errors import NotFound
 from tasks.lake import Lake, open_lake
 from tasks.schemas import EvidenceEntry, NightState, Verdict
+from tasks.steps.erase import erased_by
 from tasks.steps.in_charge import IN_CHARGE, champion_of, last_order
 from tasks.steps.news import resolve_line
 from tasks.steps.verdicts import verdict_named
@@ -15,6 +16,8 @@ from tasks.steps.verdicts import verdict_named
 
 def describe_champion(name: str) -> dict[str, Any]:
     """What is in charge of a line, and why; `unlearned` says of which of its classes it has learned nothing.
+
+    `learned_from_erased` names the tombstones of data that it learned from and that were erased since.
 
     Raises:
         NotFound: The line has no champion yet.
@@ -41,6 +44,7 @@ def describe_champion(name: str) -> dict[str, Any]:
         "promoted_at": since.isoformat() if since else None,
         "verdict": verdict.model_dump(mode="json", include=said) if verdict else None,
         "unlearned": list(_unlearned(settings, verdict)) if verdict else [],
+        "learned_from_erased": erased_by(lake, name, record.version, record.dataset_version),
         "order": _order(order) if order else None,
         "mlflow_run": record.mlflow_run,
         "weights_oid": record.weights_oid,

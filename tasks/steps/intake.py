@@ -111,6 +111,7 @@ def import_labels(
     from tasks.ingest.frames import take_frames
     from tasks.ingest.picture_names import picture_names
     from tasks.labeling.importing import import_labels as into_label_studio
+    from tasks.lake.pseudonyms import known_names
 
     ingest_recordings()
     settings = load_settings()
@@ -118,7 +119,7 @@ def import_labels(
     lake = open_lake(settings)
     report = into_label_studio(
         lake, own, folder, label_format, frame_base,
-        take_frames=take_frames, picture_names=partial(picture_names, lake),
+        take_frames=take_frames, picture_names=partial(picture_names, lake), clear_names=known_names(settings),
     )  # fmt: skip
     return dict(report.model_dump(mode="json"))
 

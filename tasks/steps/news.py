@@ -81,9 +81,15 @@ def judged_key(run_key: str, line: Line) -> str:
 
 
 def finished_night(lake: Lake, line: str, key: str) -> dict[str, Any] | None:
-    """The record of the finished night with these inputs, if there was one."""
+    """The record of the finished night with these inputs, if there was one.
+
+    A night from before an erasure counts no more where a model of the line learned from what was erased.
+    """
+    from tasks.steps.erase import retrain_since
+
     found: dict[str, Any] | None = kept(lake, NIGHT, line, f"nights/{line}/{key}.json")
-    return found
+    since = retrain_since(lake, line) if found else None
+    return None if found and since and found["at"] < since else found
 
 
 def finish_night(lake: Lake, line: str, key: str, record: Mapping[str, Any]) -> None:

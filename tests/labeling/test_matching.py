@@ -8,7 +8,7 @@ import pytest
 
 from tasks.errors import ConfigError, UnreadableRecording
 from tasks.labeling.formats import BadFile, ForeignBox, LabelFile
-from tasks.labeling.matching import PictureNames, find_frame_base, match, other_names
+from tasks.labeling.matching import PictureNames, clear_pictures, clearly_named, find_frame_base, match, other_names
 from tasks.schemas import Landing, Recording, now
 from tests.labeling.annotators import a_line, a_recording
 
@@ -53,6 +53,19 @@ def test_stems_may_hold_underscores_and_digits() -> None:
     matches, unmatched = match(files("S_0001_0007"), [ONE, a_recording("S.mp4")], LINE, 0)
     assert [(each.recording.name, each.frame_index) for each in matches] == [("S_0001.mp4", 7)]
     assert unmatched == []
+
+
+def test_labels_find_recordings_and_pictures_that_bear_pseudonyms() -> None:
+    clear = {"rec-1": "Mara_1", "rec-2": "Mara folder", "pic-aaaaa-g_12": "left_12"}
+    own = [a_recording("rec-1.mp4", frames=10), a_folder("rec-2", 2), ONE]
+    called = clearly_named(own, clear)
+    assert [one.name for one in called] == ["Mara_1.mp4", "Mara folder.frames.zip", "S_0001.mp4"]
+    pictures = clear_pictures(named(**{"Mara folder": ["pic-aaaaa-g_12.png", "pic-aaaab-h.png"]}), clear)
+    assert indices_of(["Mara_1_3", "left_12", "S_0001_4"], called, pictures, 0) == {
+        "Mara_1_3": 3, "left_12": 0, "S_0001_4": 4
+    }  # fmt: skip
+    again = [landed(own[0], "unsorted/0123/rec-2.mp4")]
+    assert list(other_names(again, called, clear)) == ["Mara folder"]
 
 
 def test_names_match_however_their_accents_are_written() -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from typer.testing import CliRunner
 
 from tasks import steps
+from tasks.cli import app
 from tasks.config import RecipeChoice
 from tasks.errors import DataError, IntegrityError, NotFound
+from tasks.lake.tombstones import LearnedModel, Tombstone
 from tasks.registry.models import ABOUT, ModelRecord
 from tasks.registry.promotion import PROMOTED_AT, VERDICT
+from tasks.schemas import digest, now
 from tasks.steps.in_charge import champion_of
 from tasks.training.recipes import load_recipe
 from tasks.training.records import Origin, Trained, Training, read, result_key, trained_key, version_key, vouched, write
@@ -159,6 +163,23 @@ def test_champion_names_the_class_of_which_nothing_was_learned(ruled: tuple[Scen
     scene, _ = ruled
     said = steps.describe_champion(scene.name)
     assert said["unlearned"] == ["nothing is known of impurity: the test split holds no label of it"]
+
+
+def test_champion_says_that_it_learned_from_data_that_was_erased(ruled: tuple[Scene, str]) -> None:
+    scene, version = ruled
+    assert steps.describe_champion(scene.name)["learned_from_erased"] == []
+    learned = LearnedModel(
+        line=scene.name, version=version, dataset_version="d" * 64, weights_oid="e" * 64, why="dataset dddddddddddd"
+    )
+    tombstone = Tombstone(
+        donor=digest(scene.name), reason="consent withdrawn", by="os:1/me", at=now(), recordings=(), removed=(),
+        replaced={}, datasets={}, models=(learned,),
+    )  # fmt: skip
+    scene.lake.tombstones.write(tombstone)
+    (said,) = steps.describe_champion(scene.name)["learned_from_erased"]
+    assert said == {"tombstone": tombstone.key, "at": tombstone.at.isoformat()}
+    shown = CliRunner().invoke(app, ["champion", scene.name])
+    assert "learned from data that was erased" in " ".join(shown.output.split())
 
 
 def test_a_damaged_record_is_not_a_missing_one(scene: Scene) -> None:

@@ -9,6 +9,7 @@ from tasks.errors import NightscopeError, TransportError
 from tasks.evaluation.evaluate import recompute
 from tasks.evaluation.evaluation import Evaluation, load_evaluation
 from tasks.evidence.bundle import Bundle
+from tasks.evidence.checks.erased import rests_on_erased
 from tasks.evidence.checks.findings import Cause, Findings, differing
 from tasks.evidence.record import judged_line
 from tasks.gates.decide import decide
@@ -47,6 +48,8 @@ def _check(lake: Lake, bundle: Bundle, verdict: Verdict, numbers: list[int], fou
         line = judged_line(lake, verdict)
         if line is None:
             found.note(f"{name}: the line as it was judged was not kept then; nothing could be computed again")
+            return
+        if rests_on_erased(lake, verdict, evaluation, found):
             return
         again = recompute(lake, line, evaluation)
     except TransportError:

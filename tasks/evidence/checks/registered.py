@@ -82,7 +82,7 @@ def check_models(
         try:
             _check_files(registry, line, model, numbers, found)
             now = version_tags(registry, line, version)
-            _check_tags(registry, now, model, last.get(version), found)
+            _check_tags(lake, registry, now, model, last.get(version), found)
             _check_exports(lake, version, now, numbers, found)
         except NotFound as error:
             found.add(f"model version {version} in MLflow", "what was registered", str(error), "missing", numbers)
@@ -112,7 +112,7 @@ def _check_files(registry: Registry, line: str, model: ModelEvidence, numbers: l
 
 
 def _check_tags(
-    registry: Registry, now: dict[str, str], model: ModelEvidence, last: Bundle | None, found: Findings
+    lake: Lake, registry: Registry, now: dict[str, str], model: ModelEvidence, last: Bundle | None, found: Findings
 ) -> None:
     """Tags, and the card, of a version's newest bundle. An export may be made again: its tag is no part of these."""
     version = model.model_version
@@ -124,7 +124,7 @@ def _check_tags(
     if last is None or last.card_oid is None:
         return
     card = served_card(registry, own.mlflow_run)
-    if card != last.card_oid:
+    if card != last.card_oid and (card is None or card != lake.tombstones.replacement(last.card_oid)):
         thing = f"model card of model version {version} in MLflow"
         cause: Cause = "missing" if card is None else "changed"
         found.add(thing, f"sha256 {last.card_oid}", card or "none", cause, [last.number])

@@ -1,0 +1,155 @@
+"""What belongs to a donor."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from tasks.errors import DataError, UnreadableRecording
+from tasks.evidence.erasure.names import Names
+from tasks.ingest import sidecar
+from tasks.lake import Lake
+from tasks.lake.pseudonyms import donor_mark, known_names
+from tasks.lake.tombstones import hidden
+from tasks.schemas import Landing, Oid, Recording
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Scope:
+    """A donor's recordings, and what was made of them.
+
+    Attributes:
+        donor: As the lake has it: a name or a pseudonym.
+        clear: As people say it.
+        recordings: By oid.
+        frames: Pictures that no other donor's frames share.
+        blobs: These, recordings, frame times and picture names: blobs that are this donor's alone.
+        shared: Blobs that are of others, too: they stay.
+        landing: Keys of the landing bucket, sidecars included.
+        names: What must not be read any more.
+    """
+
+    donor: str
+    clear: str
+    recordings: dict[Oid, Recording]
+    frames: frozenset[Oid]
+    blobs: frozenset[Oid]
+    shared: frozenset[Oid]
+    landing: frozenset[str]
+    names: Names
+
+    @property
+    def group(self) -> str:
+        """As splits have it."""
+        return f"donor:{self.donor}"
+
+    @property
+    def oids(self) -> frozenset[Oid]:
+        """Whatever a report or a result may name."""
+        return self.blobs | self.recordings.keys()
+
+
+def known_donors(lake: Lake) -> list[str]:
+    """Donors of the lake and the landing bucket, and the clear names behind their pseudonyms."""
+    found = {
+        str(name) for name in lake.tables.scan("recordings", columns=["donor"]).column("donor").to_pylist() if name
+    }
+    found |= {said.donor for _, said in _sidecars(lake) if said.donor}
+    return sorted(found | {clear for own, clear in known_names(lake.settings).items() if own in found})
+
+
+def scope_of(lake: Lake, donor: str) -> Scope | None:
+    """What belongs to a donor, by name or pseudonym; None where nothing does."""
+    aliases = {own for own, clear in known_names(lake.settings).items() if _same(clear, donor)} | {donor}
+    everything = lake.tables.rows("recordings", Recording)
+    own = {one.recording_id: one for one in everything if one.donor and any(_same(one.donor, a) for a in aliases)}
+    said_of = [key for key, said in _sidecars(lake) if said.donor and any(_same(said.donor, a) for a in aliases)]
+    if not own and not said_of:
+        return None
+    in_lake = next((one.donor for one in own.values() if one.donor), None)
+    in_lake = in_lake or next(a for a in sorted(aliases, key=lambda a: a == donor))
+    others = [one for one in everything if one.recording_id not in own]
+    theirs = {oid for one in others for oid in (one.recording_id, one.pts_oid, one.frame_names_oid) if oid}
+    taken = _frames_taken(lake)
+    theirs |= {oid for recording, oid in taken if recording not in own}
+    pictures = {oid for recording, oid in taken if recording in own} - theirs
+    blobs = pictures | {
+        oid for one in own.values() for oid in (one.recording_id, one.pts_oid, one.frame_names_oid) if oid
+    }
+    landings = [one for one in lake.tables.rows("landings", Landing) if one.recording_id in own]
+    keys = {one.key for one in landings} | {one.landing_key for one in own.values()} | set(said_of)
+    with_sidecars = keys | {sidecar.key_of(key) for key in keys}
+    return Scope(
+        donor=in_lake,
+        clear=donor,
+        recordings=own,
+        frames=frozenset(pictures),
+        blobs=frozenset(blobs - theirs),
+        shared=frozenset(theirs),
+        landing=frozenset(with_sidecars),
+        names=_names(lake, (in_lake, donor), own, keys, others),
+    )
+
+
+def _frames_taken(lake: Lake) -> set[tuple[Oid, Oid]]:
+    """Recording and picture of every frame that the tables or a dataset version know."""
+    found = set()
+    for table, column in (("frames", "oid"), ("annotations", "frame_oid")):
+        rows = lake.tables.scan(table, columns=["recording_id", column])
+        found |= set(zip(rows.column("recording_id").to_pylist(), rows.column(column).to_pylist(), strict=True))
+    for _, _, rows in manifests(lake, ["recording_id", "frame_oid"]):
+        found |= set(zip(rows.column("recording_id").to_pylist(), rows.column("frame_oid").to_pylist(), strict=True))
+    return found
+
+
+def manifests(lake: Lake, columns: list[str]) -> Iterator[tuple[str, str, pa.Table]]:
+    """Line, version and rows of every dataset version, experiments' included; damaged ones are left out."""
+    import pyarrow.parquet as pq
+
+    for info in lake.store.list("datasets/"):
+        _, line, version, name = (*info.key.split("/"), "", "", "")[:4]
+        if name == "manifest.parquet":
+            with suppress(DataError, OSError, ValueError):
+                yield line, version, pq.read_table(BytesIO(lake.store.get_bytes(info.key)), columns=columns)
+
+
+def _names(
+    lake: Lake, donor: tuple[str, str], own: dict[Oid, Recording], keys: set[str], others: list[Recording]
+) -> Names:
+    """Names that are of nobody else, and what stands for each: a hash that tells nothing."""
+    called: dict[str, str] = {}
+    for oid, one in own.items():
+        stand_in = f"erased-{hidden(oid)[:12]}"
+        called |= {one.stem: stand_in, one.name: f"{stand_in}{one.name.removeprefix(one.stem)}"}
+        called.setdefault(one.landing_key, stand_in)
+    for key in keys:
+        called.setdefault(key, f"erased-{hidden(key)[:12]}")
+        called.setdefault(key.rpartition("/")[2], f"erased-{hidden(key)[:12]}")
+    taken = Counter(name for one in others for name in (one.name, one.stem, one.landing_key))
+    in_lake, said = donor
+    stand_in = f"erased-{donor_mark(lake.settings, in_lake)[:12]}"
+    called |= dict.fromkeys({said, known_names(lake.settings).get(in_lake, said)}, stand_in)
+    return Names((in_lake, stand_in), {name: new for name, new in called.items() if not taken[name]})
+
+
+def _sidecars(lake: Lake) -> Iterator[tuple[str, sidecar.Sidecar]]:
+    """What is said of each object of the landing bucket. A sidecar that cannot be read says nothing."""
+    for info in lake.landing.list():
+        if info.key.endswith(sidecar.SUFFIX):
+            try:
+                sidecar.check_size(info.size_bytes)
+                yield info.key.removesuffix(sidecar.SUFFIX), sidecar.parse(lake.landing.get_bytes(info.key))
+            except UnreadableRecording:
+                continue
+
+
+def _same(one: str, other: str) -> bool:
+    return unicodedata.normalize("NFC", one.strip()) == unicodedata.normalize("NFC", other.strip())

@@ -1,0 +1,111 @@
+"""After an erasure the chain stands; `verify` says what was erased, by which tombstone, and what it cannot check."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pyarrow as pa
+
+from tasks.evidence import chain, erasure
+from tasks.evidence.erasure.names import Names
+from tasks.lake import Lake
+from tasks.lake.tombstones import Tombstone, hidden
+from tasks.schemas import Recording, Verdict
+from tasks.steps.verdicts import doubt, signed
+from tests.evidence.world import Nights
+
+DONOR = "Mara Quillfeather"
+
+
+def _belongs_to_the_donor(lake: Lake, name: str) -> None:
+    """One of the recordings is the donor's."""
+
+    def change(rows: pa.Table) -> pa.Table:
+        names = rows.column("name").to_pylist()
+        donors = pa.array([DONOR if one == name else None for one in names], pa.string())
+        return rows.set_column(rows.schema.get_field_index("donor"), "donor", donors)
+
+    lake.tables.rewrite("recordings", change)
+
+
+def _erase(nights: Nights) -> Tombstone:
+    scope = erasure.scope_of(nights.lake, DONOR)
+    assert scope
+    plan = erasure.make_plan(nights.lake, scope, reason="consent withdrawn", by="os:1/me")
+    return erasure.carry_out(nights.lake, nights.registry, scope, plan, lambda _: None)
+
+
+def _oid(name: str) -> str:
+    return hashlib.sha256(f"film {name}".encode()).hexdigest()
+
+
+def _log(nights: Nights, run: str, texts: dict[str, str]) -> None:
+    files = {}
+    for number, (name, text) in enumerate(texts.items()):
+        files[name] = nights.folder / f"artifact-{number}"
+        files[name].write_text(text)
+    nights.registry.runs.log_files(run, files)
+
+
+def _logged(nights: Nights, run: str, below: str | None = None) -> set[str]:
+    found = set()
+    for entry in nights.registry.client.list_artifacts(run, below):
+        found |= _logged(nights, run, entry.path) if entry.is_dir else {entry.path}
+    return found
+
+
+def test_the_chain_stands_and_verify_names_the_tombstone(nights: Nights, tmp_path: Path) -> None:
+    lake = nights.lake
+    _belongs_to_the_donor(lake, "a.mp4")
+    first = nights.night("a" * 64)
+    lake.tables.rewrite("verdicts", lambda rows: _signed(lake, rows))
+    assert nights.verify().holds
+    (run,) = {one.mlflow_run for one in lake.tables.rows("verdicts", Verdict)}
+    _log(
+        nights,
+        run,
+        {"test/report.html": "<p>a.mp4", "val/val_batch0.jpg": "frames", "training/notes.csv": "a.mp4,b.mp4"},
+    )
+    tombstone = _erase(nights)
+    assert _logged(nights, run) == {"model-card.md", "training/notes.csv"}
+    notes = nights.registry.client.download_artifacts(run, "training/notes.csv", str(tmp_path))
+    assert Path(notes).read_text() == f"erased-{hidden(_oid('a.mp4'))[:12]}.mp4,b.mp4"
+    found = nights.verify()
+    assert found.holds, found.findings
+    assert any(tombstone.key in note and "consent withdrawn" in note for note in found.notes)
+    assert any("cannot be computed again" in note for note in found.notes)
+    assert [model.version for model in tombstone.models] == []  # this world keeps no record of versions
+    assert all(b"a.mp4" not in lake.store.get_bytes(info.key) for info in lake.store.list("blobs/"))
+    assert chain.load(lake, first.bundle_oid).model_version == "1", "the old bundle's name leads to its copy"
+    (verdict,) = lake.tables.rows("verdicts", Verdict)
+    assert doubt(lake.settings, verdict) is None and "a.mp4" not in verdict.model_dump_json()
+    assert [one.name for one in lake.tables.rows("recordings", Recording)].count("a.mp4") == 0
+    nights.night("b" * 64, error=0.3)  # and it goes on
+    assert nights.verify().holds
+    forged = tombstone.model_copy(update={"donor": "f" * 64, "removed": (hidden(verdict.evaluation_oid),)})
+    value = json.loads(lake.store.get_bytes(tombstone.key)) | {
+        "value": forged.model_dump(mode="json"),
+        "name": forged.key,
+    }
+    lake.store.put_bytes(forged.key, json.dumps(value).encode())
+    lake.store.remove(lake.blobs.key(str(verdict.line_oid)))
+    broken = {(one.cause, one.thing.split(" ")[0]) for one in nights.verify().findings}
+    assert ("signature", "tombstone") in broken and ("missing", "line") in broken
+
+
+def _signed(lake: Lake, rows: pa.Table) -> pa.Table:
+    from tasks.lake.table_schemas import from_arrow, to_arrow
+
+    return to_arrow("verdicts", [signed(lake.settings, one) for one in from_arrow(rows, Verdict)])
+
+
+def test_names_are_found_where_they_are_names() -> None:
+    names = Names(
+        ("Ann", "erased-1"), {"S_1": "erased-2", "S_1.mp4": "erased-2.mp4", "7": "erased-3", "7.mp4": "x.mp4"}
+    )
+    assert names.text("S_10 S_1_frame_3 S_1.mp4 Annex Ann") == "S_10 erased-2_frame_3 erased-2.mp4 Annex erased-1"
+    assert names.text("AP50 0.7 on 7.mp4 of donor:Ann") == "AP50 0.7 on x.mp4 of donor:erased-1"
+    assert names.value({"S_1.mp4": ["donor:Ann", 7], "Ann": 1}) == {"erased-2.mp4": ["donor:erased-1", 7], "Ann": 1}
+    assert names.mentioned("<td>S_1.mp4</td>") and not names.mentioned("<td>S_11.mp4</td>")

@@ -1,0 +1,61 @@
+"""Rows that go for good: no snapshot, no file and no cache of the table holds them any more."""
+
+from __future__ import annotations
+
+import pyarrow.compute as pc
+import pytest
+
+from tasks.lake import Lake
+from tasks.schemas import Landing, now
+
+
+def _landing(key: str) -> Landing:
+    return Landing(
+        key=key, etag="e", size_bytes=1, modified_at=now(), recording_id=None, outcome="quarantined", seen_at=now()
+    )
+
+
+def _without(word: str):
+    return lambda rows: rows.filter(pc.invert(pc.match_substring(rows.column("key"), word)))
+
+
+def _bytes_of(lake: Lake) -> bytes:
+    stored = b"".join(lake.store.get_bytes(info.key) for info in lake.store.list())
+    return stored + b"".join(path.read_bytes() for path in lake.settings.state_dir.rglob("*") if path.is_file())
+
+
+def test_no_snapshot_and_no_file_holds_what_was_left_out(lake: Lake) -> None:
+    for number in range(5):
+        lake.tables.append("landings", [_landing(f"keep-{number}"), _landing(f"gone-{number}")])
+    lake.tables.scan("landings")
+    assert b"gone-3" in _bytes_of(lake)
+    assert lake.tables.rewrite("landings", _without("gone")) == 5
+    assert lake.tables.scan("landings").column("key").to_pylist() == [f"keep-{n}" for n in range(5)]
+    assert b"gone-" not in _bytes_of(lake)
+    lake.tables.append("landings", [_landing("new")])  # and goes on as before
+    assert lake.tables.scan("landings").num_rows == 6
+    assert lake.tables.rewrite("landings", _without("gone")) == 0
+    assert lake.tables.files_in_use("landings")
+
+
+def test_a_table_that_loses_all_its_rows_is_an_empty_table(lake: Lake) -> None:
+    lake.tables.append("landings", [_landing("gone")])
+    lake.tables.rewrite("landings", _without("gone"))
+    assert lake.tables.scan("landings").num_rows == 0
+    assert b"gone" not in _bytes_of(lake)
+    lake.tables.append("landings", [_landing("new")], key="key")
+    assert lake.tables.scan("landings").column("key").to_pylist() == ["new"]
+
+
+def test_killed_between_commit_and_sweep_it_is_finished_by_the_next_call(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.tables.append("landings", [_landing("gone"), _landing("keep")])
+    with monkeypatch.context() as patch:
+        patch.setattr(type(lake.tables), "_sweep", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            lake.tables.rewrite("landings", _without("gone"))
+    assert b"gone" in _bytes_of(lake)
+    lake.tables.rewrite("landings", _without("gone"))
+    assert b"gone" not in _bytes_of(lake)
+    assert lake.tables.scan("landings").column("key").to_pylist() == ["keep"]
