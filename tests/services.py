@@ -5,6 +5,7 @@ Services of a test's own: `tests.shared` has those that all tests of a run share
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 from tasks.config import HOME, S3Settings, Settings, load_settings
 from tasks.registry.login import remember
 from tasks.stack.down import down
+from tasks.stack.layout import Layout
 from tasks.stack.up import up
 
 ANY_PORT = {"s3": 0, "s3-landing": 0, "s3-mlflow": 0, "s3-frames": 0, "mlflow": 0, "label-studio": 0, "airflow": 0}
@@ -41,6 +43,14 @@ def running(
         yield settings
     finally:
         down(state_dir)
+
+
+def s3_access(settings: Settings, purpose: str) -> S3Settings:
+    """What the holder of an embedded stack's other S3 key has: 'landing', 'mlflow' or 'frames'."""
+    layout = Layout.at(settings.state_dir)
+    secrets, ports = (json.loads(path.read_text()) for path in (layout.secrets_file, layout.ports_file))
+    keys = {f"{part}_key": secrets[f"s3_{purpose}_{part}_key"] for part in ("access", "secret")}
+    return S3Settings(endpoint=f"http://127.0.0.1:{ports[f's3-{purpose}']}", **keys)
 
 
 def sign_in(settings: Settings) -> None:

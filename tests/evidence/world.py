@@ -32,9 +32,11 @@ from tasks.schemas import (
     digest,
     now,
 )
+from tasks.stack.settings_file import MLFLOW_BUCKET
 from tasks.training.records import Trained, trained_key, write
 from tests.evaluation.world import CLASSES, a_line, loader, make_world
 from tests.registry.making import CODE
+from tests.services import s3_access
 
 FRAME_BYTES = 60_000
 RECORDINGS = ("a.mp4", "b.mp4", "c.mp4")
@@ -191,7 +193,7 @@ class Nights:
 
     def artifacts(self) -> ObjectStore:
         """The bucket that MLflow keeps its artifacts in."""
-        return ObjectStore(self.mlflow.s3, self.mlflow.s3.lake_bucket)
+        return ObjectStore(s3_access(self.mlflow, "mlflow"), MLFLOW_BUCKET)
 
 
 def flip(store: ObjectStore, key: str, at: int = -1) -> bytes:

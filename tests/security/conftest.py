@@ -13,7 +13,7 @@ from tasks.config import S3Settings, Settings
 from tasks.lake import Lake, open_lake
 from tasks.schemas import Decision
 from tasks.stack.layout import Layout
-from tests.services import running
+from tests.services import running, s3_access
 from tests.steps.conftest import scene, with_registry
 from tests.steps.promoting import Scene
 
@@ -41,15 +41,15 @@ def lake(services: Settings) -> Lake:
 
 
 @pytest.fixture(scope="session")
-def frames_key(services: Settings, secrets: dict[str, Any]) -> S3Settings:
+def frames_key(services: Settings) -> S3Settings:
     """What Label Studio holds."""
-    return _access(services, secrets, "s3-frames", "frames")
+    return s3_access(services, "frames")
 
 
 @pytest.fixture(scope="session")
-def mlflow_key(services: Settings, secrets: dict[str, Any]) -> S3Settings:
+def mlflow_key(services: Settings) -> S3Settings:
     """What MLflow holds."""
-    return _access(services, secrets, "s3-mlflow", "mlflow")
+    return s3_access(services, "mlflow")
 
 
 @pytest.fixture
@@ -60,9 +60,3 @@ def two(scene: Scene) -> tuple[str, str]:
     second = scene.version().version
     scene.verdict(second, first, Decision.REJECT)
     return first, second
-
-
-def _access(services: Settings, secrets: dict[str, Any], server: str, name: str) -> S3Settings:
-    ports = json.loads(Layout.at(services.state_dir).ports_file.read_text())
-    keys = {"access_key": secrets[f"s3_{name}_access_key"], "secret_key": secrets[f"s3_{name}_secret_key"]}
-    return S3Settings(endpoint=f"http://127.0.0.1:{ports[server]}", **keys)
