@@ -18,7 +18,7 @@ from tasks.stack.down import down
 from tasks.stack.up import up
 from tests.services import ANY_PORT, sign_in
 
-LEAST_PATIENCE_S = 600
+LEAST_PATIENCE_S = 550
 
 
 def run_folder(factory: pytest.TempPathFactory) -> Path:
@@ -34,6 +34,8 @@ def shared_stack(factory: pytest.TempPathFactory, name: str, units: Collection[s
     folder = run_folder(factory) / name
     with FileLock(f"{folder}.lock", timeout=LEAST_PATIENCE_S):
         if not (folder / "ready").exists():
+            folder.mkdir(exist_ok=True, mode=0o700)
+            (folder / "begun").touch()  # to be ended also when it never gets ready
             up(folder, units=units, preferred=ANY_PORT)
             (folder / "ready").touch()
     settings = load_settings(folder)
@@ -43,5 +45,5 @@ def shared_stack(factory: pytest.TempPathFactory, name: str, units: Collection[s
 
 def end_shared(base: Path) -> None:
     """End what `shared_stack` started; for the process that is left when all workers are done."""
-    for ready in sorted((base / "shared").glob("*/ready")):
-        down(ready.parent)
+    for begun in sorted((base / "shared").glob("*/begun")):
+        down(begun.parent)

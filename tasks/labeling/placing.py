@@ -20,7 +20,8 @@ from tasks.labeling.projects import ensure_storage
 from tasks.labeling.state import FrameKey, KnownTask, SyncState, frame_of
 from tasks.labeling.texts import printable
 from tasks.lake import Lake
-from tasks.schemas import Frame
+from tasks.lake.quarantine import set_aside
+from tasks.schemas import Frame, QuarantineItem
 
 OVERLAP = timedelta(minutes=2)
 """How far before the watermark changes are looked for again: a change is stamped before it is committed."""
@@ -143,19 +144,44 @@ def place(
         annotations: Regions to import together with a frame.
 
     Returns:
-        How many were made.
+        How many were made. A frame whose picture is missing or damaged is set aside, and gets none.
     """
     if not frames:
         return 0
     ensure_storage(client, project, lake)
-    names = _recordings(lake, {row["recording_id"] for row in frames})
+    made, names = 0, _recordings(lake, {row["recording_id"] for row in frames})
     for start in range(0, len(frames), BATCH):
-        rows = frames[start : start + BATCH]
-        lake.frames.publish(row["oid"] for row in rows)
+        rows = _with_pictures(lake, frames[start : start + BATCH], names)
+        if not rows:
+            continue
+        made += len(rows)
         batch = [_labeling_task(lake, row, names.get(row["recording_id"], {}), annotations or {}) for row in rows]
         for task_id, row in zip(client.import_tasks(project.project_id, batch), rows, strict=True):
             state.tasks[task_id] = KnownTask((row["recording_id"], row["frame_index"]))
-    return len(frames)
+    return made
+
+
+def _with_pictures(
+    lake: Lake, rows: Sequence[dict[str, Any]], recordings: Mapping[str, dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """The frames that annotators can be shown; the others go to quarantine, and keep none waiting."""
+    faults = lake.frames.publish(row["oid"] for row in rows)
+    bad = [row for row in rows if row["oid"] in faults]
+    set_aside(
+        lake,
+        [
+            QuarantineItem.of(
+                "frame",
+                f"{recordings.get(row['recording_id'], {}).get('name') or row['recording_id'][:12]} "
+                f"frame {row['frame_index']}",
+                f"its picture cannot be shown to annotators: {faults[row['oid']]}",
+                recording_id=row["recording_id"],
+                details={"oid": row["oid"]},
+            )
+            for row in bad
+        ],
+    )
+    return [row for row in rows if row["oid"] not in faults]
 
 
 def frame_row(frame: Frame) -> dict[str, Any]:

@@ -116,7 +116,8 @@ def move_images(client: LabelStudio, project: Project, lake: Lake) -> int:
         for head in client.task_heads(project.project_id)
         if str(head.data.get(IMAGE)).startswith(old) and str(head.data.get("frame_oid")) in frames
     ]
-    lake.frames.publish(str(head.data["frame_oid"]) for head in heads)
+    faults = lake.frames.publish(str(head.data["frame_oid"]) for head in heads)
+    heads = [head for head in heads if str(head.data["frame_oid"]) not in faults]  # these show nothing before or after
     for head in heads:
         client.change_task_data(head.task_id, head.data | {IMAGE: lake.frames.uri(str(head.data["frame_oid"]))})
     for storage in storages:

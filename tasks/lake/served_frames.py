@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+from tasks.errors import DataError
 from tasks.lake.blobs import Blobs
 from tasks.lake.object_store import ObjectInfo, ObjectStore
 from tasks.schemas import Oid
@@ -39,19 +40,25 @@ class ServedFrames:
         """The copy's address, for Label Studio: 's3://frames/ab/<hex>'."""
         return f"s3://{self.store.bucket}/{self.key(oid)}"
 
-    def publish(self, oids: Iterable[Oid]) -> None:
+    def publish(self, oids: Iterable[Oid]) -> dict[Oid, DataError]:
         """Copy frames that are not there yet. Their bytes are verified on the way.
 
-        Raises:
-            NotFound: The lake does not hold one of them.
+        Returns:
+            The frames that the lake does not hold, or not whole, and what is wrong with each: none of the others waits.
         """
+        wanted = list(dict.fromkeys(oids))
         with ThreadPoolExecutor(_THREADS) as threads:
-            list(threads.map(self._publish, dict.fromkeys(oids)))
+            faults = threads.map(self._publish, wanted)
+            return {oid: fault for oid, fault in zip(wanted, faults, strict=True) if fault is not None}
 
-    def _publish(self, oid: Oid) -> None:
+    def _publish(self, oid: Oid) -> DataError | None:
         if self.store.head(self.key(oid)) is None:
-            data = self._blobs.get_bytes(oid)
+            try:
+                data = self._blobs.get_bytes(oid)
+            except DataError as error:
+                return error
             self.store.put_bytes(self.key(oid), data, _PNG if data.startswith(b"\x89PNG") else _JPEG)
+        return None
 
     def withdraw(self, oid: Oid) -> None:
         """Remove a copy; one that is not there is fine."""

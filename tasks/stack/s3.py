@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tasks.config import S3Settings
+from tasks.errors import StackError
 from tasks.stack.layout import Layout
 from tasks.stack.ports import HOST
 from tasks.stack.secrets import Secrets
@@ -78,6 +79,12 @@ def lay_out(layout: Layout, s3: S3Settings) -> None:
     ):
         bucket.mkdir(mode=0o700, exist_ok=True)
     link = roots["s3"] / s3.frames_bucket
+    if link.exists() and not link.is_symlink():
+        raise StackError(
+            f"{link}: is in the way of the frames' bucket",
+            expected="another name for it than for any other bucket",
+            fix="set NIGHTSCOPE_S3__FRAMES_BUCKET, or move that folder away",
+        )
     if not link.is_symlink():
         link.symlink_to(Path("..") / "s3-frames" / s3.frames_bucket)
 

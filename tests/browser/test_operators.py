@@ -73,7 +73,7 @@ def test_a_person_reads_the_report_and_approves(
     _read_and_approve(visitor, page, verdict_id, shot)
     assert ended(airflow_api, ENDING) == "success"
     entry = evidence.find(scene.lake, ASKED, "night", verdict_id)
-    assert entry is not None and entry.by == "admin" and "looked at every frame" in entry.note
+    assert entry is not None and entry.by == "airflow:admin" and "looked at every frame" in entry.note
     assert scene.champion() == (version, None)
     assert visitor.called == set(), "nothing was fetched from elsewhere"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.config import S3Settings
+from tasks.errors import StackError
 from tasks.stack import s3
 from tasks.stack.layout import Layout
 
@@ -57,6 +58,11 @@ def test_what_is_in_the_new_place_is_never_replaced(older: Layout) -> None:
     kept.write_text("new")
     s3.lay_out(older, SETTINGS)
     assert kept.read_text() == "new" and (older.state_dir / "s3" / "landing" / "clip.mp4").exists()
+
+
+def test_a_folder_in_the_way_of_the_frames_is_an_error_that_says_so(layout: Layout) -> None:
+    with pytest.raises(StackError, match="NIGHTSCOPE_S3__FRAMES_BUCKET"):
+        s3.lay_out(layout, SETTINGS.model_copy(update={"frames_bucket": "lake"}))
 
 
 def test_the_frames_bucket_is_one_for_both_servers(layout: Layout) -> None:
