@@ -148,7 +148,8 @@ def test_looser_gates_take_an_override_and_an_approval(scene: Scene, two: tuple[
     with pytest.raises(NothingToDo, match="nobody is asked"):
         steps.approval_request(scene.name, LOOSER, verdict_id, report_url="u")
     asked = steps.approval_request(scene.name, LOOSER, verdict_id, report_url="u", override=True, note="a test")
-    assert asked["body"].startswith(f"**{DIFFERS}**\n\n**The run overrides that: `a test`**")
+    differs = DIFFERS.replace("_", "\\_")  # in Markdown
+    assert asked["body"].startswith(f"**{differs}**\n\n**The run overrides that: `a test`**")
     order = {"override": True, "note": "a test", "by": "bob"}
     assert night(scene, verdict_id, **order) is NightState.HELD
     again = scene.verdict(two[1], two[0], salt=1, changes=LOOSER)
