@@ -72,7 +72,7 @@ def test_a_night_promotes_then_skips_then_compares(installation: Settings, tmp_p
     assert first["verdict"]["verdict"] == "promote", first["verdict"]["reasons"]
     assert any("no champion yet" in reason.lower() for reason in first["verdict"]["reasons"])
     entry = evidence.entries(open_lake(installation), LINE)[-1]
-    assert entry.by == "dag_test" and "AP50.sperm.at_least 0 instead of 0.6" in entry.note
+    assert entry.by == "airflow:dag_test" and "AP50.sperm.at_least 0 instead of 0.6" in entry.note
     assert entry.note.endswith("a test's night")
     champion = steps.describe_champion(LINE)
     assert champion["model_version"] == "1" and champion["metrics"]["per_class"].keys() == {"sperm", "impurity"}
