@@ -20,7 +20,7 @@ from pyiceberg.exceptions import (
     TableAlreadyExistsError,
 )
 from pyiceberg.manifest import FileFormat, ManifestContent
-from pyiceberg.table import Table
+from pyiceberg.table import Table, Transaction
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import IntegrityError as SqlIntegrityError
 
@@ -122,9 +122,7 @@ class Iceberg:
                 raise Conflict(table)
             try:
                 with opened.transaction() as transaction:
-                    if set(rows.schema.names) - set(opened.schema().column_names):
-                        with transaction.update_schema() as update:
-                            update.union_by_name(rows.schema)
+                    _widen(transaction, rows.schema)
                     transaction.append(rows)
             except CommitFailedException as error:
                 raise Conflict(table) from error
@@ -177,7 +175,9 @@ class Iceberg:
             if opened.metadata_location != onto:
                 raise Conflict(table)
             try:
-                opened.overwrite(rows)
+                with opened.transaction() as transaction:
+                    _widen(transaction, rows.schema)
+                    transaction.overwrite(rows)
                 self._forget_history(opened)
             except CommitFailedException as error:
                 raise Conflict(table) from error
@@ -265,6 +265,13 @@ class Iceberg:
                 return self._catalog.create_table((NAMESPACE, table), schema, properties=_TABLE_PROPERTIES)
             except TableAlreadyExistsError:  # somebody was quicker
                 return self._load(table)
+
+
+def _widen(transaction: Transaction, schema: pa.Schema) -> None:
+    """Give the table the columns that its noun has gained."""
+    if set(schema.names) - set(transaction.table_metadata.schema().column_names):
+        with transaction.update_schema() as update:
+            update.union_by_name(schema)
 
 
 def _names_are_stable(table: Table) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pyarrow.compute as pc
 import pytest
+from pydantic import create_model
 
 from tasks.lake import Lake
+from tasks.lake.table_schemas import TABLES, columns_of
 from tasks.schemas import Landing, now
 
 
@@ -59,3 +61,19 @@ def test_killed_between_commit_and_sweep_it_is_finished_by_the_next_call(
     lake.tables.rewrite("landings", _without("gone"))
     assert b"gone" not in _bytes_of(lake)
     assert lake.tables.scan("landings").column("key").to_pylist() == ["keep"]
+
+
+def test_a_table_of_before_its_noun_gained_columns_is_rewritten_too(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = create_model(
+        "Older", **{name: (f.annotation, f) for name, f in Landing.model_fields.items() if name != "etag"}
+    )
+    with monkeypatch.context() as patch:
+        patch.setitem(TABLES, "landings", older)
+        rows = [_landing("gone"), _landing("keep")]
+        lake.tables.append("landings", [older(**one.model_dump(exclude={"etag"})) for one in rows])
+    assert "etag" in columns_of(Landing) and lake.tables.scan("landings").column("etag").to_pylist() == [None, None]
+    assert lake.tables.rewrite("landings", _without("gone")) == 1
+    assert lake.tables.scan("landings").column("key").to_pylist() == ["keep"]
+    assert b"gone" not in _bytes_of(lake)

@@ -26,6 +26,12 @@ from tasks.training.records import Origin, Trained, trained_key, version_key, wr
 from tests.validation.factory import a_recording, an_annotation, put_frame
 
 DONOR, OTHER, LINE, RUN = "Mara Quillfeather", "Otto Other", "cells", "e" * 64
+PICTURES = (
+    "training/train_batch0.jpg",
+    "training/labels.jpg",
+    "val/labels_beside_predictions_0.jpg",
+    "train_sample/labels_beside_predictions_1.jpg",
+)
 FILMS = {DONOR: ("Quillfeather_1", "Quillfeather_2"), OTHER: ("clip_1", "clip_2")}
 
 
@@ -106,7 +112,8 @@ def _train(lake: Lake, version: str) -> None:
         run_key=RUN, line=LINE, dataset_version=version, recipe={"weights": None}, seed=0, code_version="1",
         git_commit=None, libraries={}, hardware={}, setup={}, weights_oid=lake.blobs.put_bytes(b"weights stay"),
         epochs=1, steps=1, resumed_from_epoch=None, history=(EpochMetrics(epoch=1, at_ms=0, metrics={}),), review={},
-        files={"training/train_batch0.jpg": lake.blobs.put_bytes(b"\xff\xd8\xffa mosaic of the frames")}, seconds=1,
+        files={name: lake.blobs.put_bytes(b"\xff\xd8\xffa mosaic of the frames " + name.encode()) for name in PICTURES},
+        seconds=1,
     )  # fmt: skip
     write(lake, trained_key(RUN), trained)
     write(lake, version_key(LINE, "1"), Origin(run_key=RUN))
@@ -153,6 +160,7 @@ def _secrets(lake: Lake) -> dict[str, bytes]:
     frames = lake.tables.scan("frames", {"recording_id": sorted(mine)}, columns=["oid"]).column("oid").to_pylist()
     found = {"name": DONOR.encode(), "film's name": b"Quillfeather"}
     found |= {f"film {name}": _film(name) for name in FILMS[DONOR]}
+    found["mosaics"] = b"a mosaic of the frames"
     return found | {f"frame {oid[:8]}": lake.blobs.get_bytes(oid) for oid in frames}
 
 

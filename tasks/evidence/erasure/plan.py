@@ -27,6 +27,7 @@ from tasks.lake.object_store import ObjectInfo
 from tasks.lake.pseudonyms import donor_mark
 from tasks.lake.signed import is_signed, open_json, seal_json
 from tasks.lake.tombstones import PREFIX, LearnedModel, Tombstone, hidden
+from tasks.registry.erasing import SHOWS_FRAMES
 from tasks.schemas import Oid, QuarantineItem, Verdict, canonical_json, now, plain_text
 from tasks.training.records import Origin, Trained, read, trained_key
 
@@ -39,7 +40,6 @@ _NAMELESS = ("labeling/", "evidence/", "runs/", "versions/", "checkpoints/")
 _TEXT_MAX_BYTES = 256 * 2**20
 _OID = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"PK\x03\x04", b"\x93NUMPY")
-_SHOWS_FRAMES = re.compile(r"batch|labels\.(jpg|png)", re.IGNORECASE)
 
 
 class Copy(NamedTuple):
@@ -325,7 +325,7 @@ def _models(lake: Lake, held: dict[str, set[str]]) -> tuple[list[LearnedModel], 
             )  # fmt: skip
             weights.add(trained.weights_oid)
             if direct:
-                pictures |= {oid for name, oid in trained.files.items() if _SHOWS_FRAMES.search(name)}
+                pictures |= {oid for name, oid in trained.files.items() if SHOWS_FRAMES.search(name)}
         if len(models) == before:
             return [models[one] for one in sorted(models)], pictures
 
