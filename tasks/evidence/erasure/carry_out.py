@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from tasks.errors import NotFound
 from tasks.evidence import chain
 from tasks.evidence.erasure.local import clear_local, clear_names
@@ -192,8 +194,17 @@ def _verdict(lake: Lake, scope: Scope, verdict: Verdict) -> Verdict:
     value = verdict.model_dump(mode="json", exclude={"signature"})
     if not scope.names.mentioned_in(value):
         return verdict
-    new = Verdict.model_validate({**scope.names.value(value), "signature": None})
+    new = _reads(scope.names.value(value)) or _reads(scope.names.value(value, certain_only=True))
+    if new is None or new == verdict.model_copy(update={"signature": None}):
+        return verdict
     return new.model_copy(update={"signature": sign(lake.settings, _statement(new))}) if verdict.signature else new
+
+
+def _reads(value: Any) -> Verdict | None:
+    try:
+        return Verdict.model_validate({**value, "signature": None})
+    except ValidationError:  # a name was a word of the form itself
+        return None
 
 
 def _statement(verdict: Verdict) -> Statement:
