@@ -33,10 +33,11 @@ def _belongs_to_the_donor(lake: Lake, name: str, donor: str = DONOR, renamed: st
 
 
 def _erase(nights: Nights, donor: str = DONOR) -> Tombstone:
-    scope = erasure.scope_of(nights.lake, donor)
-    assert scope
-    plan = erasure.make_plan(nights.lake, scope, reason="consent withdrawn", by="os:1/me")
-    return erasure.carry_out(nights.lake, nights.registry, scope, plan, lambda _: None)
+    with erasure.quiet(nights.lake):
+        scope = erasure.scope_of(nights.lake, donor)
+        assert scope
+        plan = erasure.make_plan(nights.lake, scope, reason="consent withdrawn", by="os:1/me")
+        return erasure.carry_out(nights.lake, nights.registry, scope, plan, lambda _: None)
 
 
 def _oid(name: str) -> str:
