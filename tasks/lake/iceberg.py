@@ -19,12 +19,13 @@ from pyiceberg.exceptions import (
     NoSuchTableError,
     TableAlreadyExistsError,
 )
-from pyiceberg.manifest import FileFormat, ManifestContent
-from pyiceberg.table import Table
+from pyiceberg.manifest import FileFormat, ManifestContent, ManifestFile
+from pyiceberg.serializers import FromInputFile
+from pyiceberg.table import Table, Transaction
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import IntegrityError as SqlIntegrityError
 
-from tasks.errors import StorageUnavailable
+from tasks.errors import NotFound, StorageUnavailable
 from tasks.lake.iceberg_io import StoreFileIO
 from tasks.lake.locks import lake_lock
 from tasks.lake.table_cache import CATALOG, NAMESPACE, Plan
@@ -122,9 +123,7 @@ class Iceberg:
                 raise Conflict(table)
             try:
                 with opened.transaction() as transaction:
-                    if set(rows.schema.names) - set(opened.schema().column_names):
-                        with transaction.update_schema() as update:
-                            update.union_by_name(rows.schema)
+                    _widen(transaction, rows.schema)
                     transaction.append(rows)
             except CommitFailedException as error:
                 raise Conflict(table) from error
@@ -177,7 +176,9 @@ class Iceberg:
             if opened.metadata_location != onto:
                 raise Conflict(table)
             try:
-                opened.overwrite(rows)
+                with opened.transaction() as transaction:
+                    _widen(transaction, rows.schema)
+                    transaction.overwrite(rows)
                 self._forget_history(opened)
             except CommitFailedException as error:
                 raise Conflict(table) from error
@@ -214,6 +215,34 @@ class Iceberg:
                 found.add(manifest.manifest_path)
                 found.update(entry.data_file.file_path for entry in manifest.fetch_manifest_entry(opened.io))
         return found
+
+    def files_of_former(self, table: str) -> list[str]:
+        """URIs of what snapshots consisted of that the table's former metadata files, while they are there, name.
+
+        In the order in which they may be removed: rows, then what names them, the metadata files last. So whoever is
+        killed between, and asks again, is told of all that is left.
+        """
+        with _catalog_errors(f"reading table {table}"):
+            opened = self._load(table)
+        former = [entry.metadata_file for entry in opened.metadata.metadata_log]
+        lists: dict[str, list[ManifestFile]] = {}
+        for uri in former:
+            try:
+                snapshots = FromInputFile.table_metadata(opened.io.new_input(uri)).snapshots
+            except NotFound:  # removed already
+                continue
+            for snapshot in snapshots:
+                if snapshot.manifest_list not in lists:
+                    lists[snapshot.manifest_list] = []
+                    with contextlib.suppress(NotFound):
+                        lists[snapshot.manifest_list] = snapshot.manifests(opened.io)
+        manifests = {one.manifest_path: one for own in lists.values() for one in own}
+        rows: dict[str, None] = {}
+        for manifest in manifests.values():
+            with contextlib.suppress(NotFound):
+                entries = manifest.fetch_manifest_entry(opened.io, False)
+                rows |= dict.fromkeys(entry.data_file.file_path for entry in entries)
+        return [*rows, *manifests, *lists, *former]
 
     def files_in_use(self, table: str) -> set[str]:
         """URIs of every file that the table, or a snapshot it remembers, consists of."""
@@ -265,6 +294,13 @@ class Iceberg:
                 return self._catalog.create_table((NAMESPACE, table), schema, properties=_TABLE_PROPERTIES)
             except TableAlreadyExistsError:  # somebody was quicker
                 return self._load(table)
+
+
+def _widen(transaction: Transaction, schema: pa.Schema) -> None:
+    """Give the table the columns that its noun has gained."""
+    if set(schema.names) - set(transaction.table_metadata.schema().column_names):
+        with transaction.update_schema() as update:
+            update.union_by_name(schema)
 
 
 def _names_are_stable(table: Table) -> bool:

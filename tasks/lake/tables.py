@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=BaseModel)
 _ATTEMPTS = 30
 _TURN_S = 60.0
+_IN_FLIGHT = timedelta(hours=1)
 MAX_FILES = 64
 FILES = "tables/nightscope/"
 """Where tables' files are in the lake's bucket."""
@@ -163,12 +164,19 @@ class Tables:
         raise StorageUnavailable(f"table {table}: {_ATTEMPTS} commits in a row were overtaken by other writers")
 
     def _sweep(self, table: str) -> None:
-        """Remove every file that the present snapshot does not consist of."""
+        """Remove what former snapshots consisted of, and what nobody names for longer than any commit takes.
+
+        A file that nobody names yet may be of a commit in flight on another machine.
+        """
         bucket = f"s3://{self._store.bucket}/"
+        former = [uri.removeprefix(bucket) for uri in self._iceberg.files_of_former(table)]
+        there = {info.key: info.modified_at for info in self._store.list(f"{FILES}{table}/")}
+        # Asked last: what another machine committed meanwhile is in use.
         used = {uri.removeprefix(bucket) for uri in self._iceberg.files_of_present(table)}
-        for info in list(self._store.list(f"{FILES}{table}/")):
-            if info.key not in used:
-                self._store.remove(info.key)
+        orphans = [key for key, at in there.items() if now() - at > _IN_FLIGHT and key not in former]
+        for key in (*orphans, *former):
+            if key in there and key not in used:
+                self._store.remove(key)
         self._cache.drop(now())
 
     def files_in_use(self, table: str) -> set[str]:

@@ -64,7 +64,7 @@ class Tombstone(Frozen):
     @property
     def lines(self) -> set[str]:
         """Lines that are to be trained again."""
-        return {model.line for model in self.models}
+        return {model.line for model in self.models} | {line for line, held in self.datasets.items() if held}
 
     def learned(self, line: str, version: str, dataset_version: str) -> bool:
         """Whether a model version learned from what was erased."""

@@ -10,8 +10,12 @@ from pathlib import Path
 from tasks.registry.connection import speaking
 from tasks.registry.models import Registry
 
-_SHOWS = re.compile(r"^test/|batch|labels\.(jpg|png)$", re.IGNORECASE)
-"""The report, evaluation and tables of a verdict, and ultralytics' mosaics of frames. The lake keeps redacted ones."""
+SHOWS_FRAMES = re.compile(
+    r"(^|/)(val|train_sample|training)/.*\.(jpe?g|png)$|batch|labels\.(jpe?g|png)$", re.IGNORECASE
+)
+"""Pictures of a training, by the name MLflow shows: mosaics of frames, and curves, which are not told apart."""
+_OF_A_VERDICT = "test/"
+"""The report, evaluation and tables of a verdict. The lake keeps redacted ones."""
 _TEXTS = (".csv", ".json", ".log", ".md", ".txt", ".yaml", ".yml")
 
 
@@ -40,7 +44,7 @@ def clean_run(
         run = registry.client.get_run(run_id)
         repository = get_artifact_repository(str(run.info.artifact_uri), tracking_uri=registry.url)
         for path in _files(registry, run_id, ""):
-            if _SHOWS.search(path) and not path.endswith(".svg"):
+            if _shows(path):
                 repository.delete_artifacts(path)
                 done.append(path)
             elif path.endswith(_TEXTS):
@@ -51,6 +55,10 @@ def clean_run(
                     registry.client.log_artifact(run_id, str(local), path.rpartition("/")[0] or None)
                     done.append(path)
     return done
+
+
+def _shows(path: str) -> bool:
+    return not path.endswith(".svg") and (path.startswith(_OF_A_VERDICT) or bool(SHOWS_FRAMES.search(path)))
 
 
 def _files(registry: Registry, run_id: str, below: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +36,25 @@ def erase_donor(
     Raises:
         NotFound: No such donor; lists near names.
         ConfigError: No reason was given.
-        StorageUnavailable: A night is at work, or S3 did not answer: run it again.
+        StorageUnavailable: A night, a training or an export is at work, or S3 did not answer: run it again.
         ServiceUnavailable: Label Studio or MLflow did not answer: run it again.
     """
     from tasks.evidence import erasure
-    from tasks.registry.models import open_registry
-    from tasks.steps.who import os_user
 
     donor, reason = donor.strip(), reason.strip()
     if not donor or not reason:
         raise ConfigError("erase: a donor and a reason are needed", fix="--donor NAME --reason 'consent withdrawn'")
     settings = load_settings()
     lake = open_lake(settings)
+    with erasure.quiet(lake) if really else nullcontext():  # what comes in meanwhile would be in no plan
+        return _found_and_erased(lake, donor, reason, really, told)
+
+
+def _found_and_erased(lake: Lake, donor: str, reason: str, really: bool, told: Callable[[str], None]) -> dict[str, Any]:
+    from tasks.evidence import erasure
+    from tasks.registry.models import open_registry
+    from tasks.steps.who import os_user
+
     scope = erasure.scope_of(lake, donor)
     if scope is None:
         tombstone = tombstone_of(lake, donor)
@@ -58,7 +66,7 @@ def erase_donor(
     plan = erasure.make_plan(lake, scope, reason=reason, by=os_user())
     if not really:
         return _told(plan.tombstone, erased=False, recordings=plan.names, tasks=plan.tasks)
-    registry = open_registry(settings) if plan.runs else None
+    registry = open_registry(lake.settings) if plan.runs else None
     tombstone = erasure.carry_out(lake, registry, scope, plan, told)
     return _told(tombstone, erased=True, recordings=plan.names, tasks=plan.tasks)
 

@@ -19,22 +19,25 @@ from tests.evidence.world import Nights
 DONOR = "Mara Quillfeather"
 
 
-def _belongs_to_the_donor(lake: Lake, name: str) -> None:
+def _belongs_to_the_donor(lake: Lake, name: str, donor: str = DONOR, renamed: str | None = None) -> None:
     """One of the recordings is the donor's."""
 
     def change(rows: pa.Table) -> pa.Table:
         names = rows.column("name").to_pylist()
-        donors = pa.array([DONOR if one == name else None for one in names], pa.string())
+        donors = pa.array([donor if one == name else None for one in names], pa.string())
+        called = pa.array([renamed if one == name and renamed else one for one in names], pa.string())
+        rows = rows.set_column(rows.schema.get_field_index("name"), "name", called)
         return rows.set_column(rows.schema.get_field_index("donor"), "donor", donors)
 
     lake.tables.rewrite("recordings", change)
 
 
-def _erase(nights: Nights) -> Tombstone:
-    scope = erasure.scope_of(nights.lake, DONOR)
-    assert scope
-    plan = erasure.make_plan(nights.lake, scope, reason="consent withdrawn", by="os:1/me")
-    return erasure.carry_out(nights.lake, nights.registry, scope, plan, lambda _: None)
+def _erase(nights: Nights, donor: str = DONOR) -> Tombstone:
+    with erasure.quiet(nights.lake):
+        scope = erasure.scope_of(nights.lake, donor)
+        assert scope
+        plan = erasure.make_plan(nights.lake, scope, reason="consent withdrawn", by="os:1/me")
+        return erasure.carry_out(nights.lake, nights.registry, scope, plan, lambda _: None)
 
 
 def _oid(name: str) -> str:
@@ -99,6 +102,37 @@ def _signed(lake: Lake, rows: pa.Table) -> pa.Table:
     from tasks.lake.table_schemas import from_arrow, to_arrow
 
     return to_arrow("verdicts", [signed(lake.settings, one) for one in from_arrow(rows, Verdict)])
+
+
+def test_a_donor_or_film_called_like_a_word_of_ours_renames_nothing_else(nights: Nights) -> None:
+    lake = nights.lake
+    _belongs_to_the_donor(lake, "a.mp4", donor="line", renamed="promote.mp4")
+    first = nights.night("a" * 64)
+    lake.tables.rewrite("verdicts", lambda rows: _signed(lake, rows))
+    (before,) = lake.tables.rows("verdicts", Verdict)
+    assert before.line.startswith("line-") and before.verdict == "promote"
+    _erase(nights, "line")
+    (after,) = lake.tables.rows("verdicts", Verdict)
+    assert (after.line, after.verdict, after.gates) == (before.line, before.verdict, before.gates)
+    assert doubt(lake.settings, after) is None
+    assert chain.load(lake, first.bundle_oid).line == before.line
+    found = nights.verify()
+    assert found.holds, found.findings
+
+
+def test_identities_stay_whatever_a_name_is() -> None:
+    names = Names(("Ann", "x"), {"sperm": "e1", "sperm.mp4": "e1.mp4", "hold": "e2"}, ["sperm-detector", "hold"])
+    assert names.text("sperm-detector: hold, see sperm.mp4 by Ann") == "sperm-detector: hold, see e1.mp4 by x"
+    unknown = Names(("Ann", "x"), {"sperm": "e1", "hold": "e2"})  # of a line that has left nothing
+    value = {
+        "line": "sperm-detector",
+        "verdict": "hold",
+        "model_version": "sperm",
+        "classes": ["sperm"],
+        "note": "hold",
+    }
+    assert unknown.value(value) == value | {"note": "e2"}
+    assert unknown.value({"verdict": {"note": "of Ann", "line": "Ann"}}) == {"verdict": {"note": "of x", "line": "Ann"}}
 
 
 def test_names_are_found_where_they_are_names() -> None:

@@ -12,10 +12,12 @@ from typer.testing import CliRunner
 
 from tasks import steps
 from tasks.cli import app
-from tasks.errors import ConfigError, NotFound
+from tasks.errors import ConfigError, NotFound, StorageUnavailable
+from tasks.evidence import erasure
 from tasks.ingest import sidecar
 from tasks.ingest.recordings import ingest_new
 from tasks.lake import Lake, ObjectStore, open_lake
+from tasks.lake.locks import lake_lock
 from tasks.lake.pseudonyms import pseudonym
 from tasks.lake.tombstones import Tombstone, hidden, tombstone_key
 from tasks.registry.runs import EpochMetrics
@@ -26,6 +28,12 @@ from tasks.training.records import Origin, Trained, trained_key, version_key, wr
 from tests.validation.factory import a_recording, an_annotation, put_frame
 
 DONOR, OTHER, LINE, RUN = "Mara Quillfeather", "Otto Other", "cells", "e" * 64
+PICTURES = (
+    "training/train_batch0.jpg",
+    "training/labels.jpg",
+    "val/labels_beside_predictions_0.jpg",
+    "train_sample/labels_beside_predictions_1.jpg",
+)
 FILMS = {DONOR: ("Quillfeather_1", "Quillfeather_2"), OTHER: ("clip_1", "clip_2")}
 
 
@@ -106,7 +114,8 @@ def _train(lake: Lake, version: str) -> None:
         run_key=RUN, line=LINE, dataset_version=version, recipe={"weights": None}, seed=0, code_version="1",
         git_commit=None, libraries={}, hardware={}, setup={}, weights_oid=lake.blobs.put_bytes(b"weights stay"),
         epochs=1, steps=1, resumed_from_epoch=None, history=(EpochMetrics(epoch=1, at_ms=0, metrics={}),), review={},
-        files={"training/train_batch0.jpg": lake.blobs.put_bytes(b"\xff\xd8\xffa mosaic of the frames")}, seconds=1,
+        files={name: lake.blobs.put_bytes(b"\xff\xd8\xffa mosaic of the frames " + name.encode()) for name in PICTURES},
+        seconds=1,
     )  # fmt: skip
     write(lake, trained_key(RUN), trained)
     write(lake, version_key(LINE, "1"), Origin(run_key=RUN))
@@ -153,6 +162,7 @@ def _secrets(lake: Lake) -> dict[str, bytes]:
     frames = lake.tables.scan("frames", {"recording_id": sorted(mine)}, columns=["oid"]).column("oid").to_pylist()
     found = {"name": DONOR.encode(), "film's name": b"Quillfeather"}
     found |= {f"film {name}": _film(name) for name in FILMS[DONOR]}
+    found["mosaics"] = b"a mosaic of the frames"
     return found | {f"frame {oid[:8]}": lake.blobs.get_bytes(oid) for oid in frames}
 
 
@@ -208,6 +218,44 @@ def test_nothing_is_left_and_a_dry_run_changes_nothing(installed: Lake) -> None:
         steps.erase_donor(OTHER, " ")
     assert steps.erase_donor(DONOR, "again", really=True)["erased"], "said again, it finishes what may be left"
     _check_the_end(installed, secrets, version)
+
+
+def test_models_of_a_lake_without_notes_of_versions_are_listed(installed: Lake) -> None:
+    version = _fill(installed)
+    installed.store.remove(version_key(LINE, "1"))
+    assert [steps.erase_donor(DONOR, "x")[what] for what in ("models", "lines")] == [[], [LINE]], "by its data alone"
+    result = {"run_key": RUN, "model_version": "7", "mlflow_run": "r"}  # before results had more
+    installed.store.put_bytes(f"runs/{RUN}/result.json", json.dumps(result).encode())
+    told = steps.erase_donor(DONOR, "x")
+    (model,) = told["models"]
+    assert (model["line"], model["version"], model["dataset_version"]) == (LINE, "7", version)
+
+
+@pytest.mark.parametrize("work", ["train-0123", "export-cells", "materialise-0123", "device-cpu"])
+def test_running_work_is_named_and_keeps_its_folders(installed: Lake, work: str) -> None:
+    scratch = installed.settings.work_dir / "trainings" / "x"
+    scratch.mkdir(parents=True)
+    installed.landing.put_bytes("a.mp4", b"film")
+    installed.landing.put_bytes(sidecar.key_of("a.mp4"), sidecar.Sidecar(donor=DONOR, name="a.mp4").as_bytes())
+    with lake_lock(installed.settings, work), pytest.raises(StorageUnavailable, match=work):
+        steps.erase_donor(DONOR, "consent withdrawn", really=True)
+    assert scratch.is_dir() and installed.landing.head("a.mp4") and installed.tombstones.all() == []
+    assert steps.erase_donor(DONOR, "consent withdrawn", really=True)["erased"] and not scratch.exists()
+
+
+def test_nothing_comes_in_between_the_plan_and_the_erasure(installed: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed.landing.put_bytes("a.mp4", b"film")
+    installed.landing.put_bytes(sidecar.key_of("a.mp4"), sidecar.Sidecar(donor=DONOR, name="a.mp4").as_bytes())
+    held, find = [], erasure.scope_of
+
+    def looking(lake: Lake, donor: str):
+        with pytest.raises(StorageUnavailable), lake_lock(lake.settings, "ingest", timeout_s=0):
+            raise AssertionError
+        held.append(donor)
+        return find(lake, donor)
+
+    monkeypatch.setattr(erasure, "scope_of", looking)
+    assert steps.erase_donor(DONOR, "consent withdrawn", really=True)["erased"] and held == [DONOR]
 
 
 def test_the_command_says_what_would_go_and_asks_for_yes(installed: Lake) -> None:

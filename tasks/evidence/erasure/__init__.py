@@ -8,8 +8,8 @@ carry_out  the tombstone first, then everything, the recordings' rows last: kill
 
 from __future__ import annotations
 
-from tasks.evidence.erasure.carry_out import carry_out, finish
+from tasks.evidence.erasure.carry_out import carry_out, finish, quiet
 from tasks.evidence.erasure.plan import Plan, make_plan
 from tasks.evidence.erasure.scope import Scope, known_donors, scope_of
 
-__all__ = ["Plan", "Scope", "carry_out", "finish", "known_donors", "make_plan", "scope_of"]
+__all__ = ["Plan", "Scope", "carry_out", "finish", "known_donors", "make_plan", "quiet", "scope_of"]

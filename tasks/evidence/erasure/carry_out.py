@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from tasks.errors import NotFound
 from tasks.evidence import chain
-from tasks.evidence.erasure.local import clear_local, clear_names
+from tasks.evidence.erasure.local import clear_local, clear_names, refuse_running
 from tasks.evidence.erasure.plan import Plan, concerns, labeled_lines
 from tasks.evidence.erasure.scope import Scope
 from tasks.lake import Lake
@@ -33,7 +35,7 @@ Told = Callable[[str], None]
 
 
 def carry_out(lake: Lake, registry: Registry | None, scope: Scope, plan: Plan, told: Told) -> Tombstone:
-    """Erase, from the tombstone to the last copy.
+    """Erase, from the tombstone to the last copy. Inside `quiet`, as the plan must be made, too.
 
     Args:
         lake: The lake.
@@ -48,41 +50,39 @@ def carry_out(lake: Lake, registry: Registry | None, scope: Scope, plan: Plan, t
     Raises:
         StorageUnavailable, ServiceUnavailable: Run it again: it goes on.
     """
-    with quiet(lake):
-        older = lake.tombstones.of(scope.donor)
-        tombstone = plan.tombstone.joined(older) if older else plan.tombstone
-        told("tombstone")
-        lake.tombstones.write(tombstone)
-        told("copies without the donor")
-        _put_copies(lake, plan)
-        told("objects of the lake")
-        _remove_objects(lake, tombstone, scope.shared)
-        told("landing bucket, served frames")
-        _remove_outside(lake, tombstone, scope)
-        told("labeling tasks")
-        _remove_labeling_tasks(lake, scope)
-        if registry:
-            told("artifacts in MLflow")
-            _clean_runs(registry, scope, plan)
-        told("tables")
-        _clean_tables(lake, scope)
-        told("this machine")
-        clear_names(lake.settings, scope)
-        told("recordings")
-        lake.tables.rewrite("recordings", lambda rows: _not_in(rows, set(scope.recordings)))
-        _end(lake, tombstone, told)
+    older = lake.tombstones.of(scope.donor)
+    tombstone = plan.tombstone.joined(older) if older else plan.tombstone
+    told("tombstone")
+    lake.tombstones.write(tombstone)
+    told("copies without the donor")
+    _put_copies(lake, plan)
+    told("objects of the lake")
+    _remove_objects(lake, tombstone, scope.shared)
+    told("landing bucket, served frames")
+    _remove_outside(lake, tombstone, scope)
+    told("labeling tasks")
+    _remove_labeling_tasks(lake, scope)
+    if registry:
+        told("artifacts in MLflow")
+        _clean_runs(registry, scope, plan)
+    told("tables")
+    _clean_tables(lake, scope)
+    told("this machine")
+    clear_names(lake.settings, scope)
+    told("recordings")
+    lake.tables.rewrite("recordings", lambda rows: _not_in(rows, set(scope.recordings)))
+    _end(lake, tombstone, told)
     return tombstone
 
 
 def finish(lake: Lake, tombstone: Tombstone, told: Told) -> None:
-    """What may be left of an erasure whose rows are all gone: objects, old files of tables, this machine's copies."""
-    with quiet(lake):
-        told("objects of the lake")
-        _remove_objects(lake, tombstone, _in_use(lake))
-        told("tables")
-        for table in TABLES:
-            lake.tables.rewrite(table, lambda rows: rows)
-        _end(lake, tombstone, told)
+    """What may be left of an erasure whose rows are all gone: objects, old files, local copies. Inside `quiet`."""
+    told("objects of the lake")
+    _remove_objects(lake, tombstone, _in_use(lake))
+    told("tables")
+    for table in TABLES:
+        lake.tables.rewrite(table, lambda rows: rows)
+    _end(lake, tombstone, told)
 
 
 def _end(lake: Lake, tombstone: Tombstone, told: Told) -> None:
@@ -90,16 +90,18 @@ def _end(lake: Lake, tombstone: Tombstone, told: Told) -> None:
     for line in sorted({str(one) for one in lake.tables.scan("evidence", columns=["line"]).column("line").to_pylist()}):
         chain.seal(lake, line, chain.entries(lake, line)[-1])
     told("caches")
+    refuse_running(lake.settings)  # what began meanwhile must not lose its folders
     clear_local(lake.settings)
 
 
 @contextmanager
 def quiet(lake: Lake) -> Iterator[None]:
-    """Hold off whatever takes in, labels, splits, promotes or records.
+    """Hold off whatever takes in, labels, splits, promotes or records. What is found and planned inside stays true.
 
     Raises:
-        StorageUnavailable: A night is at work.
+        StorageUnavailable: A night is at work, or a training, an export, a layout of a dataset.
     """
+    refuse_running(lake.settings)
     lines = {
         info.key.split("/")[1] for prefix in ("datasets/", "labeling/", "evidence/") for info in lake.store.list(prefix)
     }
@@ -192,8 +194,17 @@ def _verdict(lake: Lake, scope: Scope, verdict: Verdict) -> Verdict:
     value = verdict.model_dump(mode="json", exclude={"signature"})
     if not scope.names.mentioned_in(value):
         return verdict
-    new = Verdict.model_validate({**scope.names.value(value), "signature": None})
+    new = _reads(scope.names.value(value)) or _reads(scope.names.value(value, certain_only=True))
+    if new is None or new == verdict.model_copy(update={"signature": None}):
+        return verdict
     return new.model_copy(update={"signature": sign(lake.settings, _statement(new))}) if verdict.signature else new
+
+
+def _reads(value: Any) -> Verdict | None:
+    try:
+        return Verdict.model_validate({**value, "signature": None})
+    except ValidationError:  # a name was a word of the form itself
+        return None
 
 
 def _statement(verdict: Verdict) -> Statement:

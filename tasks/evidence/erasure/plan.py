@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from io import BytesIO
@@ -27,6 +28,7 @@ from tasks.lake.object_store import ObjectInfo
 from tasks.lake.pseudonyms import donor_mark
 from tasks.lake.signed import is_signed, open_json, seal_json
 from tasks.lake.tombstones import PREFIX, LearnedModel, Tombstone, hidden
+from tasks.registry.erasing import SHOWS_FRAMES
 from tasks.schemas import Oid, QuarantineItem, Verdict, canonical_json, now, plain_text
 from tasks.training.records import Origin, Trained, read, trained_key
 
@@ -39,7 +41,6 @@ _NAMELESS = ("labeling/", "evidence/", "runs/", "versions/", "checkpoints/")
 _TEXT_MAX_BYTES = 256 * 2**20
 _OID = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"PK\x03\x04", b"\x93NUMPY")
-_SHOWS_FRAMES = re.compile(r"batch|labels\.(jpg|png)", re.IGNORECASE)
 
 
 class Copy(NamedTuple):
@@ -85,7 +86,7 @@ def make_plan(lake: Lake, scope: Scope, *, reason: str, by: str, at: datetime | 
     held = _datasets_with(lake, scope)
     versions = {version for own in held.values() for version in own}
     verdicts = [one for one in lake.tables.rows("verdicts", Verdict) if one.dataset_version in versions]
-    models, files = _models(lake, held)
+    models, files, trainings = _models(lake, held)
     reports = {str(one.report_oid) for one in verdicts if one.report_oid} | _reports_of(lake, held) | files
     looks = list(_look_at_all(lake, scope, reports, versions))
     gone = {_named(look.info.key) for look in looks if look.remove}
@@ -108,7 +109,7 @@ def make_plan(lake: Lake, scope: Scope, *, reason: str, by: str, at: datetime | 
         models=tuple(models),
         counts={name: count for name, count in sorted(counts.items()) if count},
     )
-    runs = {one.mlflow_run for one in verdicts} | _runs(lake, models)
+    runs = {one.mlflow_run for one in verdicts} | trainings
     names = tuple(sorted(one.name for one in scope.recordings.values()))
     return Plan(tombstone, copies, tasks, tuple(sorted(runs)), names)
 
@@ -296,51 +297,73 @@ def _reports_of(lake: Lake, held: dict[str, set[str]]) -> set[Oid]:
     return found - {"None"}
 
 
-def _models(lake: Lake, held: dict[str, set[str]]) -> tuple[list[LearnedModel], set[Oid]]:
-    """Model versions that learned from these dataset versions, or went on from one that did; and plots of frames."""
-    records: list[tuple[str, str, Trained]] = []
-    for info in lake.store.list("versions/"):
-        _, line, name = (*info.key.split("/"), "", "")[:3]
-        try:
-            origin = read(lake, info.key, Origin, unsigned=True)
-            trained = origin and read(lake, trained_key(origin.run_key), Trained, unsigned=True)
-        except DataError:  # damaged: `verify` says so
-            continue
-        if trained:
-            records.append((line, name.removesuffix(".json"), trained))
-    models: dict[tuple[str, str], LearnedModel] = {}
-    pictures: set[Oid] = set()
+class _Training(NamedTuple):
+    """A finished training, and the model version that came of it; None: of an experiment, or cut before it had one."""
+
+    trained: Trained
+    version: str | None
+    mlflow_run: str | None
+
+
+def _models(lake: Lake, held: dict[str, set[str]]) -> tuple[list[LearnedModel], set[Oid], set[str]]:
+    """Model versions that learned from these dataset versions, or went on from one that did.
+
+    Returns:
+        The versions, plots of frames, and MLflow runs of those trainings.
+    """
+    everything = list(_trainings(lake))
+    learned: list[tuple[_Training, str]] = []
     weights: set[Oid] = set()
     while True:
-        before = len(models)
-        for line, version, trained in records:
-            direct = trained.dataset_version in held.get(line, set())
+        before = len(everything)
+        for one in list(everything):
+            trained = one.trained
             start = str(trained.recipe.get("weights"))
-            if (line, version) in models or not (direct or start in weights):
-                continue
-            why = f"dataset {trained.dataset_version[:12]}" if direct else f"trained on from weights {start[:12]}"
-            models[line, version] = LearnedModel(
-                line=line, version=version, dataset_version=trained.dataset_version,
-                weights_oid=trained.weights_oid, why=why,
-            )  # fmt: skip
-            weights.add(trained.weights_oid)
-            if direct:
-                pictures |= {oid for name, oid in trained.files.items() if _SHOWS_FRAMES.search(name)}
-        if len(models) == before:
-            return [models[one] for one in sorted(models)], pictures
+            direct = trained.dataset_version in held.get(trained.line, set())
+            if direct or start in weights:
+                why = f"dataset {trained.dataset_version[:12]}" if direct else f"trained on from weights {start[:12]}"
+                learned.append((one, why))
+                weights.add(trained.weights_oid)
+                everything.remove(one)
+        if len(everything) == before:
+            break
+    models = {
+        (one.trained.line, one.version): LearnedModel(
+            line=one.trained.line, version=one.version, dataset_version=one.trained.dataset_version,
+            weights_oid=one.trained.weights_oid, why=why,
+        )
+        for one, why in learned if one.version
+    }  # fmt: skip
+    pictures = {
+        oid
+        for one, _ in learned
+        if one.trained.dataset_version in held.get(one.trained.line, set())
+        for name, oid in one.trained.files.items()
+        if SHOWS_FRAMES.search(name)
+    }
+    return [models[one] for one in sorted(models)], pictures, {one.mlflow_run for one, _ in learned if one.mlflow_run}
 
 
-def _runs(lake: Lake, models: list[LearnedModel]) -> set[str]:
-    """MLflow runs of trainings, as their results name them."""
-    found = set()
-    for model in models:
-        try:
-            origin = json.loads(lake.store.get_bytes(f"versions/{model.line}/{model.version}.json"))
-            result = json.loads(lake.store.get_bytes(f"runs/{origin['run_key']}/result.json"))
-            found.add(str(result["mlflow_run"]))
-        except (DataError, ValueError, LookupError, TypeError):
-            continue
-    return found
+def _trainings(lake: Lake) -> Iterable[_Training]:
+    """Every training on record, once for each version: its note's, its result's, its verdict's. Old lakes lack some."""
+    versions: dict[str, set[str]] = {}
+    for info in lake.store.list("versions/"):
+        with suppress(DataError):  # damaged: `verify` says so
+            if origin := read(lake, info.key, Origin, unsigned=True):
+                versions.setdefault(origin.run_key, set()).add(info.key.rpartition("/")[2].removesuffix(".json"))
+    runs: dict[str, str] = {}
+    for verdict in lake.tables.rows("verdicts", Verdict):
+        versions.setdefault(verdict.run_key, set()).add(verdict.model_version)
+        runs[verdict.run_key] = verdict.mlflow_run
+    for key in sorted({info.key.split("/")[1] for info in lake.store.list("runs/")}):
+        with suppress(DataError, ValueError, LookupError, TypeError):
+            result = json.loads(lake.store.get_bytes(f"runs/{key}/result.json"))
+            runs[key] = str(result["mlflow_run"])
+            versions.setdefault(key, set()).add(str(result["model_version"]))
+        with suppress(DataError):
+            if trained := read(lake, trained_key(key), Trained, unsigned=True):
+                for version in sorted(versions.get(key, ())) or (None,):
+                    yield _Training(trained, version, runs.get(key))
 
 
 def _tasks(lake: Lake, scope: Scope) -> dict[str, list[int]]:

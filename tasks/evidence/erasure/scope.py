@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
@@ -10,16 +11,24 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from tasks.errors import DataError, UnreadableRecording
+from tasks.config import load_lines
+from tasks.errors import ConfigError, DataError, UnreadableRecording
 from tasks.evidence.erasure.names import Names
 from tasks.ingest import sidecar
 from tasks.lake import Lake
 from tasks.lake.pseudonyms import donor_mark, known_names
 from tasks.lake.tombstones import hidden
-from tasks.schemas import Landing, Oid, Recording
+from tasks.schemas import SPLITS, Decision, Landing, NightState, Oid, Recording
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+_STATES = (
+    "active", "cancelled", "deleted", "accepted", "sampled", "labelled", "ingested", "duplicate", "quarantined",
+    "recording", "frame", "annotation", "object", "night", "promotion", "rollback",
+    "champion", "challenger", "previous",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -137,7 +146,31 @@ def _names(
     in_lake, said = donor
     stand_in = f"erased-{donor_mark(lake.settings, in_lake)[:12]}"
     called |= dict.fromkeys({said, known_names(lake.settings).get(in_lake, said)}, stand_in)
-    return Names((in_lake, stand_in), {name: new for name, new in called.items() if not taken[name]})
+    others_too = {name: new for name, new in called.items() if not taken[name]}
+    return Names((in_lake, stand_in), others_too, _words(lake))
+
+
+def _words(lake: Lake) -> set[str]:
+    """Words of ours that a name may happen to be: lines, their classes, gates and outcomes."""
+    found = {str(one) for kind in (Decision, NightState) for one in kind} | {*SPLITS, *_STATES}
+    found |= lines_of(lake)
+    for info in lake.store.list("datasets/"):
+        if info.key.endswith("/about.json"):
+            with suppress(DataError, ValueError, AttributeError):
+                found.update(map(str, json.loads(lake.store.get_bytes(info.key)).get("classes") or ()))
+    with suppress(ConfigError):
+        for line in load_lines(lake.settings.lines_dir):
+            found |= {line.line, line.kind, *line.classes, *(gate.id for gate in line.gates)}
+    return found
+
+
+def lines_of(lake: Lake) -> set[str]:
+    """Every line that has left something in the lake."""
+    places = ("datasets/", "labeling/", "evidence/", "versions/")
+    found = {info.key.split("/")[1] for prefix in places for info in lake.store.list(prefix)}
+    for table in ("verdicts", "evidence", "splits"):
+        found |= {str(one) for one in lake.tables.scan(table, columns=["line"]).column("line").to_pylist() if one}
+    return found
 
 
 def _sidecars(lake: Lake) -> Iterator[tuple[str, sidecar.Sidecar]]:
