@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import dag, task
-from nightscope_airflow.defaults import cron, dag_defaults
+from nightscope_airflow.defaults import LONG, cron, dag_defaults
 from nightscope_airflow.failures import translated
 
 
@@ -26,7 +26,7 @@ from nightscope_airflow.failures import translated
     **dag_defaults("evidence"),
 )
 def verify_evidence() -> None:
-    @task
+    @task(execution_timeout=LONG)
     @translated
     def verify_every_line() -> dict[str, Any]:
         from tasks import steps

@@ -28,8 +28,10 @@ LARGEST = 2**53
 Kind = Literal["detection", "classification", "segmentation"]
 
 LINE_NAME = r"^[a-z][a-z0-9-]{1,48}[a-z0-9]$"
-DEVICE = re.compile(r"cpu|\d{1,3}|(GPU|MIG)-[A-Za-z0-9/-]{1,80}")
 """What a line may be called."""
+
+DEVICE = re.compile(r"cpu|\d{1,3}|(GPU|MIG)-[A-Za-z0-9/-]{1,80}")
+"""What a training may be told to run on, whole."""
 
 _AIRFLOW_USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}:(admin|op|user|viewer)")
 

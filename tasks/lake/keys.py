@@ -17,7 +17,7 @@ import hashlib
 import os
 import socket
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +44,9 @@ class Retirement(Frozen):
     at: str
     heads: dict[str, int] = Field(description="Line → number of its newest evidence then.")
     stolen: bool = False
+    waiting: tuple[str, ...] = Field(
+        default=(), description="Orders that waited then, `line number sha256` each: believed until they are finished."
+    )
 
 
 class TrustedKey(Frozen):
@@ -65,11 +68,20 @@ class TrustedKey(Frozen):
             return number <= self.retired.heads.get(line, 0)
         return at <= self.retired.at and not self.retired.stolen
 
+    def waited(self, line: str, number: int, sha256: str) -> bool:
+        """Whether it is an order that it signed and that was waiting when the key was rotated out."""
+        return self.retired is not None and waiting_order(line, number, sha256) in self.retired.waiting
+
 
 class TrustFile(Frozen):
     """What `trusted-keys.json` holds."""
 
     keys: tuple[TrustedKey, ...] = ()
+
+
+def waiting_order(line: str, number: int, sha256: str) -> str:
+    """An order that waits, as `Retirement.waiting` names it."""
+    return f"{line} {number} {sha256}"
 
 
 def fingerprint_of(public: bytes) -> str:
@@ -168,7 +180,14 @@ def write_trusted(settings: Settings, keys: list[TrustedKey]) -> None:
         ) from error
 
 
-def rotate(settings: Settings, heads: Mapping[str, int], *, lost: bool = False, stolen: bool = False) -> TrustedKey:
+def rotate(
+    settings: Settings,
+    heads: Mapping[str, int],
+    *,
+    lost: bool = False,
+    stolen: bool = False,
+    waiting: Sequence[str] = (),
+) -> TrustedKey:
     """Make a new signing key. The old one endorses it, and stays believed for what it signed until now.
 
     Args:
@@ -177,6 +196,8 @@ def rotate(settings: Settings, heads: Mapping[str, int], *, lost: bool = False, 
         lost: The old private key is gone: nobody endorses the new one.
         stolen: Somebody else has the old one, too: believe nothing of it that has no place in the evidence, and do not
             let it endorse anybody.
+        waiting: Orders (`waiting_order`) that stay believed, so that being killed before they are signed anew loses
+            none.
 
     Returns:
         The new key.
@@ -198,7 +219,9 @@ def rotate(settings: Settings, heads: Mapping[str, int], *, lost: bool = False, 
             statement = Statement("key", "", fingerprint_of(public), 0, hashlib.sha256(public).hexdigest())
             endorsed = {"endorsed_by": old, "endorsement": sign_with(private, old, statement)}
         new = trusted(public, **endorsed)
-        gone = Retirement(at=now().isoformat(), heads=dict(sorted(heads.items())), stolen=stolen)
+        gone = Retirement(
+            at=now().isoformat(), heads=dict(sorted(heads.items())), stolen=stolen, waiting=tuple(waiting)
+        )
         kept = [
             key.model_copy(update={"retired": gone}) if key.fingerprint == old and key.retired is None else key
             for key in read_trusted(settings)

@@ -193,7 +193,8 @@ def check_with(believed: Mapping[str, TrustedKey], statement: Statement, signatu
         raise SignatureError(
             f"{what}: its signature is wrong", expected=f"a signature by {key.fingerprint}", found="another one"
         ) from error
-    if not key.believes(statement.line, statement.number, signature.at):
+    waited = statement.kind == "undertaking" and key.waited(statement.line, statement.number, statement.sha256)
+    if not waited and not key.believes(statement.line, statement.number, signature.at):
         raise SignatureError(
             f"{what}: is signed by a key that was rotated out before",
             expected=f"what {key.fingerprint} signed until {key.retired.at if key.retired else ''}",

@@ -72,10 +72,6 @@ def speaking(url: str, about: str) -> Iterator[None]:
             raise NotFound(f"MLflow: {about}: {error.message}") from error
         if code in {"INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS", "BAD_REQUEST", "INVALID_STATE"}:
             raise DataError(f"MLflow refuses {about}: {error.message}") from error
-        if code in {"PERMISSION_DENIED", "UNAUTHENTICATED"}:  # neither "not there" nor worth another try
-            raise ConfigError(
-                f"MLflow at {url} refuses us {about}", found=error.message, fix="check NIGHTSCOPE_MLFLOW__*"
-            ) from error
         raise _unavailable(url, about, error) from error
     except (RequestException, ConnectionError, TimeoutError) as error:
         raise _unavailable(url, about, error) from error

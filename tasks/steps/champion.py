@@ -9,7 +9,7 @@ from tasks.errors import NotFound
 from tasks.lake import Lake, open_lake
 from tasks.schemas import EvidenceEntry, NightState, Verdict
 from tasks.steps.erase import erased_by
-from tasks.steps.in_charge import IN_CHARGE, champion_of, last_order
+from tasks.steps.in_charge import IN_CHARGE, champion_now, last_order
 from tasks.steps.news import resolve_line
 from tasks.steps.verdicts import verdict_named
 
@@ -21,14 +21,15 @@ def describe_champion(name: str) -> dict[str, Any]:
 
     Raises:
         NotFound: The line has no champion yet.
-        DataError: MLflow calls a version champion that no verdict of ours put there, or has lost the one that did.
+        DataError: MLflow calls a version champion that no verdict of ours put there, or has lost the one that did; or
+            a promotion is under way.
     """
     from tasks.registry import open_registry
 
     settings = load_settings()
     resolve_line(settings, name, {})
     lake = open_lake(settings)
-    record = champion_of(lake, open_registry(settings), name)
+    record = champion_now(lake, open_registry(settings), name)
     if record is None:
         raise NotFound(f"line {name} has no champion yet", fix=f"nightscope run {name}")
     verdict = verdict_if_there(lake, record.verdict_id)

@@ -18,6 +18,7 @@ from tasks.lake.locks import lake_lock
 from tasks.lake.signed import keep, kept
 from tasks.registry.models import ModelRecord, Registry, open_registry
 from tasks.schemas import Oid, canonical_json, digest
+from tasks.steps.in_charge import champion_now
 from tasks.steps.news import resolve_line
 from tasks.training.export import Calibration, Export, ExportRecord, Format
 
@@ -128,7 +129,7 @@ def _version(lake: Lake, registry: Registry, name: str, version: str | None) -> 
 
     if version is not None:
         return vouched(lake, registry.version(name, version))
-    champion = registry.champion(name)
+    champion = champion_now(lake, registry, name)
     if champion is None:
         raise NotFound(f"line {name} has no champion", fix="name a version with --to, or promote one first")
     return vouched(lake, champion)

@@ -7,11 +7,12 @@ where the lake, too, knows of none: else the gates that compare would be switche
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from tasks.errors import ConfigError, DataError, IntegrityError, NotFound, SignatureError
 from tasks.lake import Lake
-from tasks.schemas import Decision, EvidenceEntry, NightState, Verdict
+from tasks.schemas import Decision, EvidenceEntry, NightState, Verdict, plain_text
 
 if TYPE_CHECKING:
     from tasks.registry import ModelRecord, Registry
@@ -42,6 +43,29 @@ def champion_of(lake: Lake, registry: Registry, line: str) -> ModelRecord | None
     return champion
 
 
+def champion_now(lake: Lake, registry: Registry, line: str) -> ModelRecord | None:
+    """As `champion_of`, for who only looks, and neither waits for a promotion nor finishes one.
+
+    Raises:
+        DataError: As `champion_of`; or a promotion is under way, between MLflow and its evidence.
+    """
+    try:
+        champion = champion_of(lake, registry, line)
+    except DataError as error:
+        if said := _under_way(lake, line):
+            raise DataError(
+                f"line {line}: a promotion is under way: {said}",
+                fix=f"ask again in a moment; one that was broken off, the next night or the next promotion of {line} "
+                "finishes",
+            ) from error
+        return champion_of(lake, registry, line)  # finished between the two looks, or as bad as it was
+    if champion is None and (said := _under_way(lake, line)):
+        raise NotFound(
+            f"line {line} has no champion yet: a promotion is under way: {said}", fix="ask again in a moment"
+        )
+    return champion
+
+
 def last_order(lake: Lake, line: str) -> EvidenceEntry | None:
     """The evidence by which somebody took charge of the line last; None: nobody ever did.
 
@@ -58,9 +82,12 @@ def last_order(lake: Lake, line: str) -> EvidenceEntry | None:
         if link.number >= since:
             _check(lake, link, links)
     try:
-        lost = [one for one in heads.lost_of(heads.read(lake.settings).get(line), links) if one.number > since]
+        lost = heads.lost_of(heads.read(lake.settings).get(line), links)
     except ConfigError:  # `verify` says so
-        lost = []
+        lost = ()
+    if order and lost:  # by its bundle's time, which is signed: after a cut, numbers are given out again
+        known = chain.load(lake, order.bundle_oid).made_at
+        lost = tuple(one for one in lost if datetime.fromisoformat(one.at) > known)
     if lost:
         raise IntegrityError(
             f"line {line}: evidence {lost[-1].number}, which this machine has seen, is not there any more",
@@ -88,6 +115,21 @@ def was_in_charge(lake: Lake, record: ModelRecord) -> bool:
             else:
                 return True
     return _by_a_verdict(lake, record)
+
+
+def _under_way(lake: Lake, line: str) -> str | None:
+    """The order that waits and that somebody trusted here gave as the line's next evidence, in words."""
+    from tasks.evidence import chain, orders
+
+    try:
+        opened = orders.opened(lake.settings, line, lake.store.get_bytes(orders.key_of(line)))
+    except (NotFound, SignatureError):
+        return None
+    if opened.number != len(chain.entries(lake, line)) + 1 or not isinstance(opened.value, dict):
+        return None
+    told = {name: plain_text(str(opened.value.get(name) or "")) for name in ("action", "model_version", "by")}
+    by = f", by {told['by']}" if told["by"] else ""
+    return f"{told['action']} of version {told['model_version'] or 'none'}, as evidence {opened.number}{by}"
 
 
 def _check(lake: Lake, link: EvidenceEntry, links: Sequence[EvidenceEntry]) -> None:

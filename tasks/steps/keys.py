@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tasks.config import Settings, load_settings
+from tasks.config import LINE_NAME, Settings, load_settings
 from tasks.errors import ConfigError
 from tasks.lake import Lake, open_lake
+
+if TYPE_CHECKING:
+    from tasks.schemas import EvidenceEntry
+
+_PATIENCE_S = 60
 
 
 def list_keys() -> dict[str, Any]:
@@ -31,7 +41,8 @@ def list_keys() -> dict[str, Any]:
 def rotate_key(*, lost: bool = False, stolen: bool = False) -> dict[str, Any]:
     """Make a new signing key; the old one stays believed for what it signed until now.
 
-    Orders that wait are signed anew, so that the next night still finishes them.
+    Orders that wait are signed anew, so that the next night still finishes them. No line is promoted or recorded of
+    meanwhile: what the old key signed last must be known.
 
     Args:
         lost: The old private key is gone.
@@ -42,23 +53,23 @@ def rotate_key(*, lost: bool = False, stolen: bool = False) -> dict[str, Any]:
 
     Raises:
         ConfigError: There is no key to rotate.
-        StorageUnavailable: The lake did not answer; nothing was changed.
+        StorageUnavailable: The lake did not answer, or a line is being promoted; nothing was changed.
     """
-    from tasks.evidence import heads
     from tasks.lake import keys
     from tasks.lake.locks import lake_lock
-    from tasks.schemas import EvidenceEntry
 
     settings = load_settings()
     lake = open_lake(settings)
-    known = {line: one.head.number for line, one in heads.read(settings).items()}
-    for row in lake.tables.rows("evidence", EvidenceEntry):
-        known[row.line] = max(row.number, known.get(row.line, 0))
-    waiting = [] if lost or stolen else _waiting(lake)
-    with lake_lock(settings, "rotate-key", timeout_s=0):
-        new = keys.rotate(settings, known, lost=lost, stolen=stolen)
-    for key, line, value, number in waiting:
-        lake.store.put_bytes(key, _signed_anew(settings, line, key, value, number), "application/json")
+    with lake_lock(settings, "rotate-key", timeout_s=0), _still(lake):
+        known = _last_words(lake, rows=not stolen)
+        waiting = [] if lost or stolen else _waiting(lake)
+        named = [
+            keys.waiting_order(line, number, hashlib.sha256(keys.canonical(value)).hexdigest())
+            for _, line, value, number in waiting
+        ]
+        new = keys.rotate(settings, known, lost=lost, stolen=stolen, waiting=named)
+        for key, line, value, number in waiting:
+            lake.store.put_bytes(key, _signed_anew(settings, line, key, value, number), "application/json")
     return {**keys.describe(new), "lines": known}
 
 
@@ -91,6 +102,66 @@ def trust_keys(file: Path, fingerprints: tuple[str, ...] = ()) -> list[dict[str,
             fix="compare them with `nightscope keys list` on that machine, and add --fingerprint for each",
         )
     return [keys.describe(key) for key in changed]
+
+
+@contextmanager
+def _still(lake: Lake) -> Iterator[None]:
+    """Hold off promotions and records of every line, in the order in which they take their locks themselves.
+
+    Raises:
+        StorageUnavailable: One is at work for longer than we wait.
+    """
+    from tasks.evidence import heads
+    from tasks.lake.locks import lake_lock
+
+    found = set(heads.read(lake.settings))
+    for prefix in ("datasets/", "evidence/", "undertakings/"):
+        found |= {info.key.split("/")[1].removesuffix(".json") for info in lake.store.list(prefix)}
+    with ExitStack() as stack:
+        for line in sorted(found):
+            if re.fullmatch(LINE_NAME, line):  # a key in S3 may be anybody's, and a lock is a file
+                for what in ("promote", "evidence"):
+                    stack.enter_context(lake_lock(lake.settings, f"{what}-{line}", timeout_s=_PATIENCE_S))
+        yield
+
+
+def _last_words(lake: Lake, *, rows: bool) -> dict[str, int]:
+    """Line → number up to which the key in use has surely signed.
+
+    Args:
+        lake: Whose lines.
+        rows: Believe signed rows of the lake, too, where they are a chain. Else this machine's own memory alone: who
+            has the key can sign rows of any number.
+    """
+    from tasks.evidence import heads
+    from tasks.schemas import EvidenceEntry
+
+    known = {line: one.head.number for line, one in heads.read(lake.settings).items()}
+    chains: dict[str, dict[int, list[EvidenceEntry]]] = {}
+    for row in lake.tables.rows("evidence", EvidenceEntry) if rows else ():
+        chains.setdefault(row.line, {}).setdefault(row.number, []).append(row)
+    for line, chain in chains.items():
+        known[line] = max(_signed_until(lake, chain), known.get(line, 0))
+    return known
+
+
+def _signed_until(lake: Lake, chain: Mapping[int, Sequence[EvidenceEntry]]) -> int:
+    """The number of the last row, without a gap before it, whose signature holds; unsigned are only the first ones."""
+    from tasks.errors import SignatureError
+    from tasks.evidence.chain import check_signed
+
+    last = 0
+    for number in count(1):
+        signed = False
+        for row in chain.get(number, ()):
+            with suppress(SignatureError):
+                check_signed(lake, row)
+                signed = True
+        if signed:
+            last = number
+        elif last or number not in chain:
+            break
+    return last
 
 
 def _waiting(lake: Lake) -> list[tuple[str, str, Any, int]]:

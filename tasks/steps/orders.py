@@ -11,7 +11,7 @@ from tasks.errors import DataError, NotFound
 from tasks.lake import Lake
 from tasks.schemas import Aliases, EvidenceEntry, NightState, Verdict, plain_text
 from tasks.steps.champion import verdict_if_there
-from tasks.steps.in_charge import was_in_charge
+from tasks.steps.in_charge import champion_of, was_in_charge
 from tasks.steps.news import resolve_line
 from tasks.steps.objections import lonely, objections
 from tasks.steps.undertaking import Undertaking, command, undertake
@@ -43,7 +43,8 @@ def promote_version(
 
     Returns:
         `line`, `action`, `model_version`, `before` (the version in charge until now), `evidence` (its number),
-        `verdict_id`, `by`, `note`, `at`, `undo` (the command that takes it back; None for a first champion).
+        `verdict_id`, `by`, `note`, `at`, `undo` (the command that takes it back; None for a first champion, and for
+            one that is confirmed).
 
     Raises:
         NotFound: The line has no such version.
@@ -63,7 +64,8 @@ def promote_version(
         if wanted is None:
             raise DataError(f"line {name}: no challenger waits to take charge", fix="name a version with --to")
         record = _existing(registry, name, wanted)
-        _refuse_champion(before, name, record.version)
+        doubt = _doubt(lake, registry, name)
+        _refuse_champion(before, name, record.version, doubt if override else None)
         verdict = _newest_verdict(lake, name, record.version)
         if alone := lonely(lake, line, verdict, by):
             raise DataError(
@@ -72,6 +74,8 @@ def promote_version(
                 fix="somebody else promotes it, or approves a new night of it; a rollback takes one person only",
             )
         against = list(objections(lake, line, verdict, before.champion))
+        if doubt and before.champion == record.version:  # a person's word is what puts it in charge: with a note
+            against.append(f"who is in charge cannot be told: {doubt.thing}")
         if against and not (override and note):
             raise DataError(
                 f"line {name}, version {record.version}: {'; '.join(against)}",
@@ -132,7 +136,7 @@ def roll_back(
                 fix=f"nightscope verdicts {name} lists its versions; nightscope promote {name} --to one of them",
             )
         record = _existing(registry, name, wanted)
-        _refuse_champion(before, name, record.version)
+        _refuse_champion(before, name, record.version, _doubt(lake, registry, name))
         if not was_in_charge(lake, record):
             raise DataError(
                 f"line {name}: version {record.version} never was in charge, so there is no way back to it",
@@ -176,7 +180,7 @@ def _told(entry: EvidenceEntry, before: str | None) -> dict[str, Any]:
         "by": entry.by,
         "note": entry.note,
         "at": entry.at.isoformat(),
-        "undo": f"nightscope rollback {entry.line} --to {before}" if before else None,
+        "undo": f"nightscope rollback {entry.line} --to {before}" if before and before != entry.model_version else None,
     }
 
 
@@ -191,8 +195,17 @@ def _existing(registry: Registry, name: str, version: str) -> ModelRecord:
         raise NotFound(f"line {name}: no model version {version!r}", expected=f"one of: {known}") from error
 
 
-def _refuse_champion(held: Aliases, name: str, version: str) -> None:
-    if held.champion == version:
+def _doubt(lake: Lake, registry: Registry, name: str) -> DataError | None:
+    """Why MLflow's alias does not say who is in charge; then a person's word does, be it for the same version."""
+    try:
+        champion_of(lake, registry, name)
+    except DataError as error:
+        return error
+    return None
+
+
+def _refuse_champion(held: Aliases, name: str, version: str, doubt: DataError | None) -> None:
+    if held.champion == version and doubt is None:
         raise DataError(f"line {name}: version {version} is in charge already", fix=f"nightscope champion {name}")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.config import load_settings
 from tasks.errors import NotFound
 from tasks.lake import Lake, open_lake
+from tasks.steps.in_charge import champion_now
 from tasks.steps.news import resolve_line
 from tasks.steps.trials import say
 
@@ -48,7 +49,7 @@ def reproduce(name: str, version: str | None = None) -> dict[str, Any]:
     lake = open_lake(settings)
     line = resolve_line(settings, name, {})
     registry = open_registry(settings)
-    record = registry.version(name, version) if version else registry.champion(name)
+    record = registry.version(name, version) if version else champion_now(lake, registry, name)
     if record is None:
         raise NotFound(f"line {name} has no champion yet", fix="name a model version")
     record = vouched(lake, record)

@@ -36,13 +36,14 @@ def named_by_evidence(lake: Lake, line: str, key: str, data: bytes) -> bool | No
     while oid is not None:
         try:
             bundle: dict[str, Any] = json.loads(lake.blobs.get_bytes(oid))
-        except (DataError, ValueError):  # damaged: `verify` says so; what it named nobody knows
-            return None
-        named = {one["sha256"] for one in bundle["objects"] if one["key"] == key}
+            named = {one["sha256"] for one in bundle["objects"] if one["key"] == key}
+            before = bundle["previous"]
+        except (DataError, ValueError, KeyError, TypeError, RecursionError):
+            return None  # damaged, or no bundle: `verify` says so; what it named nobody knows
         if named:
             same = hashlib.sha256(data).hexdigest() in named
             return same if head or not same else None
-        oid = bundle["previous"]
+        oid = before
     return None
 
 

@@ -92,6 +92,10 @@ def test_no_task_may_hang_for_ever(dag_bag) -> None:
     for dag in dag_bag.dags.values():
         for task in dag.tasks:
             assert task.execution_timeout, f"{dag.dag_id}.{task.task_id}"
+    from nightscope_airflow.defaults import LONG
+
+    (weekly,) = dag_bag.dags["verify_evidence"].tasks
+    assert weekly.execution_timeout == LONG, "it reads all that the evidence of every line names"
     for line in LINES:
         dag = dag_bag.dags[line.dag_id]
         assert dag.get_task("train_challenger").execution_timeout == timedelta(hours=line.max_training_h)

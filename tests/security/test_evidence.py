@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from tasks import evidence, steps
 from tasks.cli import app
 from tasks.config import Settings, SigningSettings, load_settings
-from tasks.errors import DataError, IntegrityError, NothingToDo
+from tasks.errors import DataError, IntegrityError, NothingToDo, StorageUnavailable
 from tasks.evidence import chain, heads, orders
 from tasks.evidence.bundle import bundle_statement
 from tasks.evidence.checks.findings import Finding, Verification
@@ -24,6 +24,7 @@ from tasks.schemas import Answer, Decision, EvidenceEntry, NightState, Verdict, 
 from tasks.steps.news import finish_night, finished_night
 from tasks.steps.undertaking import Undertaking, command
 from tasks.steps.who import os_user
+from tasks.training.recorded import named_by_evidence
 from tests.steps.promoting import Scene
 
 
@@ -391,3 +392,81 @@ def _kept(settings: Settings, pem: bytes) -> Path:
     path = settings.state_dir / "stolen.pem"
     keys.write_private(path, pem)
     return path
+
+
+def _cut_to_one(scene: Scene, versions: tuple[str, str]) -> None:
+    """Two promotions by hand, and then somebody cuts both, in the lake and in MLflow."""
+    before = scene.lake.store.get_bytes(chain.seal_key(scene.name))
+    (row,) = chain.entries(scene.lake, scene.name)
+    steps.promote_version(scene.name, versions[1], by="ana", override=True, note="against the gates")
+    steps.roll_back(scene.name, by="ana", note="worse")
+    _replace_rows(scene, [row])
+    scene.lake.store.put_bytes(chain.seal_key(scene.name), before)
+
+
+def test_a_person_confirms_the_champion_after_two_links_were_cut(scene: Scene, two: tuple[str, str]) -> None:
+    _cut_to_one(scene, two)
+    with pytest.raises(IntegrityError, match=r"evidence 3, which this machine has seen.*nightscope promote"):
+        steps.describe_champion(scene.name)
+    with pytest.raises(DataError, match="is in charge already"):
+        steps.promote_version(scene.name, two[0], by="ana")
+    with pytest.raises(DataError, match="who is in charge cannot be told"):
+        steps.promote_version(scene.name, two[0], by="ana", override=True)
+
+    told = steps.promote_version(scene.name, two[0], by="ana", override=True, note="I looked")
+
+    assert (told["model_version"], told["evidence"], told["undo"]) == (two[0], 2, None)
+    assert steps.describe_champion(scene.name)["model_version"] == two[0], "the nights go on"
+    assert any(finding.thing.startswith("evidence 3") for finding in verify(scene).findings), "and it is not forgotten"
+    with pytest.raises(DataError, match="is in charge already"):
+        steps.promote_version(scene.name, two[0], by="ana", override=True, note="again")
+
+
+def test_a_rotation_believes_no_row_that_nobody_signed(scene: Scene, two: tuple[str, str]) -> None:
+    (row,) = chain.entries(scene.lake, scene.name)
+    fake = row.model_copy(update={"number": 40, "evidence_id": digest(scene.name)})
+    _replace_rows(scene, [row, fake])
+    assert steps.rotate_key()["lines"][scene.name] == 1
+    steps.promote_version(scene.name, two[1], by="ana", override=True, note="by the new key")
+    _replace_rows(scene, [row, chain.entries(scene.lake, scene.name)[-1].model_copy(update={"number": 2})])
+    assert steps.rotate_key(stolen=True)["lines"][scene.name] == heads.read(load_settings())[scene.name].head.number
+
+
+def test_an_order_that_waited_when_a_rotation_was_killed_is_finished(
+    scene: Scene, two: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    waiting = forged(scene, two[1]).model_copy(update={"by": "ana", "verdict_id": None, "answer": None})
+    scene.lake.store.put_bytes(orders.key_of(scene.name), orders.sealed(load_settings(), scene.name, waiting, 2))
+    with monkeypatch.context() as patch:
+        patch.setattr(keys, "_keep_public", die)
+        with pytest.raises(Killed):
+            steps.rotate_key()
+    settle(scene)
+    assert scene.champion() == (two[1], two[0])
+
+
+def test_a_rotation_waits_for_who_promotes_or_records(
+    scene: Scene, two: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tasks.lake.locks import lake_lock
+
+    monkeypatch.setattr("tasks.steps.keys._PATIENCE_S", 0.1)
+    before = keys.read_trusted(load_settings())
+    for what in ("promote", "evidence"):
+        with lake_lock(load_settings(), f"{what}-{scene.name}"), pytest.raises(StorageUnavailable, match=what):
+            steps.rotate_key()
+    assert keys.read_trusted(load_settings()) == before
+
+
+@pytest.mark.parametrize("data", [b"{}", b"[]", b"null", b'{"objects": [1]}', b'{"objects": 3, "previous": null}'])
+def test_a_blob_that_is_no_bundle_names_nothing(scene: Scene, two: tuple[str, str], data: bytes) -> None:
+    (row,) = chain.entries(scene.lake, scene.name)
+    fake = row.model_copy(update={"bundle_oid": scene.lake.blobs.put_bytes(data), "signature": None})
+    _replace_rows(scene, [fake])
+    assert named_by_evidence(scene.lake, scene.name, "runs/x.json", b"x") is None

@@ -7,13 +7,15 @@ from typer.testing import CliRunner
 
 from tasks import steps
 from tasks.cli import app
-from tasks.config import RecipeChoice
+from tasks.config import RecipeChoice, load_settings
 from tasks.errors import DataError, IntegrityError, NotFound
+from tasks.evidence import orders
 from tasks.lake.tombstones import LearnedModel, Tombstone
 from tasks.registry.models import ABOUT, ModelRecord
 from tasks.registry.promotion import PROMOTED_AT, VERDICT
-from tasks.schemas import digest, now
+from tasks.schemas import NightState, digest, now
 from tasks.steps.in_charge import champion_of
+from tasks.steps.undertaking import Undertaking
 from tasks.training.recipes import load_recipe
 from tasks.training.records import Origin, Trained, Training, read, result_key, trained_key, version_key, vouched, write
 from tests.registry.making import about
@@ -42,6 +44,8 @@ def refused(scene: Scene, *words: str) -> None:
     """`champion` and a night's evaluation both stop with an error that says what is wrong, never as "no champion"."""
     challenger = scene.version().version
     for ask in (
+        lambda: steps.export_model(scene.name, "onnx"),
+        lambda: steps.reproduce(scene.name),
         lambda: steps.describe_champion(scene.name),
         lambda: steps.evaluate_models(scene.name, {}, scene.dataset_version, challenger),
         lambda: champion_of(scene.lake, scene.registry, scene.name),
@@ -189,3 +193,25 @@ def test_a_damaged_record_is_not_a_missing_one(scene: Scene) -> None:
     with pytest.raises(IntegrityError, match="was damaged"):
         scene.lake.store.get_json(result_key("a" * 64))
     assert scene.lake.store.get_json(result_key("b" * 64)) is None
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_between_alias_and_evidence_champion_names_the_order_that_waits(scene: Scene, first: bool) -> None:
+    version = scene.version().version
+    if not first:
+        steps.promote_model(scene.name, {}, scene.verdict(version, None))
+        version = scene.version().version
+    order = Undertaking(
+        line=scene.name, action="promotion", key="k", outcome=NightState.PROMOTED, model_version=version, by="ana",
+        before=scene.registry.aliases(scene.name),
+    )  # fmt: skip
+    data = orders.sealed(load_settings(), scene.name, order, 1 if first else 2)
+    scene.lake.store.put_bytes(orders.key_of(scene.name), data)
+    scene.registry.promote(scene.name, version, None)
+
+    with pytest.raises(DataError, match=f"a promotion is under way: promotion of version {version}.*by ana"):
+        steps.describe_champion(scene.name)
+    assert scene.lake.store.get_bytes(orders.key_of(scene.name)) == data, "who only looks changes nothing"
+    scene.lake.store.put_bytes(orders.key_of(scene.name), order.model_dump_json().encode())
+    with pytest.raises(DataError, match="is called champion in MLflow without a verdict of ours"):
+        steps.describe_champion(scene.name)
