@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from tasks.config import Line
+from tasks.config import Line, Settings
 from tasks.lake import Lake
 from tasks.training.detection import train_challenger
 from tasks.training.detector import Detector
@@ -35,7 +35,7 @@ CLEAN = """
 
 
 def test_loads_in_a_clean_process_and_predicts_what_the_detector_predicts(
-    night_lake: Lake, line: Line, tmp_path: Path
+    night_lake: Lake, line: Line, tmp_path: Path, registry_stack: Settings
 ) -> None:
     data = write_dataset(tmp_path / "data", val=False)
     recipe = line.recipe.model_copy(update={"plots": False})
@@ -46,7 +46,11 @@ def test_loads_in_a_clean_process_and_predicts_what_the_detector_predicts(
 
     uri = f"models:/served/{training.model_version}"
     command = [sys.executable, "-P", "-c", textwrap.dedent(CLEAN), night_lake.settings.mlflow.url, uri, "image.npy"]
-    clean = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "MLFLOW_DISABLE_TELEMETRY": "true"}
+    reader = {
+        "MLFLOW_TRACKING_USERNAME": "reader",  # whoever may look may load
+        "MLFLOW_TRACKING_PASSWORD": registry_stack.mlflow.reader_password.get_secret_value(),
+    }
+    clean = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "MLFLOW_DISABLE_TELEMETRY": "true"} | reader
     done = subprocess.run(command, cwd=tmp_path, env=clean, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr[-3000:]
