@@ -69,7 +69,11 @@ def test_the_chain_stands_and_verify_names_the_tombstone(nights: Nights, tmp_pat
     _log(
         nights,
         run,
-        {"test/report.html": "<p>a.mp4", "val/val_batch0.jpg": "frames", "training/notes.csv": "a.mp4,b.mp4"},
+        {
+            "test/report.html": "<p>a.mp4",
+            "val/labels_beside_predictions_0.jpg": "frames",
+            "training/notes.csv": "a.mp4,b.mp4",
+        },
     )
     tombstone = _erase(nights)
     assert _logged(nights, run) == {"model-card.md", "training/notes.csv"}
@@ -79,7 +83,7 @@ def test_the_chain_stands_and_verify_names_the_tombstone(nights: Nights, tmp_pat
     assert found.holds, found.findings
     assert any(tombstone.key in note and "consent withdrawn" in note for note in found.notes)
     assert any("cannot be computed again" in note for note in found.notes)
-    assert [model.version for model in tombstone.models] == []  # this world keeps no record of versions
+    assert [model.version for model in tombstone.models] == ["1"], "though this world keeps no notes of versions"
     assert all(b"a.mp4" not in lake.store.get_bytes(info.key) for info in lake.store.list("blobs/"))
     assert chain.load(lake, first.bundle_oid).model_version == "1", "the old bundle's name leads to its copy"
     (verdict,) = lake.tables.rows("verdicts", Verdict)
