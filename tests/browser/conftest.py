@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sy
 from tasks.config import HOME, Settings
 from tasks.lake import open_lake
 from tasks.registry import open_registry
+from tasks.stack.down import down
 from tasks.stack.services import UNITS
 from tests.services import running
 from tests.steps.promoting import Scene
@@ -50,6 +51,17 @@ def find_chromium() -> str:
     return found
 
 
+_UP: list[Path] = []
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
+    """End the stack with the last browser test: an idle Airflow would slow down all others until the session's end."""
+    if nextitem is None or Path(__file__).parent not in nextitem.path.parents:
+        while _UP:
+            down(_UP.pop())
+
+
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """A headless Chromium."""
@@ -76,6 +88,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         patch.setenv("NIGHTSCOPE_TEST_ENDINGS", "ending")
         with running(tmp_path_factory.mktemp("stack"), UNITS, home=home) as settings:
             patch.setenv("NIGHTSCOPE_STATE_DIR", str(settings.state_dir))
+            _UP.append(settings.state_dir)
             yield settings
 
 
