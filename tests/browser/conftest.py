@@ -51,15 +51,17 @@ def find_chromium() -> str:
     return found
 
 
-_UP: list[Path] = []
+_UP: list[tuple[Path, pytest.MonkeyPatch]] = []
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
-    """End the stack with the last browser test: an idle Airflow would slow down all others until the session's end."""
+    """End the stack with the last browser test: idle, it would slow down all others until the session's end."""
     if nextitem is None or Path(__file__).parent not in nextitem.path.parents:
         while _UP:
-            down(_UP.pop())
+            state_dir, patch = _UP.pop()
+            patch.undo()  # the environment leads to it
+            down(state_dir)
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +90,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         patch.setenv("NIGHTSCOPE_TEST_ENDINGS", "ending")
         with running(tmp_path_factory.mktemp("stack"), UNITS, home=home) as settings:
             patch.setenv("NIGHTSCOPE_STATE_DIR", str(settings.state_dir))
-            _UP.append(settings.state_dir)
+            _UP.append((settings.state_dir, patch))
             yield settings
 
 
