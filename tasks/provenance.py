@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from threading import Lock
 from typing import Literal
 
 import yaml
@@ -24,6 +25,9 @@ from tasks.config import HOME
 from tasks.schemas import digest
 
 ROOT = Path(__file__).parent
+_PARSING = Lock()
+"""CPython 3.11 counts the depth of a syntax tree for all threads together, and fails where two of them parse."""
+
 Result = Literal["training", "layout", "export", "evaluation", "verdict", "signature", "audit"]
 
 
@@ -117,7 +121,8 @@ def meaning_of(path: Path) -> str:
     """Hex sha256 of what a source file means: .py by its syntax tree, .yaml by its values, others by their bytes."""
     data = path.read_bytes()
     if path.suffix == ".py":
-        return digest(ast.unparse(_Meaning().visit(ast.parse(data))))
+        with _PARSING:
+            return digest(ast.unparse(_Meaning().visit(ast.parse(data))))
     if path.suffix in {".yaml", ".yml"}:
         return digest(yaml.safe_load(data))
     return hashlib.sha256(data).hexdigest()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +50,13 @@ def _kind_of(item: pytest.Item) -> str:
 def _rank(item: pytest.Item) -> int:
     name = item.path.relative_to(Path(__file__).parent).as_posix()
     return next((rank for rank, start in enumerate(LONGEST_FIRST) if name.startswith(start)), len(LONGEST_FIRST))
+
+
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """No test leaves its process under realtime scheduling: all that it starts inherits it, and starves the rest."""
+    if sys.platform == "linux" and os.sched_getscheduler(0) != os.SCHED_OTHER:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        pytest.fail(f"{item.nodeid} left its process under realtime scheduling")
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.errors import DataError, NotFound, ServiceUnavailable
+from tasks.errors import ConfigError, DataError, NotFound, ServiceUnavailable
 from tasks.registry import Registry
 from tasks.registry.connection import connect
 from tasks.registry.models import ABOUT
@@ -148,6 +148,6 @@ def test_an_order_in_a_tag_is_crossed_out(
 
 def test_a_server_that_knows_no_such_page_is_not_a_line_without_models(line: str, mlflow_url: str) -> None:
     elsewhere = f"{mlflow_url}/somewhere/else"
-    with pytest.raises((ServiceUnavailable, DataError)) as caught:
+    with pytest.raises((ConfigError, ServiceUnavailable, DataError)) as caught:
         Registry(connect(elsewhere), elsewhere).champion(line)
     assert not isinstance(caught.value, NotFound)

@@ -16,6 +16,7 @@ from tasks import steps
 from tasks.cli import app
 from tasks.config import load_line
 from tasks.datasets.audit import COLUMNS
+from tasks.datasets.audit.code import audit_code
 from tasks.errors import ConfigError, LeakageError, NotFound
 from tasks.lake import Lake
 from tasks.lake.quarantine import listed
@@ -68,10 +69,21 @@ def test_a_version_that_passed_today_is_not_audited_again(
     require_audit(installed, first)
     record = steps.audit_dataset(LINE)
     assert record["passed"] and record["dataset_version"] == first.version
-    kept = {name: record[name] for name in ("passed", "code", "settled")}
-    second = installed.datasets.load(LINE, frozen(installed, rows.slice(1), leak_check=kept))
     monkeypatch.setattr(steps.audit, "audited", lambda *_: pytest.fail("audited again"))
-    require_audit(installed, second)
+    require_audit(installed, first)
+
+
+def test_what_a_version_says_of_its_own_audit_is_not_believed(
+    installed: Lake, videos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = dataset(installed, [(videos[0], "train", "a"), (videos[1], "test", "b")])
+    says = {"passed": True, "code": audit_code(), "settled": True}
+    version = installed.datasets.load(LINE, frozen(installed, rows, leak_check=says))
+    asked: list[str] = []
+    monkeypatch.setattr(steps.audit, "audited", lambda _, line, __: asked.append(line))
+    monkeypatch.setattr("tasks.datasets.audit.require_passed", lambda *_: None)
+    require_audit(installed, version)
+    assert asked == [LINE]
 
 
 def test_the_command_shows_the_pair_and_writes_the_report(leaking: str, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from tasks.errors import DataError, NotFound
 from tasks.lake import Lake, open_lake
 from tasks.registry import open_registry
 from tasks.steps.reproduction import compared
+from tasks.steps.trials import filed_result
 from tasks.training.identity import run_key
 from tasks.training.records import Trained, read, trained_key
 from tests.steps.small_line import FRAMES, LINE, freeze, steps_use
@@ -93,7 +94,8 @@ def test_no_night_judges_on_a_version_that_leaks_on_purpose(
     with pytest.raises(DataError, match="made for an experiment"):
         steps.evaluate_models(LINE, {}, leaking, training["model_version"])
     (filed,) = [info.key for info in lake.store.list(f"experiments/{LINE}/demonstrations/")]
-    shown = json.loads(lake.blobs.get_bytes(json.loads(lake.store.get_bytes(filed))["result_oid"]))
+    shown = filed_result(lake, filed)
+    assert shown is not None
     oid = shown["splits"]["by_frame"]["evaluation_oid"]
     with pytest.raises(DataError, match="made for an experiment"):
         steps.decide_verdict(LINE, {}, oid, {"run_key": "k", "mlflow_run": "r"})

@@ -41,16 +41,22 @@ def named(line: Line, name: str) -> Line:
 
 
 def killing(monkeypatch: pytest.MonkeyPatch, when: Kill, times: int = 1) -> list[int]:
-    """Kill -9 the worker when it reports an event for which `when` holds. Returns the pids killed."""
+    """Kill -9 the worker at the first event for which `when` holds, once that is handled. Returns the pids killed.
+
+    It stands still while the event is handled: these trainings are so short that it could else be finished by then.
+    """
     real, killed = supervise.events, []
 
     def events(job: Job, log: Path):  # type: ignore[no-untyped-def]
         for event in real(job, log):
+            if len(killed) >= times or not when(event):
+                yield event
+                continue
+            (worker,) = (p for p in psutil.Process().children() if "tasks.training.worker" in p.cmdline())
+            worker.suspend()
             yield event
-            if len(killed) < times and when(event):
-                (worker,) = (p for p in psutil.Process().children() if "tasks.training.worker" in p.cmdline())
-                worker.send_signal(signal.SIGKILL)
-                killed.append(worker.pid)
+            worker.kill()
+            killed.append(worker.pid)
 
     monkeypatch.setattr(supervise, "events", events)
     return killed
