@@ -24,7 +24,10 @@ _SYSTEM_FILES = {"thumbs.db", "desktop.ini"}
 
 @dataclass(frozen=True)
 class Arrival:
-    """A new object of the landing bucket. Either `fault` says why it is none of ours, or it is on disk."""
+    """A new object of the landing bucket. Either it is on disk, or it says why not.
+
+    `fault`: it is none of ours. `delay`: it did not come through this time, by no fault of its own.
+    """
 
     info: ObjectInfo
     name: str
@@ -34,6 +37,7 @@ class Arrival:
     folder: Path | None = None
     path: Path | None = None
     oid: Oid | None = None
+    delay: str | None = None
 
     @property
     def stem(self) -> str:
@@ -83,13 +87,14 @@ def bring(lake: Lake, info: ObjectInfo, scratch: Path) -> Arrival | None:
     """Download one object and hash it; None if it has gone or changed meanwhile (then the next night sees to it).
 
     An object that the server lists and cannot give (a key it does not understand itself, a name too long for its disk)
-    has a `fault`, and keeps no other from coming in.
+    has a `fault`, one whose transfer breaks off a `delay`; neither keeps another from coming in.
 
     Args:
         lake: Where it is.
         info: As listed.
         scratch: A folder for it to get a folder in.
     """
+    name = safe_name(info.key.rpartition("/")[2])
     for last in (False, True):
         try:
             return _brought(lake, info, scratch)
@@ -102,10 +107,20 @@ def bring(lake: Lake, info: ObjectInfo, scratch: Path) -> Arrival | None:
             fault = f"its key cannot be used: {error}"
         except StorageUnavailable as error:
             lake.landing.head(_NO_SUCH_KEY)  # raises, if it is the server that fails
+            if last and _is_known(lake, info):
+                return Arrival(info, name, delay=shown(f"its transfer broke off twice: {error}"))
             fault = f"the S3 server cannot deliver it: {error}"
         if last:
             break
-    return Arrival(info, safe_name(info.key.rpartition("/")[2]), fault=shown(f"{fault}; put it again by a plain name"))
+    return Arrival(info, name, fault=shown(f"{fault}; put it again by a plain name"))
+
+
+def _is_known(lake: Lake, info: ObjectInfo) -> bool:
+    """Whether the server finds the object by its key: then only the way from there was bad."""
+    try:
+        return lake.landing.head(info.key) is not None
+    except StorageUnavailable:
+        return False
 
 
 def _brought(lake: Lake, info: ObjectInfo, scratch: Path) -> Arrival | None:

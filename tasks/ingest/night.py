@@ -82,6 +82,7 @@ class Night:
         self._new: list[Oid] = []
         self._duplicates: list[str] = []
         self._quarantined: list[QuarantineItem] = []
+        self._delayed: list[tuple[str, str]] = []
         self._frames = 0
 
     def __enter__(self) -> Night:
@@ -102,6 +103,7 @@ class Night:
             new=tuple(self._new),
             duplicates=tuple(self._duplicates),
             quarantined=tuple(self._quarantined),
+            delayed=tuple(self._delayed),
             frames=self._frames,
             seconds=seconds,
         )
@@ -144,8 +146,11 @@ class Night:
         self._commit()
 
     def _receive(self, arrival: Arrival) -> None:
-        """Decide on one object: bad, known, on its way already, or to be read."""
-        if arrival.fault is not None or arrival.oid is None:
+        """Decide on one object: not here yet, bad, known, on its way already, or to be read."""
+        if arrival.delay is not None:
+            log.warning("ingest: %s waits for the next night: %s", shown(arrival.info.key), arrival.delay)
+            self._delayed.append((arrival.info.key, arrival.delay))
+        elif arrival.fault is not None or arrival.oid is None:
             self._refuse(arrival, arrival.fault or "it could not be fetched")
         elif hidden(arrival.oid) in self._erased:
             self._refuse(arrival, why_erased(self._erased[hidden(arrival.oid)]))

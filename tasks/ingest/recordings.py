@@ -32,6 +32,7 @@ class IngestReport(Frozen):
         new: Ids of new recordings.
         duplicates: Landing keys with content that the lake has already.
         quarantined: What was set aside, with reasons.
+        delayed: (landing key, reason) of what did not come through; the next night tries again.
         frames: Frames taken, over all lines.
         seconds: How long it took.
     """
@@ -39,6 +40,7 @@ class IngestReport(Frozen):
     new: tuple[Oid, ...] = ()
     duplicates: tuple[str, ...] = ()
     quarantined: tuple[QuarantineItem, ...] = ()
+    delayed: tuple[tuple[str, str], ...] = ()
     frames: int = 0
     seconds: float = 0.0
 

@@ -43,12 +43,14 @@ def ingest_recordings(*, must_be_new: bool = False) -> dict[str, Any]:
     settings = load_settings()
     report = ingest_new(open_lake(settings), _right_lines(settings))
     if must_be_new and not (report.new or report.quarantined or report.frames):
-        raise NothingToDo("landing bucket: nothing new")
+        waiting = f"; {len(report.delayed)} did not come through, the next night tries again" if report.delayed else ""
+        raise NothingToDo(f"landing bucket: nothing new{waiting}")
     return {
         "new": list(report.new),
         "duplicates": report.duplicates,
         "frames": report.frames,
         "quarantined": [{"what": item.subject, "reason": item.reason} for item in report.quarantined],
+        "delayed": [{"what": key, "reason": reason} for key, reason in report.delayed],
     }
 
 

@@ -80,6 +80,7 @@ class _Failing(ObjectStore):
     """A server that fails for one key, or for all."""
 
     only: str | None = None
+    knows: bool = False  # the server finds it, and cannot send it
 
     def get_file(self, key: str, path: Path) -> None:
         if self.only in (None, key):
@@ -87,7 +88,7 @@ class _Failing(ObjectStore):
         super().get_file(key, path)
 
     def head(self, key: str) -> ObjectInfo | None:
-        if self.only is None:
+        if self.only is None or (self.only == key and not self.knows):
             raise StorageUnavailable("down")
         return super().head(key)
 
@@ -104,6 +105,18 @@ def test_one_object_that_fails_is_told_from_a_server_that_fails(lake: Lake, clip
     lake.landing.only = None  # type: ignore[attr-defined]
     with pytest.raises(StorageUnavailable):
         bring(lake, infos["a.mp4"], tmp_path)
+
+
+def test_a_good_recording_whose_transfer_breaks_off_waits_for_the_next_night(lake: Lake, clip: bytes) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        lake.landing.put_bytes(name, clip + name.encode())
+    plain, lake.landing.__class__ = lake.landing.__class__, _Failing
+    lake.landing.only, lake.landing.knows = "a.mp4", True  # type: ignore[attr-defined]
+    first = ingest_new(lake, ())
+    assert [key for key, _ in first.delayed] == ["a.mp4"] and "broke off" in first.delayed[0][1]
+    assert len(first.new) == 1 and first.quarantined == ()
+    lake.landing.__class__ = plain
+    assert len(ingest_new(lake, ()).new) == 1
 
 
 def test_an_object_that_has_gone_is_the_next_nights(lake: Lake, clip: bytes, tmp_path: Path) -> None:
