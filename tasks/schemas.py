@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -38,13 +37,6 @@ def canonical_json(value: Any) -> str:
 def digest(*parts: Any) -> str:
     """Hex sha256 over the canonical JSON of `parts`: a deterministic identity for anything without bytes of its own."""
     return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
-
-
-def plain_text(text: str, longest: int = 2000) -> str:
-    """What a person wrote, on one line and without control, direction or other invisible characters."""
-    seen = "".join(" " if char.isspace() else char for char in text)
-    kept = "".join(char for char in seen if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Cn"))
-    return " ".join(kept.split())[:longest]
 
 
 class Frozen(BaseModel):

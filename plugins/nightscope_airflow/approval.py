@@ -14,7 +14,8 @@ from nightscope_airflow.links import report_url
 from nightscope_airflow.orders import triggered_by
 from nightscope_airflow.params import changes, note_of
 from tasks.config import Line
-from tasks.schemas import Answer, plain_text
+from tasks.escaping import plain_text
+from tasks.schemas import Answer
 
 APPROVE, HOLD = "Approve", "Hold"
 TASK_ID = "approve_promotion"

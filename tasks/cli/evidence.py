@@ -10,7 +10,7 @@ import typer
 
 from tasks.cli.output import AsJson, Line, escape, paper, print_json, table
 from tasks.errors import ConfigError
-from tasks.schemas import plain_text
+from tasks.escaping import plain_text
 
 Version = Annotated[str | None, typer.Argument(metavar="[VERSION]", help="A model version; default: the whole chain.")]
 

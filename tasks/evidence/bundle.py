@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from tasks.errors import IntegrityError
-from tasks.lake.signed import Statement
+from tasks.lake.signed import Statement, bundle_statement
 from tasks.schemas import (
     Aliases,
     Answer,
@@ -142,11 +142,6 @@ class Bundle(Frozen):
     def encoded(self) -> bytes:
         """The bytes whose sha256 is its oid."""
         return canonical_json(self.model_dump(mode="json", by_alias=True)).encode()
-
-
-def bundle_statement(line: str, evidence_id: str, number: int, oid: Oid) -> Statement:
-    """What a bundle's signature vouches for."""
-    return Statement("bundle", line, evidence_id, number, oid)
 
 
 def decode(data: bytes, oid: Oid) -> Bundle:

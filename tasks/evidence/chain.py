@@ -21,9 +21,9 @@ from typing import Any
 
 from tasks.errors import ConfigError, IntegrityError, NotFound
 from tasks.evidence import heads
-from tasks.evidence.bundle import SIGNING, Action, Bundle, bundle_statement, decode
+from tasks.evidence.bundle import SIGNING, Action, Bundle, decode
 from tasks.lake import Lake
-from tasks.lake.signed import Statement, check, sign
+from tasks.lake.signed import Statement, bundle_statement, check, sign
 from tasks.schemas import EvidenceEntry, Oid, Signature, canonical_json, digest, now
 
 TABLE = "evidence"

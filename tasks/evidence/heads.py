@@ -12,8 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from tasks.config import Settings
 from tasks.errors import ConfigError
-from tasks.lake.keys import write_private
 from tasks.lake.locks import lake_lock
+from tasks.private_files import write_private
 from tasks.schemas import EvidenceEntry, Frozen, Oid, now
 
 

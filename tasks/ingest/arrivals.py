@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from tasks.errors import DataError, NotFound, StorageUnavailable, UnreadableRecording
+from tasks.escaping import visible_name
 from tasks.ingest import sidecar
 from tasks.ingest.formats import Format, format_of, supported
-from tasks.ingest.names import safe_name, shown, split_suffix
+from tasks.ingest.names import safe_name, split_suffix
 from tasks.ingest.sidecar import Sidecar
 from tasks.lake import Lake, ObjectInfo
 from tasks.lake.blobs import hash_file
@@ -108,11 +109,11 @@ def bring(lake: Lake, info: ObjectInfo, scratch: Path) -> Arrival | None:
         except StorageUnavailable as error:
             lake.landing.head(_NO_SUCH_KEY)  # raises, if it is the server that fails
             if last and _is_known(lake, info):
-                return Arrival(info, name, delay=shown(f"its transfer broke off twice: {error}"))
+                return Arrival(info, name, delay=visible_name(f"its transfer broke off twice: {error}"))
             fault = f"the S3 server cannot deliver it: {error}"
         if last:
             break
-    return Arrival(info, name, fault=shown(f"{fault}; put it again by a plain name"))
+    return Arrival(info, name, fault=visible_name(f"{fault}; put it again by a plain name"))
 
 
 def _is_known(lake: Lake, info: ObjectInfo) -> bool:

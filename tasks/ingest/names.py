@@ -9,7 +9,6 @@ MAX_BYTES = 200
 """Of a name in UTF-8. Object stores on a file system allow 255 a name; the sidecar's suffix needs room too."""
 
 _JOINERS = "\u200c\u200d"  # part of ordinary words in Persian and of emoji; every other format character is dropped
-_UNSEEN = {"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"}
 _SEPARATORS = str.maketrans({"/": "_", "\\": "_", "\u2044": "_", "\u2215": "_", "\u29f8": "_", "\uff0f": "_"})
 
 
@@ -47,14 +46,6 @@ def _shortened(text: str) -> str:
         stem, suffix = text, ""
     room = MAX_BYTES - len(suffix.encode())
     return stem.encode()[:room].decode(errors="ignore").rstrip() + suffix
-
-
-def shown(text: str) -> str:
-    """A key or name for people: control and format characters, which move cursors or fake lines, become escapes."""
-    return "".join(
-        character if unicodedata.category(character) not in _UNSEEN else character.encode("unicode_escape").decode()
-        for character in text
-    )
 
 
 def split_suffix(name: str) -> tuple[str, str]:

@@ -14,10 +14,10 @@ from pathlib import Path
 from types import TracebackType
 
 from tasks.config import Line
+from tasks.escaping import visible_name
 from tasks.ingest.arrivals import Arrival, bring
 from tasks.ingest.formats import format_of
 from tasks.ingest.missing import UNSAMPLED, wanting
-from tasks.ingest.names import shown
 from tasks.ingest.reading import Job
 from tasks.ingest.recordings import IngestReport
 from tasks.ingest.sampling import Rate
@@ -148,7 +148,7 @@ class Night:
     def _receive(self, arrival: Arrival) -> None:
         """Decide on one object: not here yet, bad, known, on its way already, or to be read."""
         if arrival.delay is not None:
-            log.warning("ingest: %s waits for the next night: %s", shown(arrival.info.key), arrival.delay)
+            log.warning("ingest: %s waits for the next night: %s", visible_name(arrival.info.key), arrival.delay)
             self._delayed.append((arrival.info.key, arrival.delay))
         elif arrival.fault is not None or arrival.oid is None:
             self._refuse(arrival, arrival.fault or "it could not be fetched")
@@ -173,7 +173,7 @@ class Night:
                 for arrival in (first, *twins):
                     self._refuse(arrival, read.reason or "it cannot be read")
                 continue
-            log.info("ingest: %s is in, %d frames taken", shown(first.info.key), len(read.frames))
+            log.info("ingest: %s is in, %d frames taken", visible_name(first.info.key), len(read.frames))
             self._batch.recordings.append(read.recording)
             self._batch.frames.extend(read.frames)
             self._batch.landings.append(first.landing("ingested", read.recording.recording_id))
@@ -199,7 +199,7 @@ class Night:
         self._batch.landings.append(arrival.landing("quarantined", None, reason))
 
     def _set_aside(self, subject: str, reason: str, recording_id: Oid | None, details: dict[str, object]) -> None:
-        log.warning("ingest: %s goes to quarantine: %s", shown(subject), shown(reason))
+        log.warning("ingest: %s goes to quarantine: %s", visible_name(subject), visible_name(reason))
         self._batch.quarantine.append(
             QuarantineItem.of("recording", subject, reason, recording_id=recording_id, details=details)
         )

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field, ValidationError
 
 from tasks.errors import UnreadableRecording
-from tasks.ingest.names import shown
+from tasks.escaping import visible_name
 from tasks.schemas import Frozen, Split, canonical_json
 
 SUFFIX = ".nightscope.json"
@@ -18,7 +18,7 @@ _SHOWN_FAULTS = 8
 
 def _stripped(value: object) -> object:
     """Surrounding white space is no part of a name, nothing but it is no name, and no name has control characters."""
-    if isinstance(value, str) and shown(value.strip()) != value.strip():
+    if isinstance(value, str) and visible_name(value.strip()) != value.strip():
         raise ValueError("has control or invisible characters")
     return (value.strip() or None) if isinstance(value, str) else value
 
@@ -68,7 +68,9 @@ def parse(data: bytes) -> Sidecar:
         return Sidecar.model_validate_json(data.decode(json.detect_encoding(data)))
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
-        faults = [f"{shown('.'.join(map(str, fault['loc'])))[:100] or 'file'}: {fault['msg'][:200]}" for fault in found]
+        faults = [
+            f"{visible_name('.'.join(map(str, fault['loc'])))[:100] or 'file'}: {fault['msg'][:200]}" for fault in found
+        ]
         more = f" and {len(faults) - _SHOWN_FAULTS} more" if len(faults) > _SHOWN_FAULTS else ""
         raise _wrong("; ".join(faults[:_SHOWN_FAULTS]) + more) from error
     except (UnicodeDecodeError, RecursionError) as error:

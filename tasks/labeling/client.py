@@ -23,8 +23,8 @@ from label_studio_sdk.core.client_wrapper import SyncClientWrapper
 
 from tasks.config import LabelStudioSettings
 from tasks.errors import ConfigError, DataError, ServiceUnavailable
+from tasks.escaping import marked
 from tasks.labeling.answers import Project, TaskHead, TaskWork, Work, project_of, work_of
-from tasks.labeling.texts import printable
 
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
 """How Label Studio writes times, and the only form its filters read (anything else is a 500)."""
@@ -89,7 +89,7 @@ class LabelStudio:
         found = self._get("/api/users")
         with self._as_expected("/api/users"):
             named = {int(user["id"]): user.get("email") or user.get("username") for user in found}
-            return {number: printable(name, _LONGEST_NAME) for number, name in named.items() if isinstance(name, str)}
+            return {number: marked(name, _LONGEST_NAME) for number, name in named.items() if isinstance(name, str)}
 
     # projects
 
@@ -305,7 +305,7 @@ class LabelStudio:
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise ServiceUnavailable(
                 f"Label Studio at {self.url}: the answer to {path} is not as expected "
-                f"({type(error).__name__}: {printable(str(error), 120)})",
+                f"({type(error).__name__}: {marked(str(error), 120)})",
                 fix="check that NIGHTSCOPE_LABEL_STUDIO__URL is Label Studio's, and its version",
             ) from error
 
@@ -409,6 +409,6 @@ def _detail(response: httpx.Response) -> str:
     try:
         answer = response.json()
         said = answer.get("validation_errors") or answer.get("detail") if isinstance(answer, dict) else answer
-        return printable(str(said).replace("\\n", " "), 300)
+        return marked(str(said).replace("\\n", " "), 300)
     except (ValueError, RecursionError):
-        return printable(response.reason_phrase, 300)
+        return marked(response.reason_phrase, 300)

@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tasks.config import Kind
+from tasks.escaping import marked
 from tasks.labeling.label_config import CONTROL, IMAGE, Questions
-from tasks.labeling.texts import printable
 from tasks.schemas import MAX_OBJECTS, Box, digest
 
 Object = dict[str, Any]
@@ -89,7 +89,7 @@ def unread(faults: Sequence[tuple[Region, str]]) -> str | None:
         return None
     told = [f"a region {reason}{_named(region)}" for region, reason in faults[:_MOST_TOLD]]
     more = f"; and {len(faults) - _MOST_TOLD} more" if len(faults) > _MOST_TOLD else ""
-    return printable("; ".join(dict.fromkeys(told)), _LONGEST_REASON) + more
+    return marked("; ".join(dict.fromkeys(told)), _LONGEST_REASON) + more
 
 
 def is_object(region: Region, asked: Questions) -> bool:
@@ -115,7 +115,7 @@ def is_object(region: Region, asked: Questions) -> bool:
 
 def _named(region: Region) -> str:
     found = region.get("id")
-    return f" (region {printable(found, 40)!r})" if isinstance(found, str) else ""
+    return f" (region {marked(found, 40)!r})" if isinstance(found, str) else ""
 
 
 def to_regions(kind: Kind, objects: Sequence[Object], width_px: int, height_px: int, mark: str) -> list[Region]:
@@ -181,7 +181,7 @@ def _label(value: Mapping[str, Any], key: str) -> str:
         return ""
     if not isinstance(given, list) or not all(isinstance(each, str) for each in given):
         raise UnfitRegion(f"has a label that is not text: {_brief(given)}")
-    return ",".join(printable(each, _LONGEST_LABEL) for each in given)
+    return ",".join(marked(each, _LONGEST_LABEL) for each in given)
 
 
 def _numbers(value: Mapping[str, Any], *names: str) -> list[float]:
@@ -209,7 +209,7 @@ def _brief(value: Any) -> str:
         return type(value).__name__
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 10**12:
         return "a number that is too large"
-    return printable(repr(value), 40)
+    return marked(repr(value), 40)
 
 
 def _px(percent: float, size_px: float) -> float:
@@ -288,7 +288,7 @@ def _write_polygon(polygon: Object, width_px: int, height_px: int) -> Region:
 def _read_choice(region: Region, width_px: int, height_px: int) -> list[Object]:
     value = _value(region, "choices")
     _label(value, "choices")
-    return [{"label": printable(each, _LONGEST_LABEL)} for each in value.get("choices") or ()]
+    return [{"label": marked(each, _LONGEST_LABEL)} for each in value.get("choices") or ()]
 
 
 def _write_choice(choice: Object, width_px: int, height_px: int) -> Region:

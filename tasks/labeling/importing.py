@@ -17,12 +17,12 @@ from uuid import UUID, uuid5
 
 from tasks.config import Line
 from tasks.errors import ConfigError, DataError
+from tasks.escaping import short_repr
 from tasks.labeling import state as states
 from tasks.labeling.answers import Project, TaskWork
 from tasks.labeling.client import LabelStudio
 from tasks.labeling.convert import Object, objects_digest, to_objects, to_regions
 from tasks.labeling.formats import READERS, BadFile, Format, LabelFile
-from tasks.labeling.formats.content import shown
 from tasks.labeling.matching import Match, PictureNames, Unmatched, clear_pictures, clearly_named, match, other_names
 from tasks.labeling.placing import frame_row, place, refresh, remove_doubles, settle
 from tasks.labeling.projects import ensure_project
@@ -202,7 +202,7 @@ def _unknown_class(found: Match, line: Line) -> str | None:
     unknown = sorted({box.label for box in found.labels.boxes if line.class_named(box.label) is None})
     if not unknown:
         return None
-    return f"unknown class {', '.join(map(shown, unknown[:10]))} (line {line.line} has {', '.join(line.classes)})"
+    return f"unknown class {', '.join(map(short_repr, unknown[:10]))} (line {line.line} has {', '.join(line.classes)})"
 
 
 def _unheard_of_size(found: Match, seen: Mapping[str, set[tuple[int, int]]]) -> str | None:

@@ -14,11 +14,11 @@ from datetime import timedelta
 from typing import Any
 
 from tasks.config import Line
+from tasks.escaping import marked
 from tasks.labeling.answers import Project
 from tasks.labeling.client import LabelStudio
 from tasks.labeling.projects import ensure_storage
 from tasks.labeling.state import FrameKey, KnownTask, SyncState, frame_of
-from tasks.labeling.texts import printable
 from tasks.lake import Lake
 from tasks.lake.quarantine import set_aside
 from tasks.schemas import Frame, QuarantineItem
@@ -211,7 +211,7 @@ def _labeling_task(
 
 
 def _shown(name: str | None) -> str | None:
-    return None if name is None else printable(name, _LONGEST_NAME)
+    return None if name is None else marked(name, _LONGEST_NAME)
 
 
 def _recordings(lake: Lake, ids: set[str]) -> dict[str, dict[str, Any]]:

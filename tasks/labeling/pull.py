@@ -15,13 +15,13 @@ from datetime import datetime
 from typing import Any, Literal
 
 from tasks.config import Line
+from tasks.escaping import marked
 from tasks.labeling.answers import Project, TaskWork, Work
 from tasks.labeling.client import LabelStudio
 from tasks.labeling.convert import Object, to_objects, unread
 from tasks.labeling.label_config import questions
 from tasks.labeling.placing import Changes
 from tasks.labeling.state import SyncState, frame_of
-from tasks.labeling.texts import printable
 from tasks.lake import Lake
 from tasks.lake.quarantine import set_aside
 from tasks.schemas import Annotation, Frozen, QuarantineItem, digest, now
@@ -180,7 +180,7 @@ class _Puller:
     def _fault(self, row: Annotation, data: dict[str, Any], reason: str) -> QuarantineItem:
         # Worded as validation words it, which judges the row every night: the same item, once.
         name = data.get("recording")
-        place = printable(name, 300) if isinstance(name, str) and name else f"recording {row.recording_id[:12]}"
+        place = marked(name, 300) if isinstance(name, str) and name else f"recording {row.recording_id[:12]}"
         return QuarantineItem.of(
             "annotation",
             f"{place} frame {row.frame_index}",

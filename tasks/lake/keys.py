@@ -14,7 +14,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import os
 import socket
 import stat
 from collections.abc import Mapping, Sequence
@@ -26,8 +25,10 @@ from pydantic import Field, ValidationError
 
 from tasks.config import Settings
 from tasks.errors import ConfigError, SignatureError
+from tasks.escaping import plain_text
 from tasks.lake.locks import lake_lock
-from tasks.schemas import Frozen, Signature, canonical_json, now, plain_text
+from tasks.private_files import write_private
+from tasks.schemas import Frozen, Signature, canonical_json, now
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -354,19 +355,6 @@ def _finish_rotation(settings: Settings) -> None:
 
 def _locked(settings: Settings) -> AbstractContextManager[Path]:
     return lake_lock(settings, "signing-keys")
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Write a file for its owner only, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def describe(key: TrustedKey) -> dict[str, Any]:

@@ -20,8 +20,8 @@ from typing import Any, Literal
 
 from tasks.config import Settings
 from tasks.errors import ConfigError
-from tasks.lake.keys import write_private
 from tasks.lake.locks import lake_lock
+from tasks.private_files import write_private
 
 What = Literal["donor", "file", "picture"]
 _PREFIX: dict[What, str] = {"donor": "donor", "file": "rec", "picture": "pic"}

@@ -29,7 +29,7 @@ from pydantic import ValidationError
 from tasks.config import Settings
 from tasks.errors import NotFound, SignatureError
 from tasks.lake.keys import DOMAIN, TrustedKey, canonical, public_key, read_trusted, signing_key
-from tasks.schemas import Oid, Signature, now
+from tasks.schemas import Oid, Signature, Verdict, now
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -52,6 +52,17 @@ class Statement(NamedTuple):
     """Its place in the line's evidence; 0: it has none."""
     sha256: Oid
     """Of its bytes."""
+
+
+def bundle_statement(line: str, evidence_id: str, number: int, oid: Oid) -> Statement:
+    """What the signature of an evidence bundle vouches for."""
+    return Statement("bundle", line, evidence_id, number, oid)
+
+
+def verdict_statement(verdict: Verdict) -> Statement:
+    """What the signature of a verdict vouches for."""
+    signed = hashlib.sha256(verdict.signed_part()).hexdigest()
+    return Statement("verdict", verdict.line, verdict.verdict_id, 0, signed)
 
 
 class Opened(NamedTuple):

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.schemas import Aliases, now, plain_text
+from tasks.escaping import plain_text
+from tasks.schemas import Aliases, now
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -11,7 +11,8 @@ from pathlib import Path
 from secrets import token_urlsafe
 
 from tasks.errors import StackError
-from tasks.stack.layout import Layout, write_private
+from tasks.private_files import write_private
+from tasks.stack.layout import Layout
 from tasks.stack.ports import HOST
 from tasks.stack.secrets import Secrets
 from tasks.stack.service import Service, program

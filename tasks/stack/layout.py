@@ -154,14 +154,3 @@ class Layout:
             found = self.socket.parent.lstat()
             if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
                 raise StackError(f"{self.socket.parent}", expected="a folder of ours, mode 0700", fix="remove it")
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, atomically: it is whole, or as it was before."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from tasks.errors import StackError
-from tasks.stack.layout import Layout, write_private
+from tasks.private_files import write_private
+from tasks.stack.layout import Layout
 
 HOST = "127.0.0.1"
 PREFERRED: Mapping[str, int] = {

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from tasks.errors import StackError
+from tasks.private_files import write_private
 from tasks.stack.airflow import POOLS
-from tasks.stack.layout import Layout, write_private
+from tasks.stack.layout import Layout
 from tasks.stack.service import Service, program
 
 _PATIENCE_S = 600

@@ -8,7 +8,8 @@ import secrets
 from dataclasses import asdict, dataclass, field, fields
 
 from tasks.errors import StackError
-from tasks.stack.layout import Layout, write_private
+from tasks.private_files import write_private
+from tasks.stack.layout import Layout
 
 
 def _hex(size_bytes: int) -> str:

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from pydantic import SecretStr
 
 from tasks.config import S3Access, Settings
-from tasks.stack.layout import Layout, write_private
+from tasks.private_files import write_private
+from tasks.stack.layout import Layout
 from tasks.stack.ports import HOST
 from tasks.stack.s3 import keys as s3_keys
 from tasks.stack.secrets import Secrets

@@ -18,7 +18,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tasks.errors import StackError
-from tasks.stack.layout import Layout, write_private
+from tasks.private_files import write_private
+from tasks.stack.layout import Layout
 from tasks.stack.processes import SERVICE_MARK, STACK_MARK
 from tasks.stack.service import Service
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from tasks.config import Line, load_settings
 from tasks.errors import NothingToDo
-from tasks.escaping import markdown, markdown_code, one_line
+from tasks.escaping import markdown, markdown_code, one_line, plain_text
 from tasks.lake import open_lake
-from tasks.schemas import Decision, Verdict, plain_text
+from tasks.schemas import Decision, Verdict
 from tasks.steps.loosening import judged_differently, loosened, told
 from tasks.steps.news import resolve_line
 from tasks.steps.verdicts import doubt, verdict_named

@@ -7,8 +7,9 @@ from typing import Any
 
 from tasks.config import Settings, load_settings
 from tasks.errors import ConfigError, IntegrityError, NotFound
+from tasks.escaping import plain_text
 from tasks.lake import open_lake
-from tasks.schemas import EvidenceEntry, plain_text
+from tasks.schemas import EvidenceEntry
 
 _NAMED = 20
 

@@ -11,8 +11,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from tasks.errors import ConfigError, DataError, IntegrityError, NotFound, SignatureError
+from tasks.escaping import plain_text
 from tasks.lake import Lake
-from tasks.schemas import Decision, EvidenceEntry, NightState, Verdict, plain_text
+from tasks.schemas import Decision, EvidenceEntry, NightState, Verdict
 
 if TYPE_CHECKING:
     from tasks.registry import ModelRecord, Registry

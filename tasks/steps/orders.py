@@ -8,8 +8,9 @@ from uuid import uuid4
 
 from tasks.config import LINE_NAME, Settings, load_settings
 from tasks.errors import DataError, NotFound
+from tasks.escaping import plain_text
 from tasks.lake import Lake
-from tasks.schemas import Aliases, EvidenceEntry, NightState, Verdict, plain_text
+from tasks.schemas import Aliases, EvidenceEntry, NightState, Verdict
 from tasks.steps.champion import verdict_if_there
 from tasks.steps.in_charge import champion_of, was_in_charge
 from tasks.steps.news import resolve_line

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tasks.config import Line, Settings, load_settings
 from tasks.errors import DataError, NothingToDo
+from tasks.escaping import plain_text
 from tasks.lake import Lake, open_lake
-from tasks.schemas import ENDINGS, Answer, Decision, EvidenceEntry, NightState, Verdict, plain_text
+from tasks.schemas import ENDINGS, Answer, Decision, EvidenceEntry, NightState, Verdict
 from tasks.steps.loosening import Deviation, judged_differently, loosened, told
 from tasks.steps.news import finish_night, judged_key, resolve_line
 from tasks.steps.undertaking import Undertaking, command, undertake

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tasks.config import Line, Settings, load_settings
 from tasks.errors import DataError, NotFound, SignatureError, TransportError
 from tasks.lake import Lake, open_lake
-from tasks.lake.signed import Statement, check, sign
+from tasks.lake.signed import check, sign, verdict_statement
 from tasks.schemas import Verdict, digest, now
 from tasks.steps.news import judged_key, resolve_line
 
@@ -102,21 +101,16 @@ def _decide(
 
 def signed(settings: Settings, verdict: Verdict) -> Verdict:
     """A verdict with this installation's signature, without which it puts nothing in charge."""
-    return verdict.model_copy(update={"signature": sign(settings, _statement(verdict))})
+    return verdict.model_copy(update={"signature": sign(settings, verdict_statement(verdict))})
 
 
 def doubt(settings: Settings, verdict: Verdict) -> str | None:
     """Why a verdict's row is not believed: nobody who is trusted here signed it; None: it is."""
     try:
-        check(settings, _statement(verdict), verdict.signature)
+        check(settings, verdict_statement(verdict), verdict.signature)
     except SignatureError as error:
         return str(error)
     return None
-
-
-def _statement(verdict: Verdict) -> Statement:
-    digest_ = hashlib.sha256(verdict.signed_part()).hexdigest()
-    return Statement("verdict", verdict.line, verdict.verdict_id, 0, digest_)
 
 
 def _show_in_mlflow(lake: Lake, verdict: Verdict, evaluation: Evaluation) -> None:

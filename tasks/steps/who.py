@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import pwd
 
-from tasks.schemas import plain_text
+from tasks.escaping import plain_text
 
 _LONGEST = 200
 

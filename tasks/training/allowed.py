@@ -12,21 +12,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from tasks.escaping import short_repr
+
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
-_SHOWN = 60
 OPTIMIZERS = ("auto", "SGD", "MuSGD", "Adam", "Adamax", "AdamW", "NAdam", "RAdam", "RMSProp")
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 COMPILERS = ("default", "reduce-overhead", "max-autotune-no-cudagraphs")
 _LAYER = re.compile(r"[0-9A-Za-z_]+(\.[0-9A-Za-z_]+){0,15}")
 MOST_LAYERS = 500
-
-
-def shown(value: Any) -> str:
-    """A value as messages show it: short, and without characters that a terminal would obey."""
-    if isinstance(value, int) and abs(value) >= 10**20:
-        return "a huge number"
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def number(value: Any, least: float, most: float) -> float | int:
@@ -39,9 +32,9 @@ def number(value: Any, least: float, most: float) -> float | int:
     spelt = isinstance(value, str) and len(value) <= 40 and _NUMBER.fullmatch(value)
     found = float(value) if spelt else value
     if isinstance(found, bool) or not isinstance(found, int | float):
-        raise ValueError(f"expected {wanted}, found {shown(value)}")
+        raise ValueError(f"expected {wanted}, found {short_repr(value)}")
     if not least <= found <= most:  # of integers as they are: no float holds a huge one; NaN lies nowhere
-        raise ValueError(f"expected {wanted}, found {shown(value)}")
+        raise ValueError(f"expected {wanted}, found {short_repr(value)}")
     return found
 
 
@@ -56,7 +49,7 @@ def whole(value: Any, least: int, most: int) -> int:
     except ValueError:
         found = math.nan
     if found != found or found != int(found):
-        raise ValueError(f"expected a whole number from {least} to {most}, found {shown(value)}")
+        raise ValueError(f"expected a whole number from {least} to {most}, found {short_repr(value)}")
     return int(found)
 
 
@@ -67,7 +60,7 @@ def switch(value: Any) -> bool:
         ValueError: It is neither.
     """
     if not isinstance(value, bool):
-        raise ValueError(f"expected true or false, found {shown(value)}")
+        raise ValueError(f"expected true or false, found {short_repr(value)}")
     return value
 
 
@@ -80,7 +73,7 @@ def one_of(value: Any, *names: str) -> str:
     for name in names:
         if isinstance(value, str) and value.casefold() == name.casefold():
             return name
-    raise ValueError(f"expected one of {', '.join(names)}, found {shown(value)}")
+    raise ValueError(f"expected one of {', '.join(names)}, found {short_repr(value)}")
 
 
 def text(value: Any, most: int = 500) -> str:
@@ -91,7 +84,7 @@ def text(value: Any, most: int = 500) -> str:
     """
     if not isinstance(value, str) or len(value) > most or not value.replace("\n", " ").isprintable():
         wanted = f"text of at most {most} characters, none of them a control character"
-        raise ValueError(f"expected {wanted}, found {shown(value)}")
+        raise ValueError(f"expected {wanted}, found {short_repr(value)}")
     return value
 
 
@@ -102,7 +95,9 @@ def _batch(value: Any) -> int | float:
         found = -2
     if found == -1 or 0 < found < 1 or (found >= 1 and found == int(found)):
         return found if 0 < found < 1 else int(found)
-    raise ValueError(f"expected a number of frames from 1 to 1024, -1 or a share of the memory, found {shown(value)}")
+    raise ValueError(
+        f"expected a number of frames from 1 to 1024, -1 or a share of the memory, found {short_repr(value)}"
+    )
 
 
 def _cache(value: Any) -> bool | str:
@@ -128,7 +123,7 @@ def _scale(value: Any) -> Any:
     if isinstance(value, list | tuple) and len(value) == 2:
         low, high = (number(part, 0.01, 10) for part in value)
         if low > high:
-            raise ValueError(f"expected the least before the most, found {shown(value)}")
+            raise ValueError(f"expected the least before the most, found {short_repr(value)}")
         return [low, high]
     return number(value, 0, 1)
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from tasks.config import Line, Settings
 from tasks.errors import ConfigError
+from tasks.escaping import short_repr
 from tasks.lake import Lake
 from tasks.provenance import code_version, meaning_of
 from tasks.schemas import Oid, digest
-from tasks.training.allowed import shown
 from tasks.training.recipes import OID, WEIGHTS_NAME, Recipe, find_architecture, load_recipe
 
 WEIGHTS_SOURCE = "https://github.com/ultralytics/assets/releases"
@@ -70,7 +70,7 @@ def weights_path(settings: Settings, name: str) -> Path:
     """
     if not WEIGHTS_NAME.fullmatch(name):
         raise ConfigError(
-            f"weights {shown(name)}: a recipe names no path",
+            f"weights {short_repr(name)}: a recipe names no path",
             expected="the bare name of a .pt",
             fix=f"put the file into {settings.state_dir / 'weights'} and name it alone",
         )

@@ -34,9 +34,10 @@ from pydantic import Field
 
 from tasks.config import RecipeChoice
 from tasks.errors import ConfigError
+from tasks.escaping import short_repr
 from tasks.schemas import Frozen, digest
 from tasks.small_yaml import read_yaml
-from tasks.training.allowed import ALLOWED, check_argument, number, one_of, shown, switch, text, whole
+from tasks.training.allowed import ALLOWED, check_argument, number, one_of, switch, text, whole
 from tasks.training.arguments import argument_defaults, close_matches
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -171,7 +172,7 @@ def load_recipe(choice: RecipeChoice) -> Recipe:
     """
     if choice.name not in recipe_names():
         raise ConfigError(
-            f"recipe {shown(choice.name)}: no such recipe{close_matches(choice.name, set(recipe_names()))}",
+            f"recipe {short_repr(choice.name)}: no such recipe{close_matches(choice.name, set(recipe_names()))}",
             expected=f"one of: {', '.join(recipe_names())}",
         )
     path = RECIPES / f"{choice.name}.yaml"
@@ -204,9 +205,11 @@ def _checked(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     faults = []
     for key, value in values.items():
         if key in OWNED or (key not in known and key in argument_defaults()):
-            faults.append(f"{key}: cannot be set, {OWNED.get(key, NO_PART)}; found {shown(value)}")
+            faults.append(f"{key}: cannot be set, {OWNED.get(key, NO_PART)}; found {short_repr(value)}")
         elif key not in known:
-            faults.append(f"{_name(key)}: no such argument{close_matches(str(key)[:60], known)}; found {shown(value)}")
+            faults.append(
+                f"{_name(key)}: no such argument{close_matches(str(key)[:60], known)}; found {short_repr(value)}"
+            )
         else:
             try:
                 checked[key] = _OWN[key](value) if key in _OWN else check_argument(key, value)
@@ -217,13 +220,13 @@ def _checked(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 def _name(key: Any) -> str:
     """A key as it stands, unless it is long or would move a terminal's cursor."""
-    return key if isinstance(key, str) and len(key) <= 60 and key.isprintable() else shown(key)
+    return key if isinstance(key, str) and len(key) <= 60 and key.isprintable() else short_repr(key)
 
 
 def _slice(value: Any) -> int:
     side = whole(value, 0, MOST_SLICE_PX)
     if 0 < side < LEAST_SLICE_PX:
-        raise ValueError(f"expected 0 (no tiles) or at least {LEAST_SLICE_PX} pixels, found {shown(value)}")
+        raise ValueError(f"expected 0 (no tiles) or at least {LEAST_SLICE_PX} pixels, found {short_repr(value)}")
     return side
 
 
@@ -234,7 +237,7 @@ def _architecture(value: Any) -> str | None:
         ours = ", ".join(sorted(path.name for path in ARCHITECTURES.glob("*.yaml")))
         raise ValueError(
             f"expected the name of an architecture (ours: {ours}; or one that ultralytics ships, like yolo11n.yaml), "
-            f"found {shown(value)}"
+            f"found {short_repr(value)}"
         )
     return value
 
@@ -242,7 +245,7 @@ def _architecture(value: Any) -> str | None:
 def _weights(value: Any) -> str | None:
     if value is not None and not (isinstance(value, str) and (OID.fullmatch(value) or WEIGHTS_NAME.fullmatch(value))):
         raise ValueError(
-            f"expected the oid of a blob, or the bare name of a .pt in the weights folder, found {shown(value)}"
+            f"expected the oid of a blob, or the bare name of a .pt in the weights folder, found {short_repr(value)}"
         )
     return value
 
@@ -255,7 +258,7 @@ def _devices(value: Any) -> str | None:
     plain = [part for part in parts[:MOST_DEVICES] if isinstance(part, str) or (type(part) is int and 0 <= part < 1000)]
     named = ",".join(str(part).replace(" ", "") for part in plain)
     if len(plain) < len(parts) or not _DEVICES.fullmatch(named):
-        raise ValueError(f"expected auto, cpu, or GPUs by number ('0' or '0,1'), found {shown(value)}")
+        raise ValueError(f"expected auto, cpu, or GPUs by number ('0' or '0,1'), found {short_repr(value)}")
     return named
 
 

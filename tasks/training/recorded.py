@@ -12,7 +12,7 @@ from typing import Any
 
 from tasks.errors import DataError, SignatureError
 from tasks.lake import Lake
-from tasks.lake.signed import Statement, check
+from tasks.lake.signed import bundle_statement, check
 from tasks.schemas import EvidenceEntry, Oid
 
 
@@ -48,7 +48,7 @@ def named_by_evidence(lake: Lake, line: str, key: str, data: bytes) -> bool | No
 
 
 def _is_signed(lake: Lake, row: EvidenceEntry) -> bool:
-    statement = Statement("bundle", row.line, row.evidence_id, row.number, row.bundle_oid)
+    statement = bundle_statement(row.line, row.evidence_id, row.number, row.bundle_oid)
     try:
         check(lake.settings, statement, row.signature)
     except SignatureError:

@@ -10,9 +10,9 @@ import pytest
 
 from tasks.config import Settings
 from tasks.errors import StorageUnavailable, UnreadableRecording
+from tasks.escaping import visible_name
 from tasks.ingest import sidecar
 from tasks.ingest.arrivals import bring
-from tasks.ingest.names import shown
 from tasks.ingest.recordings import ingest_new
 from tasks.lake import Lake, ObjectInfo, open_lake
 from tasks.lake.object_store import ObjectStore
@@ -36,7 +36,7 @@ def test_keys_of_any_characters_come_in_by_safe_names(lake: Lake, clip: bytes) -
     report = ingest_new(lake, [])
     assert len(report.new) == len(KEYS) and report.quarantined == ()
     for recording in lake.tables.rows("recordings", Recording):
-        assert shown(recording.name) == recording.name and len(recording.name.encode()) <= 200
+        assert visible_name(recording.name) == recording.name and len(recording.name.encode()) <= 200
     assert ingest_new(lake, []).new == ()
 
 
@@ -50,7 +50,7 @@ def test_names_that_the_server_cannot_handle_cost_themselves(lake: Lake, clip: b
     names = {recording.name for recording in lake.tables.rows("recordings", Recording)}
     assert "good.mp4" in names
     assert len(report.new) + len(report.quarantined) == 5
-    assert all(shown(item.reason) == item.reason for item in report.quarantined)
+    assert all(visible_name(item.reason) == item.reason for item in report.quarantined)
     again = ingest_new(lake, [])
     assert (again.new, again.quarantined) == ((), ()), "each is dealt with once"
 
@@ -166,7 +166,7 @@ def test_hostile_sidecars_are_a_short_plain_reason(kind: str) -> None:
     with pytest.raises(UnreadableRecording) as refused:
         sidecar.parse(HOSTILE[kind])
     said = str(refused.value)
-    assert sidecar.SUFFIX in said and len(said) < 3_000 and shown(said) == said
+    assert sidecar.SUFFIX in said and len(said) < 3_000 and visible_name(said) == said
 
 
 def test_a_huge_sidecar_is_not_read(lake: Lake, clip: bytes, monkeypatch: pytest.MonkeyPatch) -> None:

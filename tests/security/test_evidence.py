@@ -15,10 +15,10 @@ from tasks.cli import app
 from tasks.config import Settings, SigningSettings, load_settings
 from tasks.errors import DataError, IntegrityError, NothingToDo, StorageUnavailable
 from tasks.evidence import chain, heads, orders
-from tasks.evidence.bundle import bundle_statement
 from tasks.evidence.checks.findings import Finding, Verification
 from tasks.lake import Lake, keys, open_lake
-from tasks.lake.signed import sign
+from tasks.lake.signed import bundle_statement, sign
+from tasks.private_files import write_private
 from tasks.registry.served import EVIDENCE
 from tasks.schemas import Answer, Decision, EvidenceEntry, NightState, Verdict, canonical_json, digest, now
 from tasks.steps.news import finish_night, finished_night
@@ -342,7 +342,7 @@ def test_old_evidence_stays_readable_and_is_sealed_by_the_first_that_is_signed(
     rewritten(scene, scene.lake, 0, None, schema_version=2, signer=None, asked_by=None)
     settings = load_settings()
     known = {line: one for line, one in heads.read(settings).items() if line != scene.name}
-    keys.write_private(settings.heads, heads._FILE.dump_json(known))
+    write_private(settings.heads, heads._FILE.dump_json(known))
 
     report = verify(scene)
     assert (foul(scene), report.unsigned, report.signed_by) == ([], 2, {})
@@ -390,7 +390,7 @@ def test_after_a_rotation_the_old_evidence_holds_and_the_old_key_adds_nothing(
 
 def _kept(settings: Settings, pem: bytes) -> Path:
     path = settings.state_dir / "stolen.pem"
-    keys.write_private(path, pem)
+    write_private(path, pem)
     return path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tasks.errors import DataError, NotFound, ServiceUnavailable
+from tasks.escaping import plain_text
 from tasks.evidence.bundle import Bundle, ModelEvidence
 from tasks.evidence.checks.findings import Cause, Findings
 from tasks.lake import Lake
@@ -10,7 +11,7 @@ from tasks.registry.exports import TAG as EXPORT
 from tasks.registry.models import Registry
 from tasks.registry.promotion import INTENT
 from tasks.registry.served import EVIDENCE, ordered_by_tag, served_card, served_files, tagged, version_tags
-from tasks.schemas import Aliases, Oid, plain_text
+from tasks.schemas import Aliases, Oid
 
 _SERVED_WEIGHTS = ".pt"
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from tasks.config import Settings
 from tasks.errors import ConfigError, IntegrityError, NotFound, SignatureError
 from tasks.evidence import chain, heads, orders
-from tasks.evidence.bundle import SIGNING, bundle_statement
+from tasks.evidence.bundle import SIGNING
 from tasks.evidence.checks.chain import Chain
 from tasks.evidence.checks.findings import Findings
 from tasks.lake import Lake
 from tasks.lake.keys import TrustedKey, read_trusted
-from tasks.lake.signed import check_with
+from tasks.lake.signed import bundle_statement, check_with
 
 
 @dataclass

@@ -6,7 +6,6 @@ anywhere and run again, the same is found, or is gone already. What is removed i
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from tasks.evidence.erasure.plan import Plan, concerns, labeled_lines
 from tasks.evidence.erasure.scope import Scope
 from tasks.lake import Lake
 from tasks.lake.locks import lake_lock
-from tasks.lake.signed import Statement, sign
+from tasks.lake.signed import sign, verdict_statement
 from tasks.lake.table_schemas import TABLES, from_arrow, to_arrow
 from tasks.lake.tombstones import Tombstone, hidden
 from tasks.schemas import EvidenceEntry, QuarantineItem, Verdict
@@ -197,7 +196,9 @@ def _verdict(lake: Lake, scope: Scope, verdict: Verdict) -> Verdict:
     new = _reads(scope.names.value(value)) or _reads(scope.names.value(value, certain_only=True))
     if new is None or new == verdict.model_copy(update={"signature": None}):
         return verdict
-    return new.model_copy(update={"signature": sign(lake.settings, _statement(new))}) if verdict.signature else new
+    if verdict.signature is None:
+        return new
+    return new.model_copy(update={"signature": sign(lake.settings, verdict_statement(new))})
 
 
 def _reads(value: Any) -> Verdict | None:
@@ -205,11 +206,6 @@ def _reads(value: Any) -> Verdict | None:
         return Verdict.model_validate({**value, "signature": None})
     except ValidationError:  # a name was a word of the form itself
         return None
-
-
-def _statement(verdict: Verdict) -> Statement:
-    oid = hashlib.sha256(verdict.signed_part()).hexdigest()
-    return Statement("verdict", verdict.line, verdict.verdict_id, 0, oid)
 
 
 def _entry(scope: Scope, entry: EvidenceEntry) -> EvidenceEntry:

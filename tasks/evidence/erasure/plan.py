@@ -18,6 +18,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tasks.errors import DataError, NightscopeError, NotFound, SignatureError
+from tasks.escaping import plain_text
 from tasks.evaluation.evaluation import Evaluation
 from tasks.evidence.bundle import decode
 from tasks.evidence.erasure.scope import Scope, manifests
@@ -29,7 +30,7 @@ from tasks.lake.pseudonyms import donor_mark
 from tasks.lake.signed import is_signed, open_json, seal_json
 from tasks.lake.tombstones import PREFIX, LearnedModel, Tombstone, hidden
 from tasks.registry.erasing import SHOWS_FRAMES
-from tasks.schemas import Oid, QuarantineItem, Verdict, canonical_json, now, plain_text
+from tasks.schemas import Oid, QuarantineItem, Verdict, canonical_json, now
 from tasks.training.records import Origin, Trained, read, trained_key
 
 if TYPE_CHECKING:

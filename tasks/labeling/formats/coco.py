@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.labeling.formats.content import few_enough, number, positive, printable, read_json, shown, shown_path, side
+from tasks.escaping import marked, short_repr
+from tasks.labeling.formats.content import LONGEST, few_enough, number, positive, read_json, shown_path, side
 from tasks.labeling.formats.image_names import stem_of
 from tasks.labeling.formats.records import BadFile, ForeignBox, LabelFile
 
@@ -77,9 +78,10 @@ class _CocoFile:
         file_name = image.get("file_name")
         if not isinstance(file_name, str) or not file_name:
             return BadFile(f"{self.name}: {_called('image', n, image)}", "has no file_name")
-        name, stem, image_id = f"{self.name}: {printable(file_name)}", stem_of(file_name), _id(image.get("id"))
+        name, stem, image_id = f"{self.name}: {marked(file_name, LONGEST)}", stem_of(file_name), _id(image.get("id"))
         if image_id is None:  # which annotations are its own is not known: it is not an image with nothing on it
-            return BadFile(name, "has no id" if image.get("id") is None else f"has the id {shown(image['id'])}", stem)
+            found = image.get("id")
+            return BadFile(name, "has no id" if found is None else f"has the id {short_repr(found)}", stem)
         entries = by_image.get(image_id, [])
         reason = self._unsure(image_id, entries) or doubt.of(entries)
         if reason:
@@ -179,27 +181,28 @@ def _name(category: _Entry) -> str:
 
 
 def _called(what: str, n: int, entry: _Entry) -> str:
-    return f"{what} {printable(str(_id(entry.get('id'))))}" if _id(entry.get("id")) is not None else f"{what} no. {n}"
+    known = _id(entry.get("id"))
+    return f"{what} no. {n}" if known is None else f"{what} {marked(str(known), LONGEST)}"
 
 
 def _astray(entry: _Entry) -> str:
     value = entry.get("image_id")
     if _id(value) is None:
         return "has no image_id" + _instead(value)
-    return f"its image_id {shown(value)} is not in images"
+    return f"its image_id {short_repr(value)} is not in images"
 
 
 def _instead(value: Any) -> str:
-    return "" if value is None else f" that can be one ({shown(value)})"
+    return "" if value is None else f" that can be one ({short_repr(value)})"
 
 
 def _sides(bbox: Any) -> list[float]:
     if bbox is None:
         raise ValueError("it has no bbox")
     if not isinstance(bbox, list):
-        raise ValueError(f"its bbox is {shown(bbox)}, expected [x, y, width, height]")
+        raise ValueError(f"its bbox is {short_repr(bbox)}, expected [x, y, width, height]")
     if len(bbox) != 4:
-        raise ValueError(f"its bbox {shown(bbox)} has {len(bbox)} values, expected 4: [x, y, width, height]")
+        raise ValueError(f"its bbox {short_repr(bbox)} has {len(bbox)} values, expected 4: [x, y, width, height]")
     return [
         number(value, f"{what} of its bbox") for value, what in zip(bbox, ("x", "y", "width", "height"), strict=True)
     ]
@@ -208,4 +211,4 @@ def _sides(bbox: Any) -> list[float]:
 def _crowd(value: Any) -> bool:
     if value in (None, 0, 1, "0", "1"):
         return value in (1, "1")
-    raise ValueError(f"its iscrowd is {shown(value)}, expected 0 or 1")
+    raise ValueError(f"its iscrowd is {short_repr(value)}, expected 0 or 1")

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from tasks.escaping import marked, short_repr
 from tasks.schemas import MAX_OBJECTS
 
 MAX_TEXT_BYTES = 32 * 2**20
@@ -27,7 +28,7 @@ MAX_PLACE = 1e6
 """No picture is so many pixels wide."""
 
 _MAX_DEPTH = 20
-_LONGEST = 300  # characters of a name in a message
+LONGEST = 300  # characters of a name in a message
 _MARK = "\ufeff"
 _ENCODINGS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -138,9 +139,9 @@ def number(value: Any, what: str) -> float:
     except (TypeError, ValueError, OverflowError):
         found = math.nan
     if not math.isfinite(found):
-        raise ValueError(f"{what} is {shown(value)}, expected a number")
+        raise ValueError(f"{what} is {short_repr(value)}, expected a number")
     if abs(found) > MAX_PLACE:
-        raise ValueError(f"{what} is {shown(value)}, which lies in no picture")
+        raise ValueError(f"{what} is {short_repr(value)}, which lies in no picture")
     return found
 
 
@@ -164,19 +165,13 @@ def side(value: Any, what: str) -> int | None:
         return None
     found = number(value, what)
     if found < 0:
-        raise ValueError(f"{what} is {shown(value)}, expected a size in pixels")
+        raise ValueError(f"{what} is {short_repr(value)}, expected a size in pixels")
     return int(found) or None
 
 
 def shown_path(path: Path, folder: Path) -> str:
     """What to call a file before the user: its path below the folder that was given."""
-    return printable(os.fsencode(path.relative_to(folder)).decode("utf-8", "replace"))
-
-
-def printable(text: str) -> str:
-    """Text from a file for messages: what is no character to be read (control characters, say) becomes a mark."""
-    cut = text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
-    return "".join(each if each.isprintable() else "\ufffd" for each in cut)
+    return marked(os.fsencode(path.relative_to(folder)).decode("utf-8", "replace"), LONGEST)
 
 
 def few_enough(count: int) -> None:
@@ -187,9 +182,3 @@ def few_enough(count: int) -> None:
     """
     if count > MAX_OBJECTS:
         raise ValueError(f"it has {count} boxes on one image, and at most {MAX_OBJECTS} are taken")
-
-
-def shown(value: Any) -> str:
-    """A value for messages: one short line."""
-    text = repr(value) if not isinstance(value, int) or abs(value) < 10**30 else "a huge number"
-    return text if len(text) <= 60 else text[:57] + "..."

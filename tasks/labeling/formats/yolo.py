@@ -21,14 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from tasks.errors import ConfigError
+from tasks.escaping import marked, short_repr
 from tasks.labeling.formats.content import (
+    LONGEST,
     few_enough,
     number,
     positive,
-    printable,
     read_text,
     read_yaml,
-    shown,
     shown_path,
 )
 from tasks.labeling.formats.records import BadFile, ForeignBox, LabelFile
@@ -130,7 +130,7 @@ def _described(names: Mapping[int, str], path: Path) -> _Scheme:
     whole = isinstance(shape, list) and len(shape) == 2 and all(type(each) is int for each in shape)
     if not whole or not 1 <= shape[0] <= 1000 or shape[1] not in (2, 3):
         raise ConfigError(
-            f"{path}: kpt_shape is {shown(shape)}", expected="[key points, values of each: 2 or 3], e.g. [2, 3]"
+            f"{path}: kpt_shape is {short_repr(shape)}", expected="[key points, values of each: 2 or 3], e.g. [2, 3]"
         )
     return _Scheme(names, described=True, key_points=prod(shape), kpt_shape=str(shape))
 
@@ -203,7 +203,7 @@ def _boxes(text: str, scheme: _Scheme) -> tuple[ForeignBox, ...]:
         except ValueError as error:
             line = " ".join(words)
             cut = line if len(line) <= _LONGEST_LINE else line[: _LONGEST_LINE - 3] + "..."
-            raise ValueError(f"line {n} ({printable(cut)}): {error}") from error
+            raise ValueError(f"line {n} ({marked(cut, LONGEST)}): {error}") from error
     return tuple(boxes)
 
 
@@ -216,7 +216,7 @@ def _box(words: Sequence[str], scheme: _Scheme, numbered: bool) -> ForeignBox:
         numbered: All longer lines of the file end in a whole number, as tracks do.
     """
     if not _WHOLE.fullmatch(words[0]) or len(words[0]) > 9:
-        raise ValueError(f"{shown(words[0])} is no class number")
+        raise ValueError(f"{short_repr(words[0])} is no class number")
     label = scheme.names.get(int(words[0]), f"class {words[0]}")
     values = [number(word, f"value {n}") for n, word in enumerate(words[1:], 2)]
     if len(values) != 4:
