@@ -110,7 +110,7 @@ RESTS_ON: dict[str, set[Result]] = {
     "datasets/audit/crops.py": {"audit"},
     "evaluation/report.py": set(),
     "datasets/audit/report.py": set(),
-    "steps/news.py": set(),
+    "steps/change_detection.py": set(),
 }
 
 

@@ -1,4 +1,4 @@
-"""`nightscope audit`: does anything of one split stand in another, and what would it buy?"""
+"""`nightscope audit`: find what of one split also stands in another, and show what it would buy."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from tasks.cli.output import AsJson, escape, paper, print_json, table
+from tasks.cli.output import AsJson, dump, escape, paper, print_json, table
 from tasks.errors import ConfigError
+from tasks.session import open_session
 
 _SHOWN = 20
 
@@ -28,16 +29,17 @@ def audit(
     Exit code 1 when something leaks. Every training asks the same before it starts. Where nothing is frozen yet, LINE's
     labels are validated first, as in a night: what is wrong with them is set aside (nightscope quarantine LINE).
     """
-    from tasks import steps
+    from tasks import experiments, operations
 
-    with redirect_stdout(sys.stderr):
-        report = steps.audit_dataset(name)
-        if demonstrate and report["passed"]:
-            report["demonstration"] = steps.demonstrate_leakage(
-                report["line"], dataset_version=report["dataset_version"]
-            )
-    if out is not None:
-        _write(out, steps.read_audit_report(report["report_oid"]))
+    with redirect_stdout(sys.stderr), open_session() as session:
+        audited = operations.audit_dataset(session, name)
+        report = dump(audited)
+        if demonstrate and audited.passed:
+            version = audited.dataset_version
+            shown = experiments.demonstrate_leakage(session, audited.line, dataset_version=version)
+            report["demonstration"] = dump(shown)
+        if out is not None:
+            _write(out, operations.read_audit_report(session, audited.report_oid))
     if json_:
         print_json(report)
     else:

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from tasks.cli.output import AsJson, escape, paper, print_json, screen
+from tasks.cli.output import AsJson, dump, escape, paper, print_json, screen
 from tasks.errors import ConfigError
+from tasks.session import open_session
 
 
 class SplitName(StrEnum):
@@ -50,10 +51,11 @@ def add(
     A PATH is a video (mp4, avi, mov, mkv), a tif stack, a folder of images (one recording), or a folder of those.
     Damaged files are accepted here and set aside with their reason by the night. Exit code 1 if anything was refused.
     """
-    from tasks import steps
+    from tasks import operations
 
-    with screen.status("copying into the landing bucket"):
-        report = steps.add_recordings(
+    with screen.status("copying into the landing bucket"), open_session() as session:
+        report = operations.add_recordings(
+            session,
             paths,
             study=study,
             donor=donor,
@@ -91,12 +93,12 @@ def import_labels(
     that wait in the landing bucket are ingested first; frames that were not sampled are extracted. Exit code 1 if any
     file found no recording or frame, or could not be read.
     """
-    from tasks import steps
+    from tasks import operations
 
     if not folder.is_dir():
         raise ConfigError(f"{folder}: is no folder", fix="name the folder that holds the label files")
-    with screen.status("ingesting what is new, then importing labels"):
-        report = steps.import_labels(line, folder, format_.value, frame_base)
+    with screen.status("ingesting what is new, then importing labels"), open_session() as session:
+        report = dump(operations.import_labels(session, line, folder, format_.value, frame_base))
     if json_:
         print_json(report)
     else:

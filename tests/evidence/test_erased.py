@@ -12,8 +12,8 @@ from tasks.evidence import chain, erasure
 from tasks.evidence.erasure.names import Names
 from tasks.lake import Lake
 from tasks.lake.tombstones import Tombstone, hidden
+from tasks.promotion.verdict_rows import doubt, signed
 from tasks.schemas import Recording, Verdict
-from tasks.steps.verdicts import doubt, signed
 from tests.evidence.world import Nights
 
 DONOR = "Mara Quillfeather"
