@@ -7,8 +7,8 @@ from typing import Any
 
 from tasks.config import Line
 from tasks.errors import NothingToDo
-from tasks.escaping import markdown, markdown_code, one_line, plain_text
-from tasks.promotion.gate_overrides import described, judged_differently, loosened
+from tasks.escaping import markdown, markdown_code, one_line
+from tasks.promotion.gate_overrides import described, judged_differently, loosened, override_of
 from tasks.promotion.verdict_rows import doubt, verdict_named
 from tasks.schemas import Decision, Frozen, Verdict
 from tasks.session import Session
@@ -64,13 +64,13 @@ def approval_request(
     found = judged_differently(lake, session.line(name), verdict, otherwise=line)
     if why := doubt(session.settings, verdict):
         raise NothingToDo(f"the verdict is not believed: {why}; nothing will be promoted, so nobody is asked")
-    note = plain_text(note)
-    if loosened(found) and not (override and note):
+    allowed = override_of(override, note, asked_by)
+    if loosened(found) and allowed is None:
         raise NothingToDo(
             f"{described(found)} Without an override and a note nothing will be promoted, so nobody is asked"
         )
     marks = [markdown(described(found))] if found else []
-    marks += [f"The run overrides that: {markdown_code(note)}"] if loosened(found) else []
+    marks += [f"The run overrides that: {markdown_code(allowed.note)}"] if allowed and loosened(found) else []
     if asked_by:
         cannot = ", who cannot be the one who approves it (four eyes)" if line.approval.four_eyes else ""
         marks.append(f"This night was asked for by {markdown_code(asked_by)}{cannot}.")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tasks.config import Line
-from tasks.promotion.gate_overrides import deviations, loosened, told
+from tasks.promotion.gate_overrides import described, deviations, loosened, override_of
 from tests.gates.evaluations import line_with
 
 GATES: tuple[dict[str, Any], ...] = (
@@ -56,13 +56,26 @@ def test_what_makes_a_gate_easier_to_pass(changes: dict[str, Any], easier: bool)
 )
 def test_other_gates_than_the_files(gates: tuple[dict[str, Any], ...], easier: bool, said: str) -> None:
     found = deviations(own(), line_with(*gates))
-    assert loosened(found) is easier and said in told(found) and bool(found) is bool(said)
+    assert loosened(found) is easier and said in described(found) and bool(found) is bool(said)
 
 
 def test_the_sentence_names_what_is_looser_first() -> None:
     changes = {"gate.AP50.sperm.at_least": 0.9, "gate.AP50_95.not_worse_by": 1, "evaluation.score_threshold": 0.5}
-    assert told(deviations(own(), own().with_changes(changes))) == (
+    assert described(deviations(own(), own().with_changes(changes))) == (
         "This run's gates differ from the line's file: AP50_95.not_worse_by 1 instead of 0.02; "
         "evaluation.score_threshold 0.5 instead of not set; AP50.sperm.at_least 0.9 instead of 0.6."
     )
-    assert told(deviations(own(), own())) == ""
+    assert described(deviations(own(), own())) == ""
+
+
+@pytest.mark.parametrize(
+    ("override", "note", "by", "counts"),
+    [
+        (True, "why", "ana", True),
+        (False, "why", "ana", False),
+        (True, " \u200b", "ana", False),
+        (True, "why", "", False),
+    ],
+)
+def test_an_override_has_a_reason_and_a_name(override: bool, note: str, by: str, counts: bool) -> None:
+    assert (override_of(override, note, by) is not None) is counts

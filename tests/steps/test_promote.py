@@ -150,7 +150,7 @@ def test_looser_gates_take_an_override_and_an_approval(scene: Scene, two: tuple[
     with pytest.raises(NothingToDo, match="nobody is asked"):
         steps.approval_request(open_session(), scene.name, LOOSER, verdict_id, report_url="u")
     asked = steps.approval_request(
-        open_session(), scene.name, LOOSER, verdict_id, report_url="u", override=True, note="a test"
+        open_session(), scene.name, LOOSER, verdict_id, report_url="u", override=True, note="a test", asked_by="bob"
     )
     differs = DIFFERS.replace("_", "\\_")  # in Markdown
     assert asked.body.startswith(f"**{differs}**\n\n**The run overrides that: `a test`**")

@@ -15,7 +15,7 @@ from typing import Any
 from tasks.errors import TransportError
 from tasks.evaluation.evaluation import load_evaluation
 from tasks.evidence.bundle import DataEvidence, ModelEvidence
-from tasks.evidence.gatherer import Gatherer
+from tasks.evidence.collector import Collector
 from tasks.lake import Lake, Manifest
 from tasks.registry.models import Registry
 from tasks.registry.served import served_files, version_tags
@@ -26,7 +26,7 @@ Served = Callable[[str], dict[str, Oid] | None]
 """Model version → the files of its model in MLflow, if an earlier bundle says so: they never change."""
 
 
-def gather_data(found: Gatherer, line: str, version: str) -> DataEvidence | None:
+def collect_data(found: Collector, line: str, version: str) -> DataEvidence | None:
     """A dataset version with its manifest, record, validation, leak checks and recordings."""
     short, store = version[:12], found.lake.store
     with found.part(f"manifest of dataset {short}"):
@@ -51,16 +51,16 @@ def gather_data(found: Gatherer, line: str, version: str) -> DataEvidence | None
             ("leak check", ("result", "report"), about.get("leak_check")),
         )
         for part, names, content in named:
-            _gather_check(found, part, names, content, short, {*frames, *recordings})
+            _collect_check(found, part, names, content, short, {*frames, *recordings})
         with found.part(f"newest leak check of dataset {short}"):
             again = _audited_again(found.lake, manifest)
             if again:
-                _gather_check(found, "newest leak check", ("result", "report"), again, short, {*frames, *recordings})
-        _gather_recordings(found, recordings)
+                _collect_check(found, "newest leak check", ("result", "report"), again, short, {*frames, *recordings})
+        _collect_recordings(found, recordings)
     return evidence
 
 
-def gather_verdict(found: Gatherer, verdict: Verdict) -> None:
+def collect_verdict(found: Collector, verdict: Verdict) -> None:
     """A verdict's evaluation, predictions, report, and the line as it was judged."""
     for what, oid in (
         ("evaluation", verdict.evaluation_oid),
@@ -75,7 +75,9 @@ def gather_verdict(found: Gatherer, verdict: Verdict) -> None:
             found.blob(f"predictions of model version {result.model.model_version}", result.predictions_oid)
 
 
-def gather_model(found: Gatherer, registry: Registry, line: str, version: str, served: Served) -> ModelEvidence | None:
+def collect_model(
+    found: Collector, registry: Registry, line: str, version: str, served: Served
+) -> ModelEvidence | None:
     """A model version with its weights, its training and what MLflow serves of it."""
     evidence = None
     with found.part(f"model version {version}"):
@@ -94,13 +96,13 @@ def gather_model(found: Gatherer, registry: Registry, line: str, version: str, s
             registered=about.model_dump(mode="json"),
             tags=tags,
             served=files,
-            training=_gather_training(found, version, trained_key(about.run_key)),
+            training=_collect_training(found, version, trained_key(about.run_key)),
         )
     return evidence
 
 
-def _gather_check(
-    found: Gatherer, part: str, names: tuple[str, ...], content: dict[str, Any] | None, short: str, beside: set[Oid]
+def _collect_check(
+    found: Collector, part: str, names: tuple[str, ...], content: dict[str, Any] | None, short: str, beside: set[Oid]
 ) -> None:
     """What a validation or a leak check left: the blobs it names, and those that its result names."""
     oids = {name: (content or {}).get(f"{name}_oid") for name in names}
@@ -124,7 +126,7 @@ def _audited_again(lake: Lake, manifest: Manifest) -> dict[str, Any] | None:
     return filed(lake, manifest.line, manifest.rows)
 
 
-def _gather_recordings(found: Gatherer, recordings: dict[Oid, str]) -> None:
+def _collect_recordings(found: Collector, recordings: dict[Oid, str]) -> None:
     for oid, name in recordings.items():
         with found.part(f"recording {name}"):
             found.blob(f"recording {name}", oid)
@@ -140,7 +142,7 @@ def _gather_recordings(found: Gatherer, recordings: dict[Oid, str]) -> None:
             found.blob(f"frame times of recording {row.name}", row.pts_oid)
 
 
-def _gather_training(found: Gatherer, version: str, key: str) -> dict[str, Any] | None:
+def _collect_training(found: Collector, version: str, key: str) -> dict[str, Any] | None:
     """A training record without the epochs' history; None where there is none that can be read."""
     training: dict[str, Any] | None = None
     with found.part(f"training record of model version {version}"):

@@ -20,7 +20,7 @@ DAMAGED = (DataError, ValueError, LookupError, TypeError, AttributeError)
 _OID = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 
 
-class Gatherer:
+class Collector:
     """Names objects, each once, and remembers what was not there.
 
     Args:
