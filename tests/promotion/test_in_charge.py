@@ -184,7 +184,7 @@ def test_champion_says_that_it_learned_from_data_that_was_erased(ruled: tuple[Sc
     )  # fmt: skip
     scene.lake.tombstones.write(tombstone)
     (said,) = operations.describe_champion(open_session(), scene.name).learned_from_erased
-    assert said == {"tombstone": tombstone.key, "at": tombstone.at.isoformat()}
+    assert (said.tombstone, said.at) == (tombstone.key, tombstone.at.isoformat())
     shown = CliRunner().invoke(app, ["champion", scene.name])
     assert "learned from data that was erased" in " ".join(shown.output.split())
 

@@ -167,7 +167,7 @@ def test_looser_gates_take_an_override_and_an_approval(scene: Scene, two: tuple[
 def test_a_model_in_charge_is_not_judged_again_by_other_gates(scene: Scene, two: tuple[str, str]) -> None:
     (verdict,) = operations.list_verdicts(open_session(), scene.name)
     taken = steps.evaluate_models(open_session(), scene.name, {}, scene.dataset_version, two[0]).evaluation_oid
-    assert taken == verdict["evaluation_oid"]
+    assert taken == verdict.evaluation_oid
     for changes in (LOOSER, {"gate.AP50.sperm.at_least": 0.7}, {"evaluation.min_clusters": 7}):
         with pytest.raises(NothingToDo, match=f"version {two[0]} is in charge already; the gates"):
             steps.evaluate_models(open_session(), scene.name, changes, scene.dataset_version, two[0])
