@@ -116,7 +116,7 @@ def _gather_check(
 
 def _audited_again(lake: Lake, manifest: Manifest) -> dict[str, Any] | None:
     """The leak check by this code, where the dataset version was frozen after one by other code."""
-    from tasks.datasets.audit import audit_code, filed
+    from tasks.leakage import audit_code, filed
 
     known = manifest.about.get("leak_check") or {}
     if known.get("code") == audit_code() and known.get("settled", True):
