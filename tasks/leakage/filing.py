@@ -8,6 +8,7 @@ begin must be ours. It is not written where a worker process died during the aud
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,7 @@ def audited(lake: Lake, line: str, rows: pa.Table, viewer: Viewer | None = None)
     """
     clears = read_clears(lake, line)
     relevant = _relevant(clears, rows)
-    key = _key(line, rows, relevant, clears, clips=viewer is not None)
+    key = _key(line, rows, relevant, clears.ignored, clips=viewer is not None)
     with suppress(NotFound):
         if known := kept(lake, _KIND, line, key):
             return _from_result(lake, known["result_oid"])
@@ -63,7 +64,7 @@ def filed(lake: Lake, line: str, rows: pa.Table) -> dict[str, Any] | None:
     None: it never audited them so.
     """
     clears = read_clears(lake, line)
-    key = _key(line, rows, _relevant(clears, rows), clears, clips=True)
+    key = _key(line, rows, _relevant(clears, rows), clears.ignored, clips=True)
     found: dict[str, Any] | None = kept(lake, _KIND, line, key)
     return found
 
@@ -105,9 +106,11 @@ def _relevant(clears: Clears, rows: pa.Table) -> list[Clear]:
     return clears.active(rows.column("recording_id").unique().to_pylist())
 
 
-def _key(line: str, rows: pa.Table, relevant: list[Clear], clears: Clears, *, clips: bool) -> str:
+def _key(
+    line: str, rows: pa.Table, clears: Sequence[Clear] = (), ignored: Sequence[tuple[str, str]] = (), *, clips: bool
+) -> str:
     ordered = rows.select(list(COLUMNS)).sort_by([(name, "ascending") for name in COLUMNS])
     parts: list[Any] = [audit_code(clips=clips), ordered.to_pydict()]
-    if relevant or clears.ignored:
-        parts.append([[clear.as_json() for clear in relevant], clears.ignored])
+    if clears or ignored:
+        parts.append([[clear.as_json() for clear in clears], list(ignored)])
     return f"audits/{line}/{digest(*parts)}.json"

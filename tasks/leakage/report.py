@@ -85,7 +85,7 @@ def render_report(lake: Lake, line: str, audit: Audit, viewer: Viewer | None) ->
                     "finding": finding,
                     "sides": sides,
                     "advice": ADVICE[finding.kind],
-                    "clear": clear,
+                    "decision": clear,
                     "clearable": clearable,
                 }
             )

@@ -95,10 +95,8 @@ def require_apart(lake: Lake, line: str, dataset_version: str, champion_dataset_
     Raises:
         LeakageError: The champion knows something of the test; names the pairs and the report.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    from tasks.leakage import COLUMNS, require_passed
+    from tasks.leakage import require_passed
+    from tasks.leakage.apart import learned_and_tested
 
     if dataset_version == champion_dataset_version:
         return
@@ -111,11 +109,7 @@ def require_apart(lake: Lake, line: str, dataset_version: str, champion_dataset_
             flush=True,
         )
         return
-    learned = known.filter(pc.is_in(known.column("split"), pa.array(["train", "val"]))).select(list(COLUMNS))
-    learned = learned.set_column(learned.schema.get_field_index("split"), "split", pa.array(["train"] * len(learned)))
-    tested = lake.datasets.load(line, dataset_version).rows
-    tested = tested.filter(pc.equal(tested.column("split"), "test")).select(list(COLUMNS))
-    rows = pa.concat_tables([learned.replace_schema_metadata(None), tested.replace_schema_metadata(None)])
+    rows = learned_and_tested(known, lake.datasets.load(line, dataset_version).rows)
     copied = (
         "the champion has learned from a copy of this test recording: delete the copy's labels in the TEST split in "
         "Label Studio, or take it out, and run it again: this champion and the next are judged without it"
