@@ -75,6 +75,23 @@ def collect_verdict(found: Collector, verdict: Verdict) -> None:
             found.blob(f"predictions of model version {result.model.model_version}", result.predictions_oid)
 
 
+def collect_apart(found: Collector, line: str, version: str, champion: ModelEvidence) -> None:
+    """Collect the leak check of the test split against what the champion learned from, unless both are one version."""
+    from tasks.leakage import filed
+    from tasks.leakage.apart import learned_and_tested
+
+    if champion.dataset_version == version:
+        return
+    part = "leak check against the champion"
+    with found.part(f"{part} of dataset {version[:12]}"):
+        learned, tested = (found.lake.datasets.load(line, one).rows for one in (champion.dataset_version, version))
+        rows = learned_and_tested(learned, tested)
+        known = filed(found.lake, line, rows)
+        if known:
+            beside = {*rows.column("frame_oid").to_pylist(), *rows.column("recording_id").to_pylist()}
+            _collect_check(found, part, ("result", "report"), known, version[:12], beside)
+
+
 def collect_model(
     found: Collector, registry: Registry, line: str, version: str, served: Served
 ) -> ModelEvidence | None:
@@ -117,13 +134,12 @@ def _collect_check(
 
 
 def _audited_again(lake: Lake, manifest: Manifest) -> dict[str, Any] | None:
-    """The leak check by this code, where the dataset version was frozen after one by other code."""
-    from tasks.datasets.audit import audit_code, filed
+    """The leak check by this code and with today's clears, where the dataset version was frozen after another one."""
+    from tasks.leakage import filed
 
-    known = manifest.about.get("leak_check") or {}
-    if known.get("code") == audit_code() and known.get("settled", True):
-        return None
-    return filed(lake, manifest.line, manifest.rows)
+    again = filed(lake, manifest.line, manifest.rows)
+    frozen_after = (manifest.about.get("leak_check") or {}).get("result_oid")
+    return again if again and again["result_oid"] != frozen_after else None
 
 
 def _collect_recordings(found: Collector, recordings: dict[Oid, str]) -> None:

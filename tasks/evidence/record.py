@@ -19,7 +19,7 @@ from tasks.evaluation.evaluation import Evaluation, load_evaluation
 from tasks.evidence import chain, heads, model_card
 from tasks.evidence.bundle import Action, Bundle, DataEvidence, ModelEvidence, Named
 from tasks.evidence.code import code_now
-from tasks.evidence.collect import collect_data, collect_model, collect_verdict
+from tasks.evidence.collect import collect_apart, collect_data, collect_model, collect_verdict
 from tasks.evidence.collector import Collector
 from tasks.lake import Lake
 from tasks.lake.keys import signing_key
@@ -154,6 +154,8 @@ def _basis(
         model = collect_model(found, registry, line, version, lambda v: _served_before(found.lake, links, v))
         if model:
             models[role] = model
+    if verdict and "champion" in models:
+        collect_apart(found, line, verdict.dataset_version, models["champion"])
     dataset = verdict.dataset_version if verdict else next((m.dataset_version for m in models.values()), None)
     return (collect_data(found, line, dataset) if dataset else None), models
 

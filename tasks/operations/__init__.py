@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from tasks.operations.audit import audit_dataset, read_audit_report
 from tasks.operations.champion import describe_champion, list_outcomes
+from tasks.operations.clears import clear_pair, list_clears, refused_pair, revoke_clear
 from tasks.operations.erase import erase_donor
 from tasks.operations.evidence import list_evidence, read_bundle, read_card, verify_all, verify_evidence
 from tasks.operations.export import export_model
@@ -21,10 +22,12 @@ from tasks.operations.reports import list_verdicts, read_report, report_of
 __all__ = [
     "add_recordings",
     "audit_dataset",
+    "clear_pair",
     "describe_champion",
     "erase_donor",
     "export_model",
     "import_labels",
+    "list_clears",
     "list_evidence",
     "list_keys",
     "list_outcomes",
@@ -36,8 +39,10 @@ __all__ = [
     "read_bundle",
     "read_card",
     "read_report",
+    "refused_pair",
     "report_of",
     "resolve_names",
+    "revoke_clear",
     "roll_back",
     "rotate_key",
     "trust_keys",

@@ -34,7 +34,12 @@ class AuditedDataset(Frozen):
     suspects: int
     looked_at: int
     findings: tuple[dict[str, Any], ...]
-    cleared: tuple[dict[str, Any], ...]
+    """What leaks, each with its `pair_id`."""
+    ruled_out: tuple[dict[str, Any], ...]
+    """Pairs that the close check ruled out."""
+    cleared_by_people: tuple[dict[str, Any], ...]
+    """Each `finding` with its `clear`: who, when and why."""
+    ignored_clears: tuple[tuple[str, str], ...]
     not_compared: tuple[tuple[str, str], ...]
     settled: bool
     result_oid: Oid

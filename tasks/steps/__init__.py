@@ -23,6 +23,7 @@ __all__ = [
     "approval_request",
     "check_news",
     "check_request",
+    "clear_pair",
     "collect_garbage",
     "decide_verdict",
     "evaluate_models",

@@ -11,16 +11,16 @@ from tasks.lake import Lake
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from tasks.datasets.audit import Audit
     from tasks.lake import Manifest
+    from tasks.leakage import Audit
 
 log = logging.getLogger(__name__)
 
 
 def audited(lake: Lake, line: str, rows: pa.Table) -> Audit:
     """Audit a split dataset's rows, recordings included: take the filed audit, or make and file one now."""
-    from tasks.datasets.audit import audited as audited_by
     from tasks.ingest.viewing import Viewer
+    from tasks.leakage import audited as audited_by
 
     with Viewer(lake) as viewer:
         return audited_by(lake, line, rows, viewer)
@@ -32,7 +32,7 @@ def require_audit(lake: Lake, manifest: Manifest) -> None:
     Raises:
         LeakageError: It leaks; names the pairs and the report.
     """
-    from tasks.datasets.audit import filed, has_passed, require_passed
+    from tasks.leakage import filed, has_passed, require_passed
 
     if has_passed(filed(lake, manifest.line, manifest.rows) or {}):  # signed, which the version's own record is not
         return
@@ -55,10 +55,8 @@ def require_apart(lake: Lake, line: str, dataset_version: str, champion_dataset_
     Raises:
         LeakageError: The champion knows something of the test; names the pairs and the report.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    from tasks.datasets.audit import COLUMNS, require_passed
+    from tasks.leakage import require_passed
+    from tasks.leakage.apart import learned_and_tested
 
     if dataset_version == champion_dataset_version:
         return
@@ -70,18 +68,17 @@ def require_apart(lake: Lake, line: str, dataset_version: str, champion_dataset_
             "whether it has seen tonight's test"
         )
         return
-    learned = known.filter(pc.is_in(known.column("split"), pa.array(["train", "val"]))).select(list(COLUMNS))
-    learned = learned.set_column(learned.schema.get_field_index("split"), "split", pa.array(["train"] * len(learned)))
-    tested = lake.datasets.load(line, dataset_version).rows
-    tested = tested.filter(pc.equal(tested.column("split"), "test")).select(list(COLUMNS))
-    rows = pa.concat_tables([learned.replace_schema_metadata(None), tested.replace_schema_metadata(None)])
+    rows = learned_and_tested(known, lake.datasets.load(line, dataset_version).rows)
+    copied = (
+        "the champion has learned from a copy of this test recording: delete the copy's labels in the TEST split in "
+        "Label Studio, or take it out, and run it again: this champion and the next are judged without it"
+    )
     try:
-        require_passed(lake, line, audited(lake, line, rows))
+        require_passed(lake, line, audited(lake, line, rows), if_copy=copied)
     except LeakageError as error:
         raise LeakageError(
             f"the champion has learned from what stands in tonight's test. {error.thing}",
             expected=f"nothing of the champion's dataset {champion_dataset_version[:12]} in the test split",
             found=error.found,
-            fix="the champion has learned from a copy of this test recording: delete the copy's labels in the TEST "
-            "split in Label Studio, or take it out, and run it again: this champion and the next are judged without it",
+            fix=error.fix,
         ) from error

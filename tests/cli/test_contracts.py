@@ -52,8 +52,8 @@ CONTRACTS: dict[type[Frozen], str] = {
     "result_oid",
     Reproduction: "line model_version dataset_version run_key same same_tensors same_run_key weights_oid again_oid "
     "comparison prevented_by circumstances resumed_from_epoch seconds sentence",
-    AuditedDataset: "line dataset_version passed code frames recordings suspects looked_at findings cleared "
-    "not_compared settled result_oid report_oid report",
+    AuditedDataset: "line dataset_version passed code frames recordings suspects looked_at findings ruled_out "
+    "cleared_by_people ignored_clears not_compared settled result_oid report_oid report",
     ChampionReport: "line model_version dataset_version metrics intervals promoted_at verdict unlearned "
     "learned_from_erased order mlflow_run weights_oid",
     Outcome: "action state by note at evidence",

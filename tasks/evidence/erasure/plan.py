@@ -137,6 +137,9 @@ def _look(lake: Lake, scope: Scope, info: ObjectInfo, reports: set[Oid], version
     if info.key.startswith("signatures/"):
         mine = bool(set(_OID.findall(info.key)) & scope.recordings.keys())
         return _Look(info, remove=mine, what="signatures" if mine else "")
+    if info.key.startswith("clears/"):
+        mine = _clears(scope, lake.store.get_bytes(info.key))
+        return _Look(info, remove=mine, what="clears of the leak audit" if mine else "")
     if info.key.startswith(_NAMELESS) or info.size_bytes > _TEXT_MAX_BYTES:
         return _Look(info)
     try:
@@ -159,6 +162,12 @@ def _look(lake: Lake, scope: Scope, info: ObjectInfo, reports: set[Oid], version
         return _Look(info, remove=mine, what="reports and pictures of results" if mine else "")
     new = scope.names.text(text)
     return _Look(info, copy=_copy(info, new.encode(), "text/plain; charset=utf-8")) if new != text else _Look(info)
+
+
+def _clears(scope: Scope, data: bytes) -> bool:
+    """Whether a person's clear in the leak audit is about the donor: one of its recordings, or a name in its note."""
+    text = data.decode(errors="replace")
+    return not scope.recordings.keys().isdisjoint(_OID.findall(text)) or scope.names.mentioned(text)
 
 
 def _copy(info: ObjectInfo, data: bytes, content_type: str) -> Copy:
