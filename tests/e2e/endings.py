@@ -21,7 +21,6 @@ def ending(line: Line) -> Any:
     def night() -> None:
         @task
         def decide_verdict() -> dict[str, Any]:
-
             from tasks import operations
             from tasks.session import open_session
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -267,8 +268,9 @@ def test_what_is_signed_is_named_with_its_key(judged: Nights) -> None:
 
 
 def test_every_line_is_verified_and_what_no_longer_holds_is_named(
-    tampered: Nights, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tampered: Nights, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "tasks.operations")
     settings = tampered.lake.settings
     use_external_s3(settings.state_dir, settings.s3)
     monkeypatch.setenv("NIGHTSCOPE_STATE_DIR", str(settings.state_dir))
@@ -278,7 +280,7 @@ def test_every_line_is_verified_and_what_no_longer_holds_is_named(
     with _flipped(tampered.lake.store, trained_key("b" * 64)):
         with pytest.raises(IntegrityError, match=f"{tampered.line.line}: 1 no longer hold: changed: training record"):
             operations.verify_all(open_session(), quick=True)
-        assert trained_key("b" * 64) in capsys.readouterr().out
+        assert trained_key("b" * 64) in caplog.text
         done = CliRunner().invoke(app, ["step", "verify-evidence", "--quick"])
         assert done.exit_code == 1 and "no longer holds" in str(done.exception)
 

@@ -151,21 +151,22 @@ def test_other_weights_and_what_explains_them_are_named(installation: Settings, 
         }
     )
     found = compared(lake, record, trained, again)
-    assert not found["same"] and not found["same_tensors"]
-    first = found["comparison"]["first"]
+    assert not found.same and not found.same_tensors
+    assert found.comparison is not None
+    first = found.comparison["first"]
     assert first["name"].startswith("model.0.") and first["largest_difference"] > 0 and first["differing"] > 0
-    changed = {item["what"]: item for item in found["circumstances"]}
+    changed = {item["what"]: item for item in found.circumstances}
     assert changed.keys() == {"code version", "hardware cpu_threads", "library torch"}
     assert changed["hardware cpu_threads"]["now"] == 1000
-    assert "not as it was then: code version" in found["sentence"] and first["name"] in found["sentence"]
+    assert "not as it was then: code version" in found.sentence and first["name"] in found.sentence
 
     on_gpu = again.model_copy(update={"nondeterministic": ("upsample_bicubic2d_backward_out_cuda",)})
     found = compared(lake, record, trained, on_gpu)
-    assert found["prevented_by"] == ["upsample_bicubic2d_backward_out_cuda"]
-    assert found["sentence"].endswith("no deterministic implementation has upsample_bicubic2d_backward_out_cuda")
+    assert found.prevented_by == ("upsample_bicubic2d_backward_out_cuda",)
+    assert found.sentence.endswith("no deterministic implementation has upsample_bicubic2d_backward_out_cuda")
 
     unexplained = compared(lake, record, trained, trained.model_copy(update={"weights_oid": other.weights_oid}))
-    assert unexplained["same_run_key"] and "nothing on record explains it" in unexplained["sentence"]
+    assert unexplained.same_run_key and "nothing on record explains it" in unexplained.sentence
 
 
 def test_what_is_not_there_cannot_be_reproduced(installation: Settings, training: Training) -> None:
