@@ -125,9 +125,12 @@ def _clearable_id(report: dict[str, Any], finding: dict[str, Any]) -> str:
 
 
 def _show_cleared(report: dict[str, Any]) -> None:
-    if not report["cleared_by_people"]:
+    count = len(report["cleared_by_people"])
+    if not count:
         return
-    rows = table("looks the same, and was cleared by a person", "pair", "kind", "one", "other", "by", "at", "note")
+    looks = "1 pair looks the same, and was" if count == 1 else f"{count} pairs look the same, and were"
+    paper.print(f"[bold yellow]{looks} cleared by a person[/]")
+    rows = table("", "pair", "kind", "one", "other", "by", "at", "note")
     for own in report["cleared_by_people"]:
         finding, clear = own["finding"], own["clear"]
         sides = (escape(side_text(finding[name])) for name in ("one", "other"))
