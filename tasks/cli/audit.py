@@ -103,6 +103,7 @@ def _show_findings(report: dict[str, Any]) -> None:
     leaks += f", {inconclusive} not ruled out" if inconclusive else ""
     paper.print(f"[bold red]{leaks}[/]; a training on this is refused")
     rows = table("", "pair", "kind", "one", "other", "why")
+    rows.columns[0].no_wrap = True
     for finding in report["findings"][:_SHOWN]:
         sides = (escape(side_text(finding[name])) for name in ("one", "other"))
         rows.add_row(_clearable_id(report, finding), finding["kind"], *sides, escape(finding["why"]))
@@ -130,14 +131,11 @@ def _show_cleared(report: dict[str, Any]) -> None:
         return
     looks = "1 pair looks the same, and was" if count == 1 else f"{count} pairs look the same, and were"
     paper.print(f"[bold yellow]{looks} cleared by a person[/]")
-    rows = table("", "pair", "kind", "one", "other", "by", "at", "note")
     for own in report["cleared_by_people"]:
         finding, clear = own["finding"], own["clear"]
-        sides = (escape(side_text(finding[name])) for name in ("one", "other"))
-        rows.add_row(
-            clear["pair_id"], finding["kind"], *sides, escape(clear["by"]), clear["at"][:16], escape(clear["note"])
-        )
-    paper.print(rows)
+        sides = " and ".join(side_text(finding[name]) for name in ("one", "other"))
+        paper.print(escape(f"  {clear['pair_id']} ({finding['kind']}): {sides}: {finding['why']}"))
+        paper.print(escape(f"  cleared by {clear['by']} at {clear['at'][:16]}: {clear['note']}"))
 
 
 def _show_demonstration(found: dict[str, Any]) -> None:

@@ -141,6 +141,7 @@ def test_a_champion_may_be_judged_on_what_a_person_cleared(installation: Setting
     rows = lake.datasets.load(LINE, lake.datasets.versions(LINE)[-1]).rows
     learned = lake.datasets.save(LINE, rows.filter([split != "test" for split in rows["split"].to_pylist()]), {})
     tested = lake.datasets.save(LINE, rows.filter([split != "train" for split in rows["split"].to_pylist()]), {})
+    assert not _json("audit", "clears", LINE)["clears"][0]["active"], "the test before this one revoked it"
     with pytest.raises(LeakageError, match=r"champion has learned from what stands .*labels in the TEST") as refused:
         require_apart(lake, LINE, tested, learned)
     named = re.search(rf"nightscope audit clear {LINE} (\w+) --note", str(refused.value))
