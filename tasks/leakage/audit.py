@@ -45,9 +45,9 @@ def audit(lake: Lake, rows: pa.Table, viewer: Viewer | None = None, clears: Iter
     for finding in in_two_splits(every):
         collected.refuse(finding)
     signed: dict[Oid, Signature] = {}
-    unseen: Mapping[Oid, str] = dict.fromkeys(splits, "only frames were compared")
+    not_compared: Mapping[Oid, str] = dict.fromkeys(splits, "only frames were compared")
     if viewer is not None:
-        signed, unseen = signatures(lake, sorted(splits), viewer)
+        signed, not_compared = signatures(lake, sorted(splits), viewer)
     whole, parts = clip_matching.suspects(signed, splits), crop_matching.suspects(signed, splits)
     unchecked: dict[Pair, str] = {}
     decoded = 0
@@ -89,7 +89,7 @@ def audit(lake: Lake, rows: pa.Table, viewer: Viewer | None = None, clears: Iter
         findings=tuple(collected.findings),
         ruled_out=tuple(own for own in [*collected.ruled_out, *only_behind] if own.pair not in unchecked),
         cleared_by_people=tuple(collected.cleared),
-        not_compared=tuple(sorted((names[recording], why) for recording, why in unseen.items())),
+        not_compared=tuple(sorted((names[recording], why) for recording, why in not_compared.items())),
         settled=viewer is None or not set(splits) & set(viewer.crashed),
     )
 
