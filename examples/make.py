@@ -1,8 +1,8 @@
 """Make the example data again: `python examples/make.py`, from the checkout's folder.
 
 Simulated, from one seed: recordings of swimming sperm of three donors, each with labels in another format, and a folder
-of pictures of a fourth. With the versions that `uv.lock` pins the files are the same bytes; with another encoder, videos
-and pictures are nearly the same.
+of pictures of a fourth. With the versions that `uv.lock` pins the files are the same bytes; with another encoder,
+videos and pictures are nearly the same.
 """
 
 from __future__ import annotations
