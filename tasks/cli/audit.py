@@ -20,9 +20,11 @@ _SHOWN = 20
 class _RunByDefault(TyperGroup):
     """`audit LINE` is short for `audit run LINE`, which also serves a line that is named like one of the commands."""
 
+    default_command = "run"
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
-            args = ["run", *args]
+            args = [self.default_command, *args]
         return super().parse_args(ctx, args)
 
 
