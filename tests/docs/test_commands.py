@@ -24,6 +24,8 @@ def find(words: list[str]) -> tuple[Any, list[str]]:
     while hasattr(command, "commands"):
         if not rest or rest[0] in ("-h", "--help") or PLACEHOLDER.fullmatch(rest[0]):
             return None, rest
+        if rest[0] not in command.commands and getattr(command, "default_command", None):
+            rest.insert(0, command.default_command)
         assert rest[0] in command.commands, f"no such command: nightscope {' '.join(words)}"
         command = command.commands[rest.pop(0)]
     return command, rest

@@ -1,7 +1,7 @@
-"""What the audit needs to see of recordings, and how it reads pictures.
+"""Recordings in small, and what the audit computes of these small pictures.
 
-The rooms `datasets` and `ingest` do not know each other: `tasks.ingest.viewing.Viewer` is handed in from above, and
-what it hands out has these shapes.
+The rooms `leakage` and `ingest` do not import each other: `tasks.ingest.viewing.Viewer` is handed in from above, and
+what it returns has the shapes of the protocols below.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ Region = tuple[float, float, float, float]
 
 WHOLE: Region = (0.0, 0.0, 1.0, 1.0)
 SIDE_PX = 64
-"""Of the pictures that are compared."""
+"""The sides of the pictures that are compared."""
 STILL = 4.5
 """Grey levels of `motion`: below it nothing moves, and what is left is the camera's noise."""
 MOVING_FRAMES = 5
-"""Fewer frames do not tell what moves."""
+"""With fewer frames, what moves cannot be separated from what stands still."""
 BACKGROUND_FRAMES = 64
-"""So many frames, spread over a clip, tell what stands still in it."""
+"""So many frames, spread over a clip, show what stands still in it."""
 
 
 class Clip(Protocol):
@@ -52,17 +52,17 @@ class Viewer(Protocol):
 
     @property
     def crashed(self) -> Collection[Oid]:
-        """Recordings that it could not show because a worker process died: another try may see them."""
+        """Recordings that it could not show because a worker process died: another try may succeed."""
 
     def watch(self, wanted: Sequence[tuple[Oid, Region]]) -> Iterator[tuple[Oid, Clip | str]]:
-        """Recordings in small, in the order wanted; a reason where one cannot be seen."""
+        """Yield recordings in small, in the order wanted; a reason where one cannot be seen."""
 
     def pictures(self, wanted: Mapping[Oid, Sequence[int]]) -> dict[tuple[Oid, int], bytes]:
-        """Single frames as picture files; those that cannot be shown are left out."""
+        """Return single frames as picture files; those that cannot be shown are left out."""
 
 
 def details(thumbs: npt.NDArray[np.uint8]) -> Vectors:
-    """What small pictures show, free of illumination: `contrasts` of length 1 (0 where they show nothing).
+    """Compute what small pictures show, free of illumination: `contrasts` of length 1 (0 where they show nothing).
 
     Args:
         thumbs: uint8 [n, 64, 64].
@@ -74,7 +74,7 @@ def details(thumbs: npt.NDArray[np.uint8]) -> Vectors:
 
 
 def contrasts(thumbs: npt.NDArray[np.uint8]) -> Vectors:
-    """Small pictures, high-pass and without mean, in grey levels: float32 [n, 4096]."""
+    """Filter small pictures by a high-pass and subtract their mean, in grey levels: float32 [n, 4096]."""
     import cv2
 
     found = np.empty((len(thumbs), SIDE_PX * SIDE_PX), np.float32)
@@ -86,10 +86,11 @@ def contrasts(thumbs: npt.NDArray[np.uint8]) -> Vectors:
 
 
 def motion(thumbs: npt.NDArray[np.uint8]) -> float:
-    """How much something moves in a clip, in grey levels.
+    """Measure how much something moves in a clip, in grey levels.
 
-    The 99.8th percentile (the eighth largest of 4096 pixels) of what differs from the clip's background, the median
-    over frames. So two heads in an empty field count, and the dirt around them, however strong, does not.
+    The measure is the 99.8th percentile (the eighth largest of 4096 pixels) of what differs from the clip's background,
+    and of that the median over frames. So two heads in an empty field count, and the dirt around them, however strong,
+    does not.
     """
     if not len(thumbs):
         return 0.0
@@ -98,12 +99,12 @@ def motion(thumbs: npt.NDArray[np.uint8]) -> float:
 
 
 def background(vectors: Vectors) -> Vectors:
-    """What stands still in a clip: the median of frames spread over it, [4096]."""
+    """Compute what stands still in a clip: the median of frames spread over it, [4096]."""
     chosen = np.unique(np.linspace(0, len(vectors) - 1, BACKGROUND_FRAMES).astype(int))
     return np.asarray(np.median(vectors[chosen], axis=0), dtype=np.float32)
 
 
 def units(vectors: Vectors) -> Vectors:
-    """The same directions, of length 1; what is 0 stays 0."""
+    """Scale vectors to length 1; a vector that is 0 stays 0."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 1e-3), dtype=np.float32)

@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from tasks.datasets.audit.features import features_of
-from tasks.datasets.audit.look import look_closely
-from tasks.datasets.audit.moments import suspects
-from tasks.datasets.audit.seeing import STILL, details, motion
-from tasks.datasets.audit.signatures import Signature, hashes_of
 from tasks.ingest.watching import Clip
+from tasks.leakage.clip_matching import suspects
+from tasks.leakage.features import features_of
+from tasks.leakage.pair_check import check_pair
+from tasks.leakage.signatures import Signature, hashes_of
+from tasks.leakage.thumbnails import STILL, details, motion
 
 GENERATOR = np.random.default_rng(0)
 DIRT = cv2.GaussianBlur(GENERATOR.normal(0, 1, (64, 64)), (0, 0), 2)
@@ -80,7 +80,7 @@ def test_what_does_not_move_is_the_same_only_where_it_is_as_alike_as_copies_are(
         Clip(64, 64, np.arange(8), np.arange(8) / 25, np.stack([np.clip(128 + p, 0, 255).astype(np.uint8)] * 8), ())
         for p in (one, mixed)
     ]
-    look = look_closely(*clips)
-    assert not look.moving
-    assert look.correlation == pytest.approx(level, abs=0.06)
-    assert (look.same, look.alike) == (same, alike)
+    check = check_pair(*clips)
+    assert not check.moving
+    assert check.correlation == pytest.approx(level, abs=0.06)
+    assert (check.same, check.alike) == (same, alike)

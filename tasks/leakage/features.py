@@ -1,7 +1,7 @@
-"""Local features of a few frames of a recording: what survives when its sides are cut off.
+"""Local features of a few frames of a recording: they survive when its sides are cut off.
 
-ORB (Rublee et al. 2011), upright: recordings are cropped and resized, hardly ever turned, and descriptors that keep
-their orientation tell more apart.
+The features are ORB (Rublee et al. 2011), upright: recordings are cropped and resized, hardly ever turned, and
+descriptors that keep their orientation distinguish more.
 """
 
 from __future__ import annotations
@@ -12,22 +12,22 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tasks.datasets.audit.seeing import Image
+from tasks.leakage.thumbnails import Image
 
 POINTS = 300
-"""Of each frame."""
+"""So many features of each frame."""
 _LEVELS, _STEP, _FAST, _EDGE, _PATCH = 4, 1.2, 7, 16, 31
 
 
 @dataclass(frozen=True)
 class Features:
-    """Of some stills of one recording.
+    """Local features of some stills of one recording.
 
     Attributes:
         size_px: Width and height of the recording's frames.
-        still: uint8 [m], which still a feature is of.
-        points: float32 [m, 2], where, in pixels of the recording's frames.
-        descriptors: uint8 [m, 32].
+        still: uint8 [m], the number of the still that a feature is of.
+        points: float32 [m, 2], x and y of each feature, in pixels of the recording's frames.
+        descriptors: uint8 [m, 32], 256 bits of each feature.
     """
 
     size_px: tuple[int, int]

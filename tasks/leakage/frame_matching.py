@@ -21,20 +21,21 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tasks.datasets.audit.exact import Row, side_of
-from tasks.datasets.audit.findings import Finding
-from tasks.datasets.audit.nearby import within
-from tasks.datasets.audit.seeing import SIDE_PX, Vectors, details
-from tasks.datasets.audit.signatures import Signature
 from tasks.errors import DataError
 from tasks.lake import Lake
+from tasks.leakage.exact import Row, side_of
+from tasks.leakage.findings import Finding
+from tasks.leakage.nearby import within
+from tasks.leakage.signatures import Signature
+from tasks.leakage.thumbnails import SIDE_PX, Vectors, details
 from tasks.schemas import Oid
 
 HASH_BITS = 11
 CORRELATION = 0.75
 RESIDUAL_CORRELATION = 0.5
 COPY_CORRELATION, COPY_BITS = 0.93, 10
-"""What copies of one still picture have at least, and at most. Below that, where nothing moves, it may be the dirt."""
+"""Copies of one still picture correlate at least so much, and differ in at most so many bits. Where nothing moves, less
+may be due to the dirt alone."""
 _AT_ONCE = 512
 _MIN_BACKGROUND_FRAMES = 5
 _MIN_RESIDUAL = 0.1  # of the high-pass energy: below it everything stands still, and the residual is noise
@@ -44,7 +45,7 @@ Flags = npt.NDArray[np.bool_]
 
 
 def suspects(frames: Sequence[Row], signed: Mapping[Oid, Signature]) -> dict[Pair, tuple[Numbers, Numbers]]:
-    """Frames of different splits whose hashes are close, by pairs of recordings.
+    """Find frames of different splits whose hashes are close, by pairs of recordings.
 
     Args:
         frames: Rows with split, recording_id, phash.
@@ -87,7 +88,7 @@ def suspects(frames: Sequence[Row], signed: Mapping[Oid, Signature]) -> dict[Pai
 
 
 def all_of(frames: Sequence[Row], pair: Pair) -> tuple[Numbers, Numbers]:
-    """All frames of two recordings, as `suspects` gives those that are alike."""
+    """Return all frames of two recordings, in the form in which `suspects` gives those that are alike."""
     one, other = (
         np.array([number for number, frame in enumerate(frames) if frame["recording_id"] == recording], np.int64)
         for recording in pair
@@ -96,7 +97,7 @@ def all_of(frames: Sequence[Row], pair: Pair) -> tuple[Numbers, Numbers]:
 
 
 def _to_compare(splits: Numbers, kind: Numbers) -> Iterator[tuple[Numbers, Numbers]]:
-    """What to compare with what, by split and `_kind`: only different splits, and each two once."""
+    """Yield what to compare with what, by split and `_kind`: only different splits, and each two once."""
     for one in range(int(splits.max(initial=-1)) + 1):
         for other in range(int(splits.max()) + 1):
             for own, most in ((0, 3), (1, 2)):
@@ -108,7 +109,7 @@ def _to_compare(splits: Numbers, kind: Numbers) -> Iterator[tuple[Numbers, Numbe
 
 
 def _kind(own: Signature) -> int:
-    """0: too short to tell; 1: stands still; 2: moves; 3: certainly moves."""
+    """Return 0: too short to tell; 1: stands still; 2: moves; 3: certainly moves."""
     if own.stands_still:
         return 1
     return 2 * own.moves + own.certainly_moves
@@ -120,7 +121,7 @@ def _numbers(frames: Sequence[Row], column: str) -> Numbers:
 
 
 def _runs(values: Numbers) -> list[tuple[int, int, int]]:
-    """Each value of a sorted row, and where it starts and ends."""
+    """Return each value of a sorted array, and where it starts and ends."""
     starts = np.flatnonzero(np.diff(values, prepend=-1)).tolist()
     ends = [*starts[1:], len(values)][: len(starts)]
     return list(zip(values[starts].tolist(), starts, ends, strict=True))
@@ -129,10 +130,10 @@ def _runs(values: Numbers) -> list[tuple[int, int, int]]:
 def alike(
     lake: Lake, frames: Sequence[Row], suspected: dict[Pair, tuple[Numbers, Numbers]]
 ) -> tuple[list[Finding], list[Finding], int]:
-    """The closer look.
+    """Check suspected frames closely.
 
     Returns:
-        What shows the same, what only has the same background, and how many frames were looked at.
+        Findings that show the same, suspects that only share a background, and how many frames were decoded.
     """
     by_recording: dict[Oid, list[Oid]] = defaultdict(list)
     for frame in frames:
@@ -142,7 +143,7 @@ def alike(
     seen = np.unique(np.concatenate([np.empty(0, np.int64), *(own for pair in suspected.values() for own in pair)]))
     shown = _load(lake, [frames[number]["frame_oid"] for number in seen.tolist()])
     found: list[Finding] = []
-    cleared: list[Finding] = []
+    ruled_out: list[Finding] = []
     for (one, other), (ours, theirs) in suspected.items():
         here, there = (shown[np.searchsorted(seen, own)].astype(np.float32) for own in (ours, theirs))
         correlations = here @ there.T
@@ -156,14 +157,14 @@ def alike(
         bits = np.bitwise_count(hashes[ours][:, None] ^ hashes[theirs][None, :])
         same = like & (moved | still & (correlations >= COPY_CORRELATION) & (bits <= COPY_BITS))
         values = np.where(same if same.any() else like, correlations, -1)
-        (found if same.any() else cleared).append(_finding(frames, ours, theirs, values, same, still))
-    return found, cleared, len(seen)
+        (found if same.any() else ruled_out).append(_finding(frames, ours, theirs, values, same, still))
+    return found, ruled_out, len(seen)
 
 
 def _finding(
     frames: Sequence[Row], ours: Numbers, theirs: Numbers, values: Vectors, same: Flags, still: Flags
 ) -> Finding:
-    """The most alike pair of frames of two recordings."""
+    """Describe the pair of frames of two recordings that is most alike."""
     i, j = (int(number) for number in np.unravel_index(int(values.argmax()), values.shape))
     one, other, count = frames[ours[i]], frames[theirs[j]], int(same.sum())
     bits = (int(one["phash"], 16) ^ int(other["phash"], 16)).bit_count()
@@ -179,14 +180,14 @@ def _finding(
 
 
 def _background(lake: Lake, oids: Sequence[Oid]) -> Vectors | None:
-    """What all frames of a recording share; None where there are too few of them to tell."""
+    """Compute what all frames of a recording share; None where there are too few of them to know."""
     if len(oids) < _MIN_BACKGROUND_FRAMES:
         return None
     return np.asarray(np.median(descriptors(lake, oids), axis=0), dtype=np.float32)
 
 
 def _moved_alike(here: Vectors, ours: Vectors | None, there: Vectors, theirs: Vectors | None) -> tuple[Flags, Flags]:
-    """Which pairs of frames are alike not only for their background, and which are nothing but it: [here, there]."""
+    """Mark pairs of frames that are alike beyond their background, and those that show nothing else: [here, there]."""
     if ours is None or theirs is None:
         known = np.zeros((len(here), len(there)), np.bool_)
         return ~known, known
@@ -197,7 +198,7 @@ def _moved_alike(here: Vectors, ours: Vectors | None, there: Vectors, theirs: Ve
 
 
 def _load(lake: Lake, oids: Sequence[Oid]) -> npt.NDArray[np.float16]:
-    """The descriptors of many frames, each read once: float16 [n, 4096], on the disk until it is looked at."""
+    """Read the descriptors of many frames, each once: float16 [n, 4096], which stay on disk until they are used."""
     if not oids:
         return np.empty((0, SIDE_PX * SIDE_PX), np.float16)
     lake.settings.cache_dir.mkdir(parents=True, exist_ok=True)
@@ -209,7 +210,7 @@ def _load(lake: Lake, oids: Sequence[Oid]) -> npt.NDArray[np.float16]:
 
 
 def descriptors(lake: Lake, oids: Sequence[Oid]) -> Vectors:
-    """What frames show (`details`): float32 [n, 4096]. Kept in the cache by oid."""
+    """Return what frames show (`details`): float32 [n, 4096]. Descriptors are kept in the cache by oid."""
     folder = lake.settings.cache_dir / "descriptors"
     paths = {oid: folder / oid[:2] / f"{oid}.npy" for oid in oids}
     missing = [oid for oid, path in paths.items() if not path.is_file()]
@@ -220,7 +221,7 @@ def descriptors(lake: Lake, oids: Sequence[Oid]) -> Vectors:
 
 
 def describe(image: Path) -> npt.NDArray[np.float16]:
-    """An image file's descriptor: float16 [4096]; all zeros where it shows nothing."""
+    """Compute an image file's descriptor: float16 [4096]; all zeros where it shows nothing."""
     import cv2
 
     grey = cv2.imdecode(np.fromfile(image, dtype=np.uint8), cv2.IMREAD_GRAYSCALE)

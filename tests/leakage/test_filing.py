@@ -11,13 +11,13 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from tasks.datasets.audit import audit_code, audited, filed, has_passed, require_passed
-from tasks.datasets.audit.findings import Audit, Finding, Side
-from tasks.datasets.audit.report import MOST_BYTES, render_report
 from tasks.errors import LeakageError
 from tasks.ingest.viewing import Viewer
 from tasks.lake import Lake
-from tests.datasets.audit.recorded import dataset, pictures_of, write
+from tasks.leakage import audit_code, audited, filed, has_passed, require_passed
+from tasks.leakage.findings import Audit, Finding, Side
+from tasks.leakage.report import MOST_BYTES, render_report
+from tests.leakage.recorded import dataset, pictures_of, write
 
 
 @pytest.fixture
@@ -29,7 +29,9 @@ def leaking(lake: Lake, clips: list[Path], copies: dict[str, Path]) -> pa.Table:
 def test_a_leak_is_refused_with_its_pair_and_its_report(lake: Lake, leaking: pa.Table) -> None:
     with Viewer(lake) as viewer:
         found = audited(lake, "cells", leaking, viewer)
-    with pytest.raises(LeakageError, match=r"the same clip stands in two splits.*swim-01\.mp4 frame \d+") as refused:
+    with pytest.raises(
+        LeakageError, match=r"a part of one clip stands in two splits.*swim-01\.mp4 frame \d+"
+    ) as refused:
         require_passed(lake, "cells", found)
     assert found.report_oid in str(refused.value)
     page = lake.blobs.get_bytes(found.report_oid).decode()
@@ -39,12 +41,12 @@ def test_a_leak_is_refused_with_its_pair_and_its_report(lake: Lake, leaking: pa.
     assert "give both the same donor" in page
     assert re.findall(r"<i style=\"left: (\d+)\.\d+%", page) in (["29"], ["30"]), "the common part is marked"
     assert not re.search(r'(src|href)="(?!data:)', page), "it must work offline"
-    assert json.loads(lake.blobs.get_bytes(found.result_oid))["findings"][0]["kind"] == "clip"
+    assert json.loads(lake.blobs.get_bytes(found.result_oid))["findings"][0]["kind"] == "crop"
 
 
 def test_the_same_rows_are_audited_once(lake: Lake, leaking: pa.Table, monkeypatch: pytest.MonkeyPatch) -> None:
     first = audited(lake, "cells", leaking)
-    monkeypatch.setattr("tasks.datasets.audit.filing.audit", lambda *_: pytest.fail("audited again"))
+    monkeypatch.setattr("tasks.leakage.filing.audit", lambda *_: pytest.fail("audited again"))
     turned_round = leaking.take(list(reversed(range(len(leaking)))))
     assert audited(lake, "cells", turned_round) == first
 
@@ -54,8 +56,8 @@ def test_other_rows_or_other_code_are_audited_again(
 ) -> None:
     first = audited(lake, "cells", leaking)
     assert audited(lake, "cells", leaking.slice(1)).frames == first.frames - 1
-    monkeypatch.setattr("tasks.datasets.audit.filing.audit_code", lambda clips: "other")
-    monkeypatch.setattr("tasks.datasets.audit.filing.audit", lambda *_: Audit("other", 1, 1, 0, 0, ()))
+    monkeypatch.setattr("tasks.leakage.filing.audit_code", lambda clips: "other")
+    monkeypatch.setattr("tasks.leakage.filing.audit", lambda *_: Audit("other", 1, 1, 0, 0, ()))
     assert audited(lake, "cells", leaking).code == "other"
 
 
@@ -97,8 +99,8 @@ def test_what_a_dead_worker_left_open_is_looked_at_again(
 
 def test_what_could_not_be_ruled_out_is_refused_as_such(lake: Lake) -> None:
     one, other = (Side(split, "donor", split, f"{split}.mp4", 0) for split in ("train", "test"))
-    unseen = Finding("unseen", one, other, "could not be looked at")
-    open_ = Audit("code", 1, 2, 1, 0, (unseen,), settled=False)
+    inconclusive = Finding("inconclusive", one, other, "could not be looked at")
+    open_ = Audit("code", 1, 2, 1, 0, (inconclusive,), settled=False)
     with pytest.raises(LeakageError, match=r"two clips look like one and could not be looked at: .*run it again"):
         require_passed(lake, "cells", replace(open_, report_oid="ab" * 32))
     page = render_report(lake, "cells", open_, None)

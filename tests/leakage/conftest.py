@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tasks.synthetic import make_recordings
-from tests.datasets.audit.recorded import COPIES, Picture, pictures_of, write
+from tests.leakage.recorded import COPIES, Picture, pictures_of, write
 
 
 @pytest.fixture(scope="session")

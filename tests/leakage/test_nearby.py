@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.datasets.audit import nearby
-from tasks.datasets.audit.frames import HASH_BITS
-from tasks.datasets.audit.nearby import keys_of, sharing_keys, within
+from tasks.leakage import nearby
+from tasks.leakage.frame_matching import HASH_BITS
+from tasks.leakage.nearby import keys_of, sharing_keys, within
 
 
 @given(

@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tasks.datasets.audit import Audit, audit, frames
 from tasks.errors import DataError
 from tasks.lake import Lake
+from tasks.leakage import Audit, audit, frame_matching
 from tests.datasets.scenes import Picture, background, clip, jpeg, perceptual_hash
 
 
@@ -80,9 +80,9 @@ def test_one_microscope_with_a_dirty_background_is_no_leak(lake: Lake) -> None:
     found = audited(lake, rows)
     assert found.passed
     assert found.suspects > 0, "the background alone should raise suspicion, or this test shows nothing"
-    assert "only of the background" in found.cleared[0].why
-    vectors = frames.descriptors(lake, [str(row["frame_oid"]) for row in rows])
-    assert float((vectors[:8] @ vectors[8:].T).max()) > frames.CORRELATION, "and correlate"
+    assert "only of the background" in found.ruled_out[0].why
+    vectors = frame_matching.descriptors(lake, [str(row["frame_oid"]) for row in rows])
+    assert float((vectors[:8] @ vectors[8:].T).max()) > frame_matching.CORRELATION, "and correlate"
 
 
 def test_a_copy_over_a_dirty_background_is_still_found(lake: Lake) -> None:
@@ -103,14 +103,14 @@ def test_nothing_moves_under_one_dirty_microscope(lake: Lake) -> None:
     rows = rows_of(lake, "a", "train", one) + rows_of(lake, "b", "test", other)
     found = audited(lake, rows)
     assert found.passed
-    assert "cannot be told apart by still pictures" in found.cleared[0].why
-    assert frames.CORRELATION <= found.cleared[0].evidence["correlation"] < frames.COPY_CORRELATION
+    assert "cannot be told apart by still pictures" in found.ruled_out[0].why
+    assert frame_matching.CORRELATION <= found.ruled_out[0].evidence["correlation"] < frame_matching.COPY_CORRELATION
 
 
 def test_a_copy_of_what_does_not_move_is_still_found(lake: Lake) -> None:
     rows = rows_of(lake, "a", "train", still(1, 40)) + rows_of(lake, "copy", "test", still(1, 40), quality=50)
     (finding,) = audited(lake, rows).findings
-    assert finding.evidence["correlation"] >= frames.COPY_CORRELATION
+    assert finding.evidence["correlation"] >= frame_matching.COPY_CORRELATION
 
 
 def test_each_two_frames_are_compared_once_whatever_their_splits_and_kinds() -> None:
@@ -118,7 +118,7 @@ def test_each_two_frames_are_compared_once_whatever_their_splits_and_kinds() -> 
     splits, kind = rng.integers(0, 3, 60), rng.integers(0, 4, 60)
     found = [
         frozenset((int(one), int(other)))
-        for ours, theirs in frames._to_compare(splits, kind)
+        for ours, theirs in frame_matching._to_compare(splits, kind)
         for one in ours
         for other in theirs
     ]

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tasks.datasets.audit import Audit, Finding, audit
-from tasks.datasets.audit.signatures import signatures
 from tasks.ingest.viewing import Viewer
 from tasks.lake import Lake
-from tests.datasets.audit.recorded import Picture, dataset, pictures_of, write
+from tasks.leakage import Audit, Finding, audit
+from tasks.leakage.signatures import signatures
+from tests.leakage.recorded import Picture, dataset, pictures_of, write
 
 
 def audited(lake: Lake, rows: pa.Table) -> Audit:
@@ -40,7 +40,7 @@ def test_copies_in_another_split_are_found_however_they_were_made(
     missed = [what for what, path in copies.items() if (clips[0].name, path.name) not in by_pair]
     assert not missed
     assert len(by_pair) == len(copies), "and nothing else"
-    assert {finding.kind for finding in found.findings} == {"clip"}
+    assert {finding.kind for finding in found.findings} == {"clip", "crop"}
     assert not found.not_compared
 
 
@@ -74,7 +74,7 @@ def test_donors_under_the_same_dirt_pass_whole_or_cropped(lake: Lake, clips: lis
     rows = dataset(lake, [(one, "train", "a"), (other, "test", "b"), (narrow, "test", "c")])
     found = audited(lake, rows)
     assert found.passed
-    assert {"narrow.mp4", "one.mp4"} in [{f.one.recording_name, f.other.recording_name} for f in found.cleared], (
+    assert {"narrow.mp4", "one.mp4"} in [{f.one.recording_name, f.other.recording_name} for f in found.ruled_out], (
         "the dirt alone should raise suspicion, or this test shows nothing"
     )
 
@@ -142,16 +142,16 @@ def lose_after_signing(lake: Lake, rows: pa.Table) -> None:
     lake.store.remove(lake.blobs.key(gone))
 
 
-def test_a_suspect_that_cannot_be_looked_at_is_not_cleared(lake: Lake, clips: list[Path], tmp_path: Path) -> None:
+def test_a_suspect_that_cannot_be_looked_at_is_not_ruled_out(lake: Lake, clips: list[Path], tmp_path: Path) -> None:
     later = write(tmp_path / "later.mp4", pictures_of(clips[0])[5:])  # no sampled frame is the same
     rows = dataset(lake, [(clips[0], "train", "a"), (clips[1], "train", "b"), (later, "test", "c")])
     lose_after_signing(lake, rows)
     found = audited(lake, rows)
     assert not found.passed
     (finding,) = found.findings
-    assert finding.kind == "unseen" and pair_of(finding) == (clips[0].name, "later.mp4")
+    assert finding.kind == "inconclusive" and pair_of(finding) == (clips[0].name, "later.mp4")
     assert "could not be looked at: " in finding.why
-    assert not found.cleared
+    assert not found.ruled_out
 
 
 def test_a_suspect_that_cannot_be_looked_at_is_compared_by_its_frames(
@@ -172,5 +172,5 @@ def test_signatures_by_other_code_are_made_again(
         lake.store.remove(lake.blobs.key(recording))
         shutil.rmtree(lake.settings.cache_dir)
         assert set(signatures(lake, [recording], viewer)[0]) == {recording}, "from the bucket"
-        monkeypatch.setattr("tasks.datasets.audit.signatures.code_of", lambda result: "other")
+        monkeypatch.setattr("tasks.leakage.signatures.code_of", lambda result: "other")
         assert set(signatures(lake, [recording], viewer)[1]) == {recording}, "none of that code, and it cannot be seen"

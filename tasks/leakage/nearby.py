@@ -1,4 +1,4 @@
-"""Finding near hashes without comparing all pairs."""
+"""Search for hashes that are near each other, without comparing all pairs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _CHUNK = 2**22  # pairs looked at in one go: bounds memory
 def within(
     hashes: npt.NDArray[np.uint64], others: npt.NDArray[np.uint64], bits: int
 ) -> Iterator[tuple[Numbers, Numbers]]:
-    """All pairs of 64-bit hashes that differ in at most `bits` bits; exact.
+    """Find all pairs of 64-bit hashes that differ in at most `bits` bits; exact.
 
-    Multi-index hashing (Norouzi et al. 2012): cut into four bands, two hashes that differ in at most 11 bits differ in
-    at most 2 in one of them. So each hash looks up, for each band, the 137 values near its own, of 65,536. Equal hashes
-    are looked up once.
+    This is multi-index hashing (Norouzi et al. 2012). Cut into four bands, two hashes that differ in at most 11 bits
+    differ in at most 2 in one of them. So each hash looks up, for each band, the 137 values near its own, of 65,536.
+    Equal hashes are looked up once.
 
     Args:
         hashes: uint64 [n].
@@ -39,7 +39,7 @@ def within(
 
 
 def _collapsed(hashes: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.uint64], Numbers, Numbers]:
-    """Each hash once, the numbers of all in the order of their hashes, and where in it those of each hash start."""
+    """Return each hash once, the numbers of all hashes in ascending order, and where in it those of each hash start."""
     each, starts = np.unique(np.sort(hashes), return_index=True)
     return each, np.argsort(hashes, kind="stable"), np.append(starts, len(hashes))
 
@@ -70,7 +70,7 @@ def _within(
 
 
 def _joined(numbers: Numbers, first: Numbers, end: Numbers) -> Iterator[tuple[Numbers, Numbers]]:
-    """Each number with each place from its `first` to before its `end`, a bounded number at a time."""
+    """Join each number with each place from its `first` to before its `end`, a bounded number of pairs at a time."""
     sizes = end - first
     some = sizes > 0
     numbers, first, sizes = numbers[some], first[some], sizes[some]
@@ -85,7 +85,7 @@ def _joined(numbers: Numbers, first: Numbers, end: Numbers) -> Iterator[tuple[Nu
 
 
 def sharing_keys(ours: npt.NDArray[np.uint32], theirs: npt.NDArray[np.uint32]) -> Iterator[tuple[Numbers, Numbers]]:
-    """All pairs of equal keys: numbers of `ours` and of `theirs`."""
+    """Find all pairs of equal keys: numbers of `ours` and of `theirs`."""
     order = np.argsort(theirs, kind="stable")
     sorted_keys = theirs[order]
     first, end = np.searchsorted(sorted_keys, ours, "left"), np.searchsorted(sorted_keys, ours, "right")
@@ -94,7 +94,7 @@ def sharing_keys(ours: npt.NDArray[np.uint32], theirs: npt.NDArray[np.uint32]) -
 
 
 def keys_of(bits: npt.NDArray[np.uint8], positions: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
-    """The bits at some positions as one number each.
+    """Read the bits at some positions as one number for each row.
 
     Args:
         bits: uint8 [n, bytes], packed.

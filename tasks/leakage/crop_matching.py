@@ -8,17 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tasks.datasets.audit.features import Features
-from tasks.datasets.audit.nearby import keys_of
-from tasks.datasets.audit.seeing import Region
-from tasks.datasets.audit.signatures import Signature
+from tasks.leakage.features import Features
+from tasks.leakage.nearby import keys_of
+from tasks.leakage.signatures import Signature
+from tasks.leakage.thumbnails import Region
 from tasks.schemas import Oid
 
 INLIERS = 20
-"""Features that must agree on one displacement and scale."""
+"""So many features must agree on one displacement and scale."""
 _VOTES = 8
 _TABLES, _KEY_BITS = 20, 32
-_COMMON = 32  # what is seen more often is the microscope's, and tells no recording from another
+_COMMON = 32  # what is seen more often belongs to the microscope, and does not distinguish recordings
 _CELLS = 24  # across the longer side; cells are two of them wide
 _SCALES = tuple(1.08**power for power in range(-7, 8))  # up to 40 % of a side cut off
 _RANSAC_PX, _TURN, _LARGEST_ZOOM = 4.0, 0.05, 3.0
@@ -29,7 +29,7 @@ Numbers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Overlap:
-    """Which part of one recording's picture is which part of the other's, and how many features say so."""
+    """Which part of one recording's picture is which part of the other's, and how many features agree on it."""
 
     one: Region
     other: Region
@@ -37,10 +37,10 @@ class Overlap:
 
 
 def suspects(signed: Mapping[Oid, Signature], splits: Mapping[Oid, str]) -> dict[Pair, Overlap]:
-    """Pairs of recordings of different splits that show parts of one another.
+    """Find pairs of recordings of different splits that show parts of one another.
 
-    What agrees without any displacement does not count: whole pictures are compared by what moves in them, and dirt in
-    one place is the microscope's.
+    Features that agree without any displacement do not count: whole pictures are compared by what moves in them, and
+    dirt that stays in one place belongs to the microscope.
 
     Args:
         signed: Signatures by recording.
@@ -59,11 +59,11 @@ def suspects(signed: Mapping[Oid, Signature], splits: Mapping[Oid, str]) -> dict
 
 
 def _agreeing(features: Sequence[Features], split: Numbers) -> list[tuple[int, int]]:
-    """Numbers of recordings of different splits with enough like features at one displacement and scale.
+    """Find recordings of different splits with enough similar features at one displacement and scale; their numbers.
 
-    Like are features with an equal key in one of 20 tables, a key being 32 of the descriptor's 256 bits. Each such pair
-    of features votes, for each scale, for the cell in which the displacement lies (a Hough transform): features of one
-    picture gather in one cell, those that are only alike (cells are) scatter.
+    Two features are similar if they have an equal key in one of 20 tables, a key being 32 of the descriptor's 256 bits.
+    Each such pair of features votes, for each scale, for the cell in which the displacement lies (a Hough transform):
+    features of one picture gather in one cell, those that only resemble each other (as biological cells do) scatter.
     """
     if len(set(split.tolist())) < 2:
         return []
@@ -94,7 +94,7 @@ def _agreeing(features: Sequence[Features], split: Numbers) -> list[tuple[int, i
 
 
 def _with_equal_keys(keys: npt.NDArray[np.uint32]) -> tuple[Numbers, Numbers]:
-    """Each two features that have one key, the lower number first; keys that too many have are left out."""
+    """Pair the features that have an equal key, the lower number first; keys that too many have are left out."""
     order = np.argsort(keys, kind="stable")
     in_order = keys[order]
     starts = np.flatnonzero(np.diff(in_order, prepend=in_order[:1] ^ np.uint32(1)))
@@ -109,7 +109,11 @@ def _with_equal_keys(keys: npt.NDArray[np.uint32]) -> tuple[Numbers, Numbers]:
 
 
 def overlap_of(one: Features, other: Features) -> Overlap | None:
-    """Where two recordings' pictures show the same, by the best of their stills; None: nowhere, or just in place."""
+    """Find where two recordings' pictures show the same, by the best of their stills.
+
+    Returns:
+        None where they share nothing, or only what stands in the same place in both.
+    """
     best: Overlap | None = None
     for ours in range(int(one.still.max()) + 1):
         for theirs in range(int(other.still.max()) + 1):
@@ -151,7 +155,7 @@ def _overlap(
     shift: npt.NDArray[np.float64],
     inliers: int,
 ) -> Overlap | None:
-    """The common part, where x of the other = scale x + shift, in pixels and for each axis."""
+    """Compute the common part, where x of the other = scale x + shift, in pixels and for each axis."""
     ours, theirs = np.array(one, float), np.array(other, float)
     corners = np.array([[0, 0], ours])
     displaced = np.abs(corners * scale + shift - corners * theirs / ours).max() / float(np.hypot(*theirs))

@@ -1,9 +1,10 @@
-"""A recording's signature: what finds the same clip under another name, made once from the recording's own bytes.
+"""A recording's signature: the numbers by which the same clip is found under another name.
 
-It holds, of every frame, 128 bits of what moves in it, and of three frames the local features. What moves is the frame
-less the clip's own median: neither the microscope's dirt nor its light is in it, so that two donors under one
-microscope have signatures as different as any. The bits are the signs of 128 fixed random projections (Charikar 2002):
-two pictures whose vectors correlate at c differ in about 128 arccos(c) / pi of them.
+A signature is made once, from the recording's own bytes. It holds, of every frame, 128 bits of what moves in it, and of
+three frames the local features. What moves is the frame less the clip's own median: neither the microscope's dirt nor
+its light is in it, so that two donors under one microscope have signatures as different as any. The bits are the signs
+of 128 fixed random projections (Charikar 2002): two pictures whose vectors correlate at c differ in about 128 arccos(c)
+/ pi of them.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tasks.datasets.audit.features import Features, features_of
-from tasks.datasets.audit.seeing import (
+from tasks.errors import NotFound
+from tasks.lake import Lake
+from tasks.leakage.features import Features, features_of
+from tasks.leakage.thumbnails import (
     MOVING_FRAMES,
     SIDE_PX,
     STILL,
@@ -32,8 +35,6 @@ from tasks.datasets.audit.seeing import (
     details,
     motion,
 )
-from tasks.errors import NotFound
-from tasks.lake import Lake
 from tasks.provenance import code_of
 from tasks.schemas import Oid
 
@@ -43,13 +44,13 @@ _CHUNK = 512
 
 @dataclass(frozen=True)
 class Signature:
-    """Of one recording.
+    """What is kept of one recording's appearance.
 
     Attributes:
-        indices: int32 [n], the frames.
+        indices: int32 [n], the frames' indices.
         hashes: uint64 [n, 2], what moves in each.
-        motion: How much something moves, in grey levels (`seeing.motion`).
-        features: Of a few frames.
+        motion: How much something moves, in grey levels (`thumbnails.motion`).
+        features: Local features of a few frames.
     """
 
     indices: npt.NDArray[np.int32]
@@ -59,7 +60,7 @@ class Signature:
 
     @property
     def moves(self) -> bool:
-        """Whether what moves tells one recording from another."""
+        """Whether what moves distinguishes this recording from others."""
         return self.motion >= STILL and len(self.indices) >= MOVING_FRAMES
 
     @property
@@ -73,7 +74,7 @@ class Signature:
         return not self.moves and len(self.indices) >= MOVING_FRAMES
 
     def encode(self) -> bytes:
-        """As a file."""
+        """Return the signature as the bytes of a file."""
         sink = BytesIO()
         own = self.features
         np.savez(
@@ -84,7 +85,7 @@ class Signature:
 
     @classmethod
     def decode(cls, data: bytes) -> Signature:
-        """From the file."""
+        """Read a signature from the bytes of a file."""
         with np.load(BytesIO(data), allow_pickle=False) as file:
             width, height = (int(side) for side in file["size"])
             features = Features((width, height), file["still"], file["points"], file["descriptors"])
@@ -92,7 +93,7 @@ class Signature:
 
 
 def sign(clip: Clip) -> Signature:
-    """The signature of a clip."""
+    """Make the signature of a clip."""
     parts = [details(clip.thumbs[start : start + _CHUNK]) for start in range(0, len(clip.thumbs), _CHUNK)]
     vectors = np.concatenate(parts) if parts else np.empty((0, SIDE_PX * SIDE_PX), np.float32)
     moving = vectors - background(vectors) if len(vectors) else vectors
@@ -101,7 +102,7 @@ def sign(clip: Clip) -> Signature:
 
 
 def hashes_of(moving: Vectors) -> npt.NDArray[np.uint64]:
-    """128 bits of each vector: uint64 [n, 2]."""
+    """Compute 128 bits of each vector: uint64 [n, 2]."""
     bits = np.packbits(moving @ _projections() > 0, axis=1)
     return np.ascontiguousarray(bits).view(np.uint64).reshape(-1, BITS // 64)
 
@@ -112,34 +113,35 @@ def _projections() -> Vectors:
 
 
 def signatures(lake: Lake, recordings: Sequence[Oid], viewer: Viewer) -> tuple[dict[Oid, Signature], dict[Oid, str]]:
-    """Signatures of recordings: from the cache, from the lake, or made now.
+    """Return signatures of recordings: from the cache, from the lake, or made now.
 
     Args:
-        lake: Keeps them by recording, so that each is made once, whoever asks.
-        recordings: Which.
-        viewer: Shows those that have none yet.
+        lake: Keeps signatures by recording, so that each is made once for all lines.
+        recordings: Oids of the recordings.
+        viewer: Shows the recordings that have no signature yet.
 
     Returns:
-        The signatures, and why there are none of the others.
+        The signatures, and for every other recording the reason why it has none.
     """
     with ThreadPoolExecutor(lake.settings.workers * 4) as threads:
         loaded = threads.map(lambda recording: _load(lake, recording), recordings)
         found = {recording: own for recording, own in zip(recordings, loaded, strict=True) if own is not None}
     missing = [(recording, WHOLE) for recording in recordings if recording not in found]
-    unseen: dict[Oid, str] = {}
+    reasons: dict[Oid, str] = {}
     for recording, clip in viewer.watch(missing):
         if isinstance(clip, str):
-            unseen[recording] = clip
+            reasons[recording] = clip
             continue
         found[recording] = sign(clip)
         data = found[recording].encode()
         lake.store.put_bytes(key_of(recording), data, "application/octet-stream")
         _keep(_path(lake, recording), data)
-    return found, unseen
+    return found, reasons
 
 
 def key_of(recording: Oid) -> str:
-    """Where a recording's signature is in the lake's bucket: one by other code is not found there, and made again."""
+    """Return where a recording's signature is in the lake's bucket. The code is part of the key, so that a signature by
+    other code is not found there, and is made again."""
     return f"signatures/{code_of('signature')}/{recording[:2]}/{recording}.npz"
 
 

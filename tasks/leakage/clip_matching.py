@@ -1,4 +1,4 @@
-"""Suspects by what moves: recordings of different splits with a moment in common."""
+"""Suspects by what moves: recordings of different splits that have a moment in common."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from tasks.datasets.audit.nearby import keys_of, sharing_keys
-from tasks.datasets.audit.signatures import BITS, Signature
+from tasks.leakage.nearby import keys_of, sharing_keys
+from tasks.leakage.signatures import BITS, Signature
 from tasks.schemas import Oid
 
 ENOUGH = ((28, 1), (32, 2), (36, 3))
@@ -19,7 +19,7 @@ Pair = tuple[Oid, Oid]
 
 
 def suspects(signed: Mapping[Oid, Signature], splits: Mapping[Oid, str]) -> dict[Pair, int]:
-    """Pairs of moving recordings of different splits that share a moment, and in how few bits it differs.
+    """Find pairs of moving recordings of different splits that share a moment, and in how few bits it differs.
 
     Some frames of each recording are looked up among all frames of all others, so that a moment is found however the
     clip was trimmed. Looking up is locality-sensitive hashing (Indyk and Motwani 1998): in 24 tables by 16 of the 128
@@ -27,8 +27,11 @@ def suspects(signed: Mapping[Oid, Signature], splits: Mapping[Oid, str]) -> dict
     a clip has dozens; of unlike frames one pair in 2,700 meets.
 
     Args:
-        signed: Signatures by recording; what does not move is left out.
+        signed: Signatures by recording; recordings in which nothing moves are left out.
         splits: Each recording's split.
+
+    Returns:
+        For each pair of recordings the fewest bits in which a frame of one differs from a frame of the other.
     """
     recordings = [recording for recording, own in signed.items() if own.moves]
     if len({splits[recording] for recording in recordings}) < 2:
@@ -63,7 +66,7 @@ def suspects(signed: Mapping[Oid, Signature], splits: Mapping[Oid, str]) -> dict
 
 
 def _pool(hashes: list[npt.NDArray[np.uint64]]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
-    """All frames of all recordings, and the number of the recording that each is of; blank frames are left out."""
+    """Pool the frames of all recordings, with the number of each one's recording; blank frames are left out."""
     of = np.repeat(np.arange(len(hashes)), [len(own) for own in hashes])
     frames = np.concatenate(hashes)
     shows = frames.any(axis=1)
@@ -71,10 +74,10 @@ def _pool(hashes: list[npt.NDArray[np.uint64]]) -> tuple[npt.NDArray[np.uint64],
 
 
 def _anchors(signed: list[Signature]) -> npt.NDArray[np.int64]:
-    """Numbers, in the pool, of the frames that are looked up: spread over each clip.
+    """Choose the frames that are looked up, spread over each clip, by their numbers in the pool.
 
-    Where a long clip was seen in every second, third, ... frame, those of its unbroken runs: whatever frames the other
-    was seen in, some of these are among them.
+    A long clip was seen in every second, third, ... frame, and in some unbroken runs. Its frames are chosen from these
+    runs: whichever frames of the other clip were seen, some of the same moments are among them.
     """
     chosen, start = [], 0
     for own in signed:

@@ -8,26 +8,33 @@ from __future__ import annotations
 import base64
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tasks.datasets.audit.findings import WHAT, Audit, Finding, Kind, Side
-from tasks.datasets.audit.seeing import Viewer
 from tasks.errors import DataError
 from tasks.lake import Lake
+from tasks.leakage.clear import Clear
+from tasks.leakage.findings import WHAT, Audit, Finding, Side
+from tasks.leakage.pair_id import CLEARABLE, Kind
+from tasks.leakage.thumbnails import Viewer
 from tasks.schemas import Oid
 
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
 MOST_BYTES = 4_000_000
 """Of the report, pictures included."""
-_LEAKS_SHOWN, _CLEARED_SHOWN, _LISTED = 40, 6, 500
+_LEAKS_SHOWN, _CLEARED_SHOWN, _RULED_OUT_SHOWN, _LISTED = 40, 40, 6, 500
 _WIDTH_PX, _QUALITY = 440, 72
 _ALL = 0.95  # of a picture's area
 _DELETE = (
     "Delete the labels of the one in the test (or val) split in Label Studio, not those in train: a champion may have "
     "learned from them, and would know that test by heart."
+)
+_COPY = (
+    f"If one of the two is a copy: {_DELETE} If both must stay, give both the same donor when they are added, which "
+    "keeps them in one split."
 )
 ADVICE: dict[Kind, str] = {
     "group": "A donor or group keeps its split for ever. If these are two donors, they need two names: add the "
@@ -35,12 +42,12 @@ ADVICE: dict[Kind, str] = {
     "recording": "A recording belongs to one split. This cannot come from Nightscope's own splits: make the dataset "
     "version again.",
     "blob": f"Both frames are one and the same file. {_DELETE}",
-    "frame": "If both come from one donor, say so when they are added: a donor stays in one split. If one is a copy: "
-    f"{_DELETE}",
-    "clip": f"One of the two is a copy. {_DELETE} If both must stay, give both the same donor when they are added, "
-    "which keeps them in one split.",
-    "unseen": "Nobody knows whether one is a copy of the other. If a worker process died, run it again: it looks "
-    f"again. Else bring the recording back into the lake, or: {_DELETE}",
+    "frame": "If both come from one donor, state that when they are added: a donor stays in one split. If one is a "
+    f"copy: {_DELETE}",
+    "clip": _COPY,
+    "crop": _COPY,
+    "inconclusive": "It is not known whether one is a copy of the other. If a worker process died, run it again: it "
+    f"checks again. Otherwise bring the recording back into the lake, or: {_DELETE}",
 }
 
 
@@ -55,14 +62,16 @@ def render_report(lake: Lake, line: str, audit: Audit, viewer: Viewer | None) ->
     """
     import jinja2
 
-    leaks, cleared = _told_apart(audit.findings)[:_LEAKS_SHOWN], audit.cleared[:_CLEARED_SHOWN]
-    pictures = _pictures(lake, [*leaks, *cleared], viewer)
+    leaks = _each_pair_first(audit.findings)[:_LEAKS_SHOWN]
+    cleared = audit.cleared_by_people[:_CLEARED_SHOWN]
+    ruled_out = audit.ruled_out[:_RULED_OUT_SHOWN]
+    pictures = _pictures(lake, [*leaks, *(own.finding for own in cleared), *ruled_out], viewer)
     room = MOST_BYTES
 
-    def shown(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    def shown(findings: Sequence[Finding], clears: Sequence[Clear | None] = ()) -> list[dict[str, Any]]:
         nonlocal room
         entries = []
-        for finding in findings:
+        for finding, clear in zip_longest(findings, clears):
             sides = [
                 (side, pictures.get((side.recording_id, side.frame_index), ""), _mark(side)) for side in _sides(finding)
             ]
@@ -70,7 +79,16 @@ def render_report(lake: Lake, line: str, audit: Audit, viewer: Viewer | None) ->
             if size > room:
                 sides, size = [(side, "", "") for side, _, _ in sides], 0
             room -= size
-            entries.append({"finding": finding, "sides": sides, "advice": ADVICE[finding.kind]})
+            clearable = finding.kind in CLEARABLE and audit.settled
+            entries.append(
+                {
+                    "finding": finding,
+                    "sides": sides,
+                    "advice": ADVICE[finding.kind],
+                    "decision": clear,
+                    "clearable": clearable,
+                }
+            )
         return entries
 
     environment = jinja2.Environment(
@@ -83,11 +101,13 @@ def render_report(lake: Lake, line: str, audit: Audit, viewer: Viewer | None) ->
         kinds={kind: count for kind in WHAT if (count := sum(found.kind == kind for found in audit.findings))},
         leaks=shown(leaks),
         others=audit.findings[len(leaks) : _LISTED] if len(audit.findings) > len(leaks) else (),
-        cleared=shown(cleared),
+        cleared=shown([own.finding for own in cleared], [own.clear for own in cleared]),
+        other_cleared=audit.cleared_by_people[len(cleared) : _LISTED],
+        ruled_out=shown(ruled_out),
     )
 
 
-def _told_apart(findings: Sequence[Finding]) -> list[Finding]:
+def _each_pair_first(findings: Sequence[Finding]) -> list[Finding]:
     """The findings, those of each kind and pair of recordings once before any of them twice."""
     seen: dict[Any, int] = defaultdict(int)
     ranked: list[tuple[int, int, Finding]] = []

@@ -1,4 +1,4 @@
-"""The closer look at two recordings: do the same things move in the same way?"""
+"""The close check of two recordings: do the same things move in the same way?"""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tasks.datasets.audit.seeing import (
+from tasks.leakage.thumbnails import (
     MOVING_FRAMES,
     SIDE_PX,
     STILL,
@@ -23,26 +23,27 @@ MOVING_CORRELATION = 0.5
 MOMENTS = 3
 CERTAIN_CORRELATION = 0.75
 STILL_CORRELATION = 0.93
-"""Of whole pictures, as nothing moves in them: below it, it may be one microscope's dirt. Copies have more."""
+"""The correlation of whole pictures in which nothing moves. Below it, they may share one microscope's dirt only; copies
+have more."""
 _ANCHORS, _FEW_ANCHORS = 256, 48
 _COARSE, _FINE = range(-4, 5, 2), range(-1, 2)
 _TOLERANCE_S, _TOLERANCE_FRAMES = 0.1, 2
 
 
 @dataclass(frozen=True)
-class Look:
+class PairCheck:
     """What two clips have in common.
 
     Attributes:
-        same: They are one clip.
-        moments: How many of the looked-up frames were found in the other at one and the same offset.
-        looked_up: How many were looked up.
-        correlation: Of the best pair of frames.
-        one: Frame index of that pair in the first clip.
-        other: In the second.
+        same: Whether they are one clip.
+        moments: How many of the looked-up frames were found in the other clip at one and the same offset.
+        looked_up: How many frames were looked up.
+        correlation: The correlation of the best pair of frames.
+        one: The frame index of that pair in the first clip.
+        other: The frame index in the second.
         offset_s: The second clip's time less the first's; None where there is no time.
         moving: Whether moving things were compared (else whole pictures, as nothing moves).
-        alike: They are not the same, but as still pictures too much alike to be told apart.
+        alike: Whether they are not the same, but as still pictures too much alike to be told apart.
     """
 
     same: bool
@@ -56,7 +57,7 @@ class Look:
     alike: bool = False
 
 
-def look_closely(one: Clip, other: Clip, *, search: bool = False) -> Look:
+def check_pair(one: Clip, other: Clip, *, search: bool = False) -> PairCheck:
     """Compare two clips, of which the thumbnails show the same part.
 
     Frames spread over the first are looked up among all of the second. They count where they agree on the offset in
@@ -69,7 +70,7 @@ def look_closely(one: Clip, other: Clip, *, search: bool = False) -> Look:
         search: Try displacements of up to 4 of the 64 pixels too: parts of pictures were matched by features of
             another moment, and the stage may have drifted since.
     """
-    found = _look(one, other, details(other.thumbs), _ANCHORS)
+    found = _compare(one, other, details(other.thumbs), _ANCHORS)
     if found.same or not search:
         return found
     best, x, y = _best(one, other, [(x, y) for x in _COARSE for y in _COARSE])
@@ -77,30 +78,30 @@ def look_closely(one: Clip, other: Clip, *, search: bool = False) -> Look:
     return max(found, best, finer, key=_strength)
 
 
-def _best(one: Clip, other: Clip, displacements: list[tuple[int, int]]) -> tuple[Look, int, int]:
-    """The most telling look, and its displacement."""
-    tried = [(_look(one, other, details(_moved(other.thumbs, x, y)), _FEW_ANCHORS), x, y) for x, y in displacements]
+def _best(one: Clip, other: Clip, displacements: list[tuple[int, int]]) -> tuple[PairCheck, int, int]:
+    """Return the strongest check, and its displacement."""
+    tried = [(_compare(one, other, details(_moved(other.thumbs, x, y)), _FEW_ANCHORS), x, y) for x, y in displacements]
     return max(tried, key=lambda own: _strength(own[0]))
 
 
-def _strength(look: Look) -> tuple[bool, int, float]:
-    return look.same, look.moments, look.correlation
+def _strength(check: PairCheck) -> tuple[bool, int, float]:
+    return check.same, check.moments, check.correlation
 
 
 def _moved(thumbs: npt.NDArray[np.uint8], x: int, y: int) -> npt.NDArray[np.uint8]:
-    """The same pictures displaced; what comes in repeats the border."""
+    """Displace pictures; what comes in at a side repeats the border."""
     side = np.arange(SIDE_PX)
     return thumbs[:, np.clip(side + y, 0, SIDE_PX - 1)[:, None], np.clip(side + x, 0, SIDE_PX - 1)[None, :]]
 
 
-def _look(one: Clip, other: Clip, theirs: Vectors, anchors: int) -> Look:
+def _compare(one: Clip, other: Clip, theirs: Vectors, anchors: int) -> PairCheck:
     ours = details(one.thumbs)
     moving = _moves(one) and _moves(other)
     if moving:
         ours, theirs = units(ours - background(ours)), units(theirs - background(theirs))
     looked_up = np.unique(np.linspace(0, max(0, len(ours) - 1), anchors).astype(int))[: len(ours)]
     if not len(ours) or not len(theirs):
-        return Look(False, 0, 0, 0.0, 0, 0, None, moving)
+        return PairCheck(False, 0, 0, 0.0, 0, 0, None, moving)
     correlations = ours[looked_up] @ theirs.T
     found = correlations.argmax(axis=1)
     values = correlations[np.arange(len(looked_up)), found]
@@ -111,7 +112,7 @@ def _look(one: Clip, other: Clip, theirs: Vectors, anchors: int) -> Look:
     certain = bool(values[best] >= CERTAIN_CORRELATION)
     same = agreeing >= needed or (certain if moving else bool(good[best]))
     offset_s = float(other.pts_s[found[best]] - one.pts_s[looked_up[best]])
-    return Look(
+    return PairCheck(
         same=same,
         moments=max(agreeing, int(same)),
         looked_up=len(looked_up),
@@ -129,7 +130,7 @@ def _moves(clip: Clip) -> bool:
 
 
 def _agreeing(one: Clip, other: Clip, ours: npt.NDArray[np.int64], theirs: npt.NDArray[np.int64]) -> int:
-    """How many pairs of frames lie at one offset."""
+    """Count the pairs of frames that lie at one offset, in time or in frames, whichever gives more."""
     if not len(ours):
         return 0
     most = 0
