@@ -21,9 +21,11 @@ _SHOWN = 20
 class _RunByDefault(TyperGroup):
     """`audit LINE` is short for `audit run LINE`, which also serves a line that is named like one of the commands."""
 
+    default_command = "run"
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
-            args = ["run", *args]
+            args = [self.default_command, *args]
         return super().parse_args(ctx, args)
 
 
@@ -105,6 +107,7 @@ def _show_findings(report: dict[str, Any]) -> None:
     leaks += f", {inconclusive} not ruled out" if inconclusive else ""
     paper.print(f"[bold red]{leaks}[/]; a training on this is refused")
     rows = table("", "pair", "kind", "one", "other", "why")
+    rows.columns[0].no_wrap = True
     for finding in report["findings"][:_SHOWN]:
         sides = (escape(side_text(finding[name])) for name in ("one", "other"))
         rows.add_row(_clearable_id(report, finding), finding["kind"], *sides, escape(finding["why"]))
@@ -127,16 +130,16 @@ def _clearable_id(report: dict[str, Any], finding: dict[str, Any]) -> str:
 
 
 def _show_cleared(report: dict[str, Any]) -> None:
-    if not report["cleared_by_people"]:
+    count = len(report["cleared_by_people"])
+    if not count:
         return
-    rows = table("looks the same, and was cleared by a person", "pair", "kind", "one", "other", "by", "at", "note")
+    looks = "1 pair looks the same, and was" if count == 1 else f"{count} pairs look the same, and were"
+    paper.print(f"[bold yellow]{looks} cleared by a person[/]")
     for own in report["cleared_by_people"]:
         finding, clear = own["finding"], own["clear"]
-        sides = (escape(side_text(finding[name])) for name in ("one", "other"))
-        rows.add_row(
-            clear["pair_id"], finding["kind"], *sides, escape(clear["by"]), clear["at"][:16], escape(clear["note"])
-        )
-    paper.print(rows)
+        sides = " and ".join(side_text(finding[name]) for name in ("one", "other"))
+        paper.print(escape(f"  {clear['pair_id']} ({finding['kind']}): {sides}: {finding['why']}"))
+        paper.print(escape(f"  cleared by {clear['by']} at {clear['at'][:16]}: {clear['note']}"))
 
 
 def _show_demonstration(found: dict[str, Any]) -> None:

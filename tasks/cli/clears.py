@@ -77,6 +77,7 @@ def list_(line: Line, json_: AsJson = False) -> None:
         print_json(known)
         return
     rows = table("", "pair", "kind", "recordings", "by", "at", "note", "state")
+    rows.columns[0].no_wrap = True
     for own in known["clears"]:
         state = "active" if own["active"] else f"revoked by {own['revoked']['by']}: {own['revoked']['note']}"
         rows.add_row(

@@ -41,13 +41,13 @@ def audit(lake: Lake, rows: pa.Table, viewer: Viewer | None = None, clears: Iter
     every = _with_hashes(lake, rows)
     splits = {row["recording_id"]: row["split"] for row in every}
     sides = {row["recording_id"]: row for row in every}
-    verdicts = _Verdicts(clears)
+    collected = _Collected(clears)
     for finding in in_two_splits(every):
-        verdicts.refuse(finding)
+        collected.refuse(finding)
     signed: dict[Oid, Signature] = {}
-    unseen: Mapping[Oid, str] = dict.fromkeys(splits, "only frames were compared")
+    not_compared: Mapping[Oid, str] = dict.fromkeys(splits, "only frames were compared")
     if viewer is not None:
-        signed, unseen = signatures(lake, sorted(splits), viewer)
+        signed, not_compared = signatures(lake, sorted(splits), viewer)
     whole, parts = clip_matching.suspects(signed, splits), crop_matching.suspects(signed, splits)
     unchecked: dict[Pair, str] = {}
     decoded = 0
@@ -56,27 +56,29 @@ def audit(lake: Lake, rows: pa.Table, viewer: Viewer | None = None, clears: Iter
         ("crop", {pair: (overlap.one, overlap.other) for pair, overlap in parts.items()}),
     )
     for kind, regions in regions_of:
-        wanted = {pair: own for pair, own in regions.items() if pair_of(*pair) not in verdicts.refused}
+        wanted = {pair: own for pair, own in regions.items() if pair_of(*pair) not in collected.refused}
         checks, reasons = check_pairs(lake.settings.cache_dir / "pair-checks", viewer, wanted) if viewer else ({}, {})
         unchecked |= {pair_of(*pair): why for pair, why in reasons.items()}
         for pair, check in checks.items():
-            verdicts.add(_finding(kind, sides, pair, check, wanted[pair], whole.get(pair), parts.get(pair)), check.same)
+            collected.add(
+                _finding(kind, sides, pair, check, wanted[pair], whole.get(pair), parts.get(pair)), check.same
+            )
             decoded += check.looked_up
-        verdicts.settle()
-    unchecked = {pair: why for pair, why in unchecked.items() if pair not in verdicts.refused}
+        collected.settle()
+    unchecked = {pair: why for pair, why in unchecked.items() if pair not in collected.refused}
     close = {
         pair: own
         for pair, own in frame_matching.suspects(every, signed).items()
-        if pair_of(*pair) not in verdicts.refused and pair_of(*pair) not in unchecked
+        if pair_of(*pair) not in collected.refused and pair_of(*pair) not in unchecked
     }
     close |= {pair: frame_matching.all_of(every, pair) for pair in unchecked}  # whether they move or not
     alike, only_behind, compared = frame_matching.alike(lake, every, close)
     for finding in alike:
-        verdicts.add(finding, same=True)
-    verdicts.settle()
+        collected.add(finding, same=True)
+    collected.settle()
     for pair, why in unchecked.items():
-        if pair not in verdicts.refused:
-            verdicts.add(_inconclusive(sides, pair, why), same=True)
+        if pair not in collected.refused:
+            collected.add(_inconclusive(sides, pair, why), same=True)
     names = {recording: row["recording_name"] for recording, row in sides.items()}
     return Audit(
         code=audit_code(clips=viewer is not None),
@@ -84,15 +86,15 @@ def audit(lake: Lake, rows: pa.Table, viewer: Viewer | None = None, clears: Iter
         recordings=len(splits),
         suspects=len({pair_of(*pair) for pair in (*whole, *parts, *close)}),
         looked_at=decoded + compared,
-        findings=tuple(verdicts.findings),
-        ruled_out=tuple(own for own in [*verdicts.ruled_out, *only_behind] if own.pair not in unchecked),
-        cleared_by_people=tuple(verdicts.cleared),
-        not_compared=tuple(sorted((names[recording], why) for recording, why in unseen.items())),
+        findings=tuple(collected.findings),
+        ruled_out=tuple(own for own in [*collected.ruled_out, *only_behind] if own.pair not in unchecked),
+        cleared_by_people=tuple(collected.cleared),
+        not_compared=tuple(sorted((names[recording], why) for recording, why in not_compared.items())),
         settled=viewer is None or not set(splits) & set(viewer.crashed),
     )
 
 
-class _Verdicts:
+class _Collected:
     """Sorts findings: what refuses, what was ruled out, and what a person cleared.
 
     Args:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tasks.errors import NotFound
+from tasks.errors import DataError, NotFound
 from tasks.lake import Lake
 from tasks.lake.signed import keep, kept
 from tasks.leakage.audit import audit
@@ -83,7 +83,7 @@ def find_refused(lake: Lake, line: str, pair: str) -> tuple[Finding, Audit]:
     """
     infos = sorted(lake.store.list(f"audits/{line}/"), key=lambda info: info.modified_at, reverse=True)
     for info in infos:
-        with suppress(NotFound):
+        with suppress(DataError):  # its result was erased, or is damaged
             summary = kept(lake, _KIND, line, info.key)
             if not summary or not summary.get("findings"):
                 continue

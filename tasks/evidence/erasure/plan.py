@@ -137,9 +137,6 @@ def _look(lake: Lake, scope: Scope, info: ObjectInfo, reports: set[Oid], version
     if info.key.startswith("signatures/"):
         mine = bool(set(_OID.findall(info.key)) & scope.recordings.keys())
         return _Look(info, remove=mine, what="signatures" if mine else "")
-    if info.key.startswith("clears/"):
-        mine = _clears(scope, lake.store.get_bytes(info.key))
-        return _Look(info, remove=mine, what="clears of the leak audit" if mine else "")
     if info.key.startswith(_NAMELESS) or info.size_bytes > _TEXT_MAX_BYTES:
         return _Look(info)
     try:
@@ -164,9 +161,9 @@ def _look(lake: Lake, scope: Scope, info: ObjectInfo, reports: set[Oid], version
     return _Look(info, copy=_copy(info, new.encode(), "text/plain; charset=utf-8")) if new != text else _Look(info)
 
 
-def _clears(scope: Scope, data: bytes) -> bool:
-    """Whether a person's clear in the leak audit is about the donor: one of its recordings, or a name in its note."""
-    text = data.decode(errors="replace")
+def _is_about(scope: Scope, data: bytes) -> bool:
+    """Whether a person's clear in the leak audit names one of the donor's recordings, or the donor in its note."""
+    text = data.decode()
     return not scope.recordings.keys().isdisjoint(_OID.findall(text)) or scope.names.mentioned(text)
 
 
@@ -212,6 +209,9 @@ def _holds(column: pa.ChunkedArray, scope: Scope) -> bool:
 
 def _json(lake: Lake, scope: Scope, info: ObjectInfo, data: bytes, versions: set[str]) -> _Look:
     """Evidence and evaluations stay, without names and pictures; another result that names frames goes."""
+    if info.key.startswith("clears/"):
+        mine = _is_about(scope, data)
+        return _Look(info, remove=mine, what="clears of the leak audit" if mine else "")
     try:
         content = json.loads(data)
     except (ValueError, RecursionError):
