@@ -18,6 +18,7 @@ from tasks.steps.evidence import list_evidence, read_bundle, read_card, verify_a
 from tasks.steps.experiments import demonstrate_leakage
 from tasks.steps.export import export_model
 from tasks.steps.intake import (
+    add_stills,
     collect_garbage,
     import_labels,
     ingest_recordings,
@@ -36,6 +37,7 @@ from tasks.steps.verdicts import decide_verdict, list_verdicts, read_report, rep
 
 __all__ = [
     "add_recordings",
+    "add_stills",
     "approval_request",
     "audit_dataset",
     "check_news",

@@ -1,0 +1,45 @@
+"""Small pictures that nobody took: cells of a seeded generator, in whatever format is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import tifffile
+from PIL import Image as Pillow
+
+from tasks.config import Line, parse_line
+
+
+def cell(seed: int, size: tuple[int, int] = (48, 64)) -> npt.NDArray[np.uint8]:
+    """A bright ellipse on noise, [h, w, 3] BGR; another one for each seed."""
+    generator = np.random.default_rng(seed)
+    picture = generator.integers(40, 90, (*size, 3), dtype=np.uint8)
+    x, y = (int(generator.integers(12, side - 12)) for side in (size[1], size[0]))
+    axes = (int(generator.integers(5, 11)), int(generator.integers(3, 8)))
+    cv2.ellipse(picture, (x, y), axes, float(generator.integers(0, 180)), 0, 360, (200, 210, 190), -1)
+    return picture
+
+
+def write(path: Path, seed: int) -> Path:
+    """A cell as a file, in the format that its suffix says."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image, suffix = cell(seed), path.suffix.lower()
+    if suffix in (".tif", ".tiff"):
+        tifffile.imwrite(path, image[..., ::-1], photometric="rgb")
+    elif suffix == ".webp":
+        Pillow.fromarray(np.ascontiguousarray(image[..., ::-1])).save(path, lossless=True)
+    else:
+        assert cv2.imwrite(str(path), image)
+    return path
+
+
+def a_line(name: str = "cells", **changes: object) -> Line:
+    """A line that learns from everything."""
+    data = {
+        "line": name, "kind": "detection", "classes": {"cell": {}}, "recipe": {"name": "detection-from-scratch"},
+        "gates": [{"metric": "AP50", "at_least": 0.1}],
+    }  # fmt: skip
+    return parse_line(data | changes, "a test's line")
