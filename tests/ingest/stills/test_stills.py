@@ -30,6 +30,7 @@ from tasks.lake import Lake
 from tasks.lake.pseudonyms import known_names
 from tasks.schemas import Frame, Landing, QuarantineItem, Recording
 from tests.ingest.stills.pictures import a_line, cell, write
+from tests.services import use_external_s3
 
 LINE = a_line()
 
@@ -297,36 +298,34 @@ def test_a_decoder_that_dies_of_one_picture_costs_only_that(
 _NIGHT = """
 import sys
 from pathlib import Path
-from tasks.config import Settings
+from tasks.config import load_settings
 from tasks.ingest.recordings import ingest_new
 from tasks.ingest.stills import batches
 from tasks.ingest.stills.adding import add_stills
 from tasks.lake import open_lake
 from tests.ingest.stills.pictures import a_line
 batches.MAX_PICTURES = 20
-lake = open_lake(Settings.model_validate_json(sys.stdin.read()))
+lake = open_lake(load_settings())
 print(add_stills(lake, [sys.argv[1]], group_by="folder").new, flush=True)
 print(len(ingest_new(lake, [a_line()]).new), flush=True)
 """
 
 
-def _night(settings: Settings, folder: Path) -> subprocess.Popen[str]:
-    secrets = {"secret_key": settings.s3.secret_key.get_secret_value()}
-    data = settings.model_copy(update={"s3": settings.s3.model_copy(update=secrets)})
-    process = subprocess.Popen(
-        [sys.executable, "-c", _NIGHT, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        start_new_session=True, cwd=Path(__file__).parents[3],
-    )  # fmt: skip
-    assert process.stdin is not None
-    process.stdin.write(data.model_dump_json(warnings=False))
-    process.stdin.close()
-    return process
+def _night(settings: Settings, folder: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-c", _NIGHT, str(folder)],
+        env=os.environ | {"NIGHTSCOPE_STATE_DIR": str(settings.state_dir)},
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd=Path(__file__).parents[3],
+    )
 
 
 @pytest.mark.integration
 def test_killed_anywhere_and_run_again_it_ends_the_same(lake: Lake, tmp_path: Path) -> None:
     for number in range(120):
         write(tmp_path / "set" / f"D{number % 7}" / f"{number}.bmp", number)
+    use_external_s3(lake.settings.state_dir, lake.settings.s3)
     seen = []
     for moment in (0, 1, 4):  # before the first batch landed; after some; in the midst of the night's commits
         process = _night(lake.settings, tmp_path / "set")
