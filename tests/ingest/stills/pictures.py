@@ -43,3 +43,18 @@ def a_line(name: str = "cells", **changes: object) -> Line:
         "gates": [{"metric": "AP50", "at_least": 0.1}],
     }  # fmt: skip
     return parse_line(data | changes, "a test's line")
+
+
+def field(path: Path, smear: int, left: int, size: tuple[int, int] = (192, 240)) -> Path:
+    """A picture of a smear of many cells, from `left` px on: two of one smear overlap."""
+    generator = np.random.default_rng(smear)
+    height, width = size
+    wide = generator.integers(150, 190, (height, 2 * width, 3), dtype=np.uint8)
+    for _ in range(60):
+        x, y = int(generator.integers(0, 2 * width)), int(generator.integers(0, height))
+        axes = (int(generator.integers(8, 18)), int(generator.integers(6, 14)))
+        colour = tuple(int(each) for each in generator.integers(20, 120, 3))
+        cv2.ellipse(wide, (x, y), axes, float(generator.integers(0, 180)), 0, 360, colour, -1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), wide[:, left : left + width])
+    return path
