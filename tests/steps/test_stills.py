@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
 from tasks import steps
 from tasks.cli import app
 from tasks.config import HOME, load_lines
+from tasks.datasets.audit import audit
 from tasks.datasets.freeze import freeze
 from tasks.ingest.recordings import ingest_new
 from tasks.ingest.viewing import Viewer
@@ -18,7 +20,7 @@ from tasks.lake import Lake
 from tasks.schemas import Frame, Recording
 from tasks.validation.dataset import check_dataset
 from tasks.validation.validate import validate
-from tests.ingest.stills.pictures import a_line, field, write
+from tests.ingest.stills.pictures import a_line, crop, field, write
 from tests.validation.factory import a_box, an_annotation
 
 LINE = a_line(minimums={"recordings": 3}, evaluation={"min_clusters": 2})
@@ -85,6 +87,30 @@ def test_overlapping_pictures_of_one_smear_stand_in_one_split(installed: Lake, t
     assert len({row["group"] for row in manifest.rows.to_pylist()}) == 18, "each picture is a cluster of its own"
     assert "stills went to the split of others" in manifest.about["warnings"][-1], "else nothing was torn apart"
     assert manifest.about["leak_check"]["passed"] and {"train", "test"} <= set(split.values())
+
+
+def test_crops_of_different_cells_are_no_copies_and_a_copy_is_one(installed: Lake, tmp_path: Path) -> None:
+    for number in range(40):
+        crop(tmp_path / "set" / f"cell_{number}.png", number)
+    crop(tmp_path / "set" / "copy_of_7.jpg", 7, quality=60)
+    steps.add_stills([str(tmp_path / "set")])
+    ingest_new(installed, [LINE])
+    recordings = {one.recording_id: one for one in installed.tables.rows("recordings", Recording)}
+    rows = [
+        {
+            "split": "test" if recordings[one.recording_id].name.endswith(("0.png", "7.png")) else "train",
+            "group": recordings[one.recording_id].group,
+            "recording_id": one.recording_id,
+            "recording_name": recordings[one.recording_id].name,
+            "frame_index": 0,
+            "frame_oid": one.oid,
+        }
+        for one in installed.tables.rows("frames", Frame)
+    ]
+    found = audit(installed, pa.Table.from_pylist(rows))
+    names = [{each.one.recording_name, each.other.recording_name} for each in found.findings]
+    assert names == [{"cell_7.png", "copy_of_7.jpg"}]
+    assert len(found.cleared) > 3, "else these crops are not alike enough to tell"
 
 
 def test_the_example_lines_are_right() -> None:

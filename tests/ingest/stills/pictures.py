@@ -58,3 +58,19 @@ def field(path: Path, smear: int, left: int, size: tuple[int, int] = (192, 240))
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), wide[:, left : left + width])
     return path
+
+
+def crop(path: Path, seed: int, quality: int = 95) -> Path:
+    """A cell in the middle of its picture, like any other: crops of different cells correlate."""
+    generator = np.random.default_rng(seed)
+    picture = generator.normal(180, 4, (96, 96)).clip(0, 255)
+    axes = (int(generator.integers(20, 25)), int(generator.integers(13, 18)))
+    cv2.ellipse(picture, (48, 48), axes, float(generator.integers(-6, 7)), 0, 360, 90, -1)
+    cv2.ellipse(picture, (44, 48), (8, 9), 0, 0, 360, 220, -1)
+    cv2.line(picture, (66, 48), (95, 60), 110, 4)
+    for _ in range(3):
+        x, y = (int(place) for place in generator.integers(10, 86, 2))
+        cv2.circle(picture, (x, y), 4, 120, -1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), picture.astype(np.uint8), [int(cv2.IMWRITE_JPEG_QUALITY), quality])
+    return path
