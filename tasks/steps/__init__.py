@@ -18,7 +18,6 @@ from tasks.steps.evidence import list_evidence, read_bundle, read_card, verify_a
 from tasks.steps.experiments import demonstrate_leakage
 from tasks.steps.export import export_model
 from tasks.steps.intake import (
-    add_stills,
     collect_garbage,
     import_labels,
     ingest_recordings,
@@ -33,6 +32,7 @@ from tasks.steps.news import check_news, check_request
 from tasks.steps.orders import promote_version, roll_back
 from tasks.steps.promotion import promote_model
 from tasks.steps.reproduction import reproduce
+from tasks.steps.stills import add_stills
 from tasks.steps.verdicts import decide_verdict, list_verdicts, read_report, report_of
 
 __all__ = [

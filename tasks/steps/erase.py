@@ -101,6 +101,7 @@ def add_recordings(
     """
     from tasks.ingest.landing import add
     from tasks.lake.pseudonyms import known_names, pseudonym
+    from tasks.steps.who import os_user
 
     settings = load_settings()
     lake = open_lake(settings)
@@ -111,24 +112,13 @@ def add_recordings(
             fix="say --pseudonym, too",
         )
     if readmit:
-        readmit_donor(lake, donor)
+        tombstone = tombstone_of(lake, donor) if donor else None
+        if tombstone is None:
+            raise ConfigError(f"add: no donor {donor or '(none)'!r} was erased", fix="leave --readmit out")
+        lake.tombstones.readmit(tombstone, os_user())
     return add(
         lake, paths, study=study, donor=donor, um_per_px=um_per_px, fps_hz=fps_hz, split=split, pseudonyms=pseudonyms
     )
-
-
-def readmit_donor(lake: Lake, donor: str | None) -> None:
-    """Let an erased donor's recordings in again.
-
-    Raises:
-        ConfigError: No such donor was erased.
-    """
-    from tasks.steps.who import os_user
-
-    tombstone = tombstone_of(lake, donor) if donor else None
-    if tombstone is None:
-        raise ConfigError(f"add: no donor {donor or '(none)'!r} was erased", fix="leave --readmit out")
-    lake.tombstones.readmit(tombstone, os_user())
 
 
 def resolve_names(names: list[str]) -> list[dict[str, str]]:

@@ -8,7 +8,6 @@ from typing import Any, Literal
 from tasks.config import Line, Settings, load_line, load_lines, load_settings
 from tasks.errors import ConfigError, NothingToDo
 from tasks.lake import open_lake
-from tasks.schemas import Split
 
 
 def list_lines() -> list[str]:
@@ -125,38 +124,6 @@ def import_labels(
         take_frames=take_frames, picture_names=partial(picture_names, lake), clear_names=known_names(settings),
     )  # fmt: skip
     return dict(report.model_dump(mode="json"))
-
-
-def add_stills(
-    places: list[str],
-    *,
-    group_by: str | None = None,
-    study: str | None = None,
-    donor: str | None = None,
-    um_per_px: float | None = None,
-    split: Split | None = None,
-    pseudonyms: bool = False,
-    readmit: bool = False,
-) -> Any:
-    """Put pictures into the landing bucket, each a sample of its own: `tasks.ingest.stills.adding.add_stills`, whose
-    report it returns.
-
-    Args:
-        readmit: The donor was erased, and comes again.
-
-    Raises:
-        ConfigError: A place, the grouping or the metadata is wrong; or a donor is to be re-admitted who was not erased.
-    """
-    from tasks.ingest.stills.adding import add_stills as into_landing
-    from tasks.steps.erase import readmit_donor
-
-    lake = open_lake(load_settings())
-    if readmit:
-        readmit_donor(lake, donor)
-    return into_landing(
-        lake, places, group_by=group_by, study=study, donor=donor, um_per_px=um_per_px, split=split,
-        pseudonyms=pseudonyms,
-    )  # fmt: skip
 
 
 def collect_garbage() -> dict[str, Any]:
