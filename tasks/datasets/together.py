@@ -26,7 +26,8 @@ ROUNDS = 20
 _SHOWN = 5
 _ALIKE = {"frame", "clip", "blob"}
 _Link = tuple[str, str]
-Place = TypeVar("Place", bound=str | int)
+Place = TypeVar("Place")
+_NEEDED: tuple[Split, ...] = ("train", "test")
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def settled(
         audit_of: Audits a plan's splits.
     """
     free = planned.new.keys() - planned.pinned
-    found = brought_together(lake, line.line, planned.splits, free, audit_of, needed={"train", "test"})
+    found = brought_together(lake, line.line, planned.splits, free, audit_of, needed=_NEEDED)
     if not found.moved:
         return planned, found.audit
     splits = dict(sorted(found.places.items()))

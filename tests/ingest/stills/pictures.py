@@ -74,3 +74,19 @@ def crop(path: Path, seed: int, quality: int = 95) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), picture.astype(np.uint8), [int(cv2.IMWRITE_JPEG_QUALITY), quality])
     return path
+
+
+def labelled_cell(folder: Path, number: int) -> None:
+    """A cell as `images/cell_<number>.png`, and where it is as `labels/cell_<number>.xml` (Pascal VOC)."""
+    picture = cell(number, (96, 128))
+    write_to = folder / "images" / f"cell_{number:03d}.png"
+    write_to.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(write_to), picture)
+    rows, columns = np.nonzero(picture[..., 1] > 150)
+    box = {"xmin": columns.min(), "ymin": rows.min(), "xmax": columns.max() + 1, "ymax": rows.max() + 1}
+    sides = "".join(f"<{name}>{value}</{name}>" for name, value in box.items())
+    (folder / "labels").mkdir(exist_ok=True)
+    (folder / "labels" / f"cell_{number:03d}.xml").write_text(
+        f"<annotation><filename>{write_to.name}</filename><size><width>128</width><height>96</height><depth>3</depth>"
+        f"</size><object><name>RBC</name><bndbox>{sides}</bndbox></object></annotation>"
+    )
