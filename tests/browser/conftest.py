@@ -64,9 +64,9 @@ def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
             down(state_dir)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """A headless Chromium."""
+    """A headless Chromium. Not for the whole session: Playwright keeps an asyncio loop running while it is open."""
     program = find_chromium()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
