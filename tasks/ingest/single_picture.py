@@ -45,6 +45,8 @@ class SinglePicture:
     def __init__(self, data: bytes, budget: Budget) -> None:
         self._data, self._budget = data, budget
         self._decoded: _Page | None = None
+        self._kept: tuple[Image, tuple[bytes, MediaType]] | None = None
+        self._looked = False
         self.codec = _codec(data)
 
     def __len__(self) -> int:
@@ -69,6 +71,9 @@ class SinglePicture:
         Raises:
             UnreadableRecording: It does not decode.
         """
+        kept = self.as_it_is(number)
+        if kept is not None:  # decoded once, not twice
+            return kept[0]
         if self._decoded is None:
             page = _webp(self._data) if self.codec == "webp" else decode_image(self._data)
             if page is None or not page.size:
@@ -80,11 +85,15 @@ class SinglePicture:
 
     def as_it_is(self, number: int) -> tuple[Image, tuple[bytes, MediaType]] | None:
         """The picture and its file without metadata, where any browser can show that."""
-        kept = kept_jpeg(self._data)
-        if kept is not None:
-            return kept[0], (kept[1], "image/jpeg")
-        kept = kept_png(self._data)
-        return None if kept is None else (kept[0], (kept[1], "image/png"))
+        if not self._looked:
+            self._looked = True
+            jpeg = kept_jpeg(self._data)
+            png = None if jpeg is not None else kept_png(self._data)
+            if jpeg is not None:
+                self._kept = jpeg[0], (jpeg[1], "image/jpeg")
+            elif png is not None:
+                self._kept = png[0], (png[1], "image/png")
+        return self._kept
 
 
 def encode_png(image: Image) -> bytes:

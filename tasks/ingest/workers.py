@@ -98,8 +98,8 @@ class Workers:
         return Outcome(reason=reason, crashed=True)
 
     def read_many(self, jobs: Sequence[Job]) -> list[Outcome]:
-        """Do many small jobs by one question. Where the worker does not survive it, halves are tried, down to the one
-        that it dies of: the others are read.
+        """Do many small jobs by one question. Where the worker does not survive it, each is asked for by itself, and
+        only the one is lost that it dies of.
 
         Raises:
             StorageUnavailable: This machine has no room for them.
@@ -112,8 +112,7 @@ class Workers:
             data = self._answer(asked, sum(map(_size_of, jobs)), jobs[0].folder)
         if isinstance(data, list):
             return [Outcome.from_data(one) for one in data]
-        half = len(jobs) // 2
-        return [*self.read_many(jobs[:half]), *self.read_many(jobs[half:])]
+        return [self.read(job) for job in jobs]
 
     def _answer(self, asked: Any, size_bytes: int, folder: str) -> Any:
         """What the worker answers to a job, or to a list of them; its exit code, a number, where it died instead.

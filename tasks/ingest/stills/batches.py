@@ -23,6 +23,7 @@ from tasks.schemas import Oid
 SUFFIX = sidecar.BATCH_SUFFIX
 MAX_PICTURES, MAX_BYTES = 2000, 2**28
 """Of one batch: the night commits its tables once for each."""
+MAX_PICTURE_BYTES = 2**30
 
 
 def is_batch(key: str) -> bool:

@@ -17,12 +17,12 @@ from tasks.errors import ConfigError, DataError, NotFound, UnreadableRecording
 from tasks.ingest.formats import STILL_SUFFIXES
 from tasks.ingest.names import natural_key, split_suffix
 from tasks.ingest.packing import check_entries
+from tasks.ingest.stills.batches import MAX_PICTURE_BYTES
 from tasks.lake import Lake
 from tasks.lake.object_store import ObjectStore
 
-MAX_PICTURE_BYTES = 2**30
 _MAX_TABLE_BYTES = 2**26
-_AHEAD = 32
+_AHEAD, _AHEAD_BYTES = 32, 2**28
 
 
 @dataclass(frozen=True)
@@ -211,12 +211,14 @@ class _Bucket:
     sizes: dict[str, int] = field(default_factory=dict)
 
     def read(self, wanted: Sequence[str]) -> Iterator[tuple[str, bytes | Unread]]:
-        coming, ahead = iter(wanted), deque[tuple[str, Future[bytes | Unread]]]()
+        ahead, size_bytes = deque[tuple[str, Future[bytes | Unread]]](), 0
         with ThreadPoolExecutor(self.threads) as threads:
-            for name in coming:
+            for name in wanted:
                 ahead.append((name, threads.submit(self._read, name)))
-                if len(ahead) >= _AHEAD:
+                size_bytes += self.sizes[name]
+                while ahead and (len(ahead) >= _AHEAD or size_bytes > _AHEAD_BYTES):
                     first, future = ahead.popleft()
+                    size_bytes -= self.sizes[first]
                     yield first, future.result()
             for name, future in ahead:
                 yield name, future.result()

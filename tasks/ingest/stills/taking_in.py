@@ -32,6 +32,7 @@ from tasks.ingest.packing import check_entries
 from tasks.ingest.reading import Job, Outcome
 from tasks.ingest.sampling import Rate
 from tasks.ingest.sidecar import BatchSidecar, StillLabels
+from tasks.ingest.stills import batches
 from tasks.ingest.workers import Workers
 from tasks.lake import Lake
 from tasks.lake.tombstones import Tombstone, hidden, why_erased
@@ -41,6 +42,7 @@ log = logging.getLogger(__name__)
 
 A = TypeVar("A")
 AT_ONCE = 128
+AT_ONCE_BYTES = 2**26
 """Pictures that one question to a worker holds."""
 _Sampled = tuple[list[Frame], dict[Oid, str]]
 _DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, NotImplementedError)
@@ -128,7 +130,7 @@ class Stills:
                     again.append((still, first.rpartition("/")[2], _key(arrival, first)))
                 else:
                     fresh[still.oid] = still
-            chunks = _parts(list(fresh.values()), AT_ONCE)
+            chunks = _chunks(list(fresh.values()))
             read = self._threads.map(lambda chunk: self._read(arrival, chunk), chunks)
             bad: dict[Oid, str] = {}
             for recordings, frames, unreadable in read:
@@ -284,17 +286,42 @@ def _members(
     for number, entry in enumerate(sorted(entries, key=lambda one: natural_key(one.filename))):
         member = entry.filename
         budget.inflate(entry.file_size)
-        path, digest = folder / str(number), hashlib.sha256()
+        path = folder / str(number)
+        if entry.file_size > batches.MAX_PICTURE_BYTES:
+            yield member, f"it has {entry.file_size} bytes; expected a picture of at most {batches.MAX_PICTURE_BYTES}"
+            continue
         try:
-            with archive.open(entry) as packed, path.open("wb") as file:
-                data = packed.read(entry.file_size + 1)
-                digest.update(data)
-                file.write(data)
+            oid = _unpack(archive, entry, path)
         except _DAMAGE as error:
             path.unlink(missing_ok=True)
             yield member, f"it cannot be taken out of its batch ({error}); add it again"
             continue
-        yield member, Still(member, path, digest.hexdigest(), said.of(member))
+        yield member, Still(member, path, oid, said.of(member))
+
+
+def _unpack(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, path: Path) -> Oid:
+    """Write an entry to a file; the sha256 of its bytes."""
+    digest, left = hashlib.sha256(), entry.file_size + 1  # by numbers: without, it inflates whatever comes
+    with archive.open(entry) as packed, path.open("wb") as file:
+        while left > 0 and (data := packed.read(min(left, 2**20))):
+            digest.update(data)
+            file.write(data)
+            left -= len(data)
+    return digest.hexdigest()
+
+
+def _chunks(stills: Sequence[Still]) -> list[list[Still]]:
+    """Pictures that are read, and held in memory, together: so many, or so large."""
+    found: list[list[Still]] = []
+    room = 0
+    for still in stills:
+        size_bytes = still.path.stat().st_size
+        if not found or len(found[-1]) >= AT_ONCE or size_bytes > room:
+            found.append([])
+            room = AT_ONCE_BYTES
+        found[-1].append(still)
+        room -= size_bytes
+    return found
 
 
 def _parts(items: Sequence[A], size: int) -> list[Sequence[A]]:

@@ -22,7 +22,7 @@ from tasks.errors import ConfigError
 from tasks.ingest import sidecar
 from tasks.ingest.frames import take_frames
 from tasks.ingest.recordings import ingest_new
-from tasks.ingest.stills import batches
+from tasks.ingest.stills import batches, taking_in
 from tasks.ingest.stills.adding import add_stills
 from tasks.ingest.viewing import Viewer
 from tasks.ingest.watching import WHOLE
@@ -223,6 +223,20 @@ def test_a_batch_that_somebody_else_dropped(lake: Lake, tmp_path: Path) -> None:
     (one,) = recordings(lake).values()
     assert (one.study, one.donor, one.landing_key) == ("s", "D9", "scope/today.stills.zip/x/a.png")
     assert [item.subject for item in found.quarantined] == ["scope/broken.stills.zip"]
+
+
+def test_what_is_too_large_is_set_aside_by_its_name(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6):
+        write(tmp_path / "set" / f"{number}.bmp", number)
+    cv2.imwrite(str(tmp_path / "set" / "large.bmp"), np.zeros((200, 200, 3), np.uint8))
+    add_stills(lake, [str(tmp_path / "set")])
+    monkeypatch.setattr(batches, "MAX_PICTURE_BYTES", 50_000)
+    monkeypatch.setattr(taking_in, "AT_ONCE_BYTES", 20_000)  # two at a time
+    found = ingest_new(lake, [LINE])
+    assert len(found.new) == 6 == found.frames
+    assert [item.subject.rpartition("/")[2] for item in found.quarantined] == ["large.bmp"]
 
 
 def test_many_batches_and_a_second_line(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
