@@ -100,3 +100,19 @@ def test_never_at_the_price_of_a_split(stills: Lake) -> None:
     planned = plan()
     found, audit = together.settled(stills, LINE, planned, looks(everything))
     assert found == planned and not audit.passed
+
+
+def test_folds_keep_a_chain_whole_and_none_becomes_empty(stills: Lake) -> None:
+    def audit(placed: Mapping[str, int]) -> Audit:
+        return looks(CHAIN)({name: f"fold {fold}" for name, fold in placed.items()})  # type: ignore[misc]
+
+    folds = {group(n): n % 5 + 1 for n in range(STILLS)}
+    found = together.brought_together(stills, "cells 0", folds, folds, audit, needed=range(1, 6))
+    assert found.audit.passed and len({found.places[group(n)] for n in range(10)}) == 1
+    assert {n: found.places[group(n)] for n in range(10, STILLS)} == {n: n % 5 + 1 for n in range(10, STILLS)}
+    few = {group(n): n + 1 for n in range(3)}
+    found = together.brought_together(
+        stills, "cells 0", few, few, lambda placed: looks(CHAIN[:2])({g: str(f) for g, f in placed.items()}),  # type: ignore[misc]
+        needed=range(1, 4),
+    )  # fmt: skip
+    assert found.places == few and not found.audit.passed

@@ -243,7 +243,8 @@ class _Work:
         study = next(iter(plan.labels.values())).study
         packer, inside = Packer(self._lake.settings.work_dir), list[tuple[str, str]]()
         try:
-            for path, data in source.read(source.pictures):
+            # What came since the plan was made waits for the next addition.
+            for path, data in source.read([path for path in source.pictures if path in plan.labels]):
                 shown = visible_name(f"{plan.place.rstrip('/')}/{path}")
                 if isinstance(data, Unread):
                     self.refused.append(Refused(path=shown, reason=data.reason))
