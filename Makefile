@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo down chromium test test-unit test-gpu lint types layers check sbom bench clean
+.PHONY: help install demo down chromium test test-unit test-gpu lint types layers docs check sbom bench clean
 
 # Some containers forbid Python to keep its compiled files: every start of every service would compile them again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -75,7 +75,11 @@ types: install ## Types, strict for tasks/
 layers: install ## Imports go down only
 	$(RUN) lint-imports
 
-check: lint types layers test ## What CI runs
+docs: install ## Build the site of docs/ into site/, and check every link of it
+	NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict --quiet
+	@echo "open site/index.html, or: $(UV) run --frozen --no-sync python -m http.server --bind 127.0.0.1 --directory site"
+
+check: lint types layers docs test ## What CI runs
 
 sbom: install ## What is installed, as CycloneDX, into sbom.json
 	$(RUN) cyclonedx-py environment .venv/bin/python --of JSON -o sbom.json

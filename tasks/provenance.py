@@ -53,7 +53,7 @@ _SHOWING = ("report", "content", "plots", "tables", "artifacts", "unlearned")
 _ONLY_SHOWN = frozenset(f"evaluation/{name}.py" for name in _SHOWING)
 # People's agreement is shown with the labels; no model is judged by it.
 _NOT_JUDGING = _ONLY_SHOWN | {"metrics/label_agreement.py"}
-_AUDIT = "datasets/audit"
+_AUDIT = "leakage"
 # Makes the small pictures that the whole audit compares.
 _WATCHING = "ingest/watching.py"
 
@@ -76,10 +76,10 @@ DECIDING: dict[Result, Sources] = {
     "evaluation": Sources(("metrics/*.py", "evaluation/*.py"), without=_NOT_JUDGING, libraries=("numpy",)),
     # From an evaluation to a decision.
     "verdict": Sources(("gates/*.py",), libraries=("numpy", "scipy"), results=("evaluation",)),
-    "signature": Sources((*(f"{_AUDIT}/{name}.py" for name in ("signatures", "seeing", "features")), _WATCHING)),
+    "signature": Sources((*(f"{_AUDIT}/{name}.py" for name in ("signatures", "thumbnails", "features")), _WATCHING)),
     "audit": Sources(
         (f"{_AUDIT}/*.py", _WATCHING),
-        without=frozenset(f"{_AUDIT}/{name}.py" for name in ("report", "filing", "__init__")),
+        without=frozenset(f"{_AUDIT}/{name}.py" for name in ("report", "filing", "refusal", "clears", "__init__")),
         results=("signature",),
     ),
 }

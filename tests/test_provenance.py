@@ -105,11 +105,13 @@ RESTS_ON: dict[str, set[Result]] = {
     "metrics/matching.py": {"evaluation", "verdict"},
     "evaluation/measure.py": {"evaluation", "verdict"},
     "gates/decide.py": {"verdict"},
-    "datasets/audit/seeing.py": {"signature", "audit"},
+    "leakage/thumbnails.py": {"signature", "audit"},
     "ingest/watching.py": {"signature", "audit"},
-    "datasets/audit/crops.py": {"audit"},
+    "leakage/crop_matching.py": {"audit"},
     "evaluation/report.py": set(),
-    "datasets/audit/report.py": set(),
+    "leakage/report.py": set(),
+    "leakage/clears.py": set(),
+    "leakage/refusal.py": set(),
     "steps/news.py": set(),
 }
 

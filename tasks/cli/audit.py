@@ -1,4 +1,4 @@
-"""`nightscope audit`: does anything of one split stand in another, and what would it buy?"""
+"""`nightscope audit`: does anything of one split stand in another, and who cleared what only looks as if it did?"""
 
 from __future__ import annotations
 
@@ -8,13 +8,41 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
+from tasks.cli import clears
+from tasks.cli.clears import side_text, write_report
 from tasks.cli.output import AsJson, escape, paper, print_json, table
-from tasks.errors import ConfigError
 
 _SHOWN = 20
 
 
+class _RunByDefault(TyperGroup):
+    """`audit LINE` is short for `audit run LINE`, which also serves a line that is named like one of the commands."""
+
+    default_command = "run"
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            args = [self.default_command, *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=_RunByDefault,
+    no_args_is_help=True,
+    help="Look for leaks between the splits of a dataset: `audit LINE`, short for `audit run LINE`. Pairs of "
+    "recordings that it refuses for how they look can be cleared by a person: `audit pair`, `audit clear`, `audit "
+    "clears`, `audit revoke`. Where nothing is frozen yet, labels are validated first, and what is wrong with them is "
+    "set aside.",
+)
+app.command("pair")(clears.pair)
+app.command("clear")(clears.clear)
+app.command("clears")(clears.list_)
+app.command("revoke")(clears.revoke)
+
+
+@app.command("run")
 def audit(
     name: Annotated[str, typer.Argument(metavar="LINE|VERSION", help="A line, or a dataset version's hash.")],
     json_: AsJson = False,
@@ -25,8 +53,9 @@ def audit(
 ) -> None:
     """Look for leaks between the splits of LINE's newest dataset, or of a dataset VERSION.
 
-    Exit code 1 when something leaks. Every training asks the same before it starts. Where nothing is frozen yet, LINE's
-    labels are validated first, as in a night: what is wrong with them is set aside (nightscope quarantine LINE).
+    Exit code 1 when something leaks. Every training asks the same before it starts. A pair that was found by how it
+    looks has an id: `nightscope audit clear LINE PAIR --note ...` clears it. Where nothing is frozen yet, LINE's labels
+    are validated first, as in a night: what is wrong with them is set aside (nightscope quarantine LINE).
     """
     from tasks import steps
 
@@ -37,7 +66,7 @@ def audit(
                 report["line"], dataset_version=report["dataset_version"]
             )
     if out is not None:
-        _write(out, steps.read_audit_report(report["report_oid"]))
+        write_report(out, steps.read_audit_report(report["report_oid"]))
     if json_:
         print_json(report)
     else:
@@ -46,13 +75,6 @@ def audit(
             paper.print(escape(f"report: {out.resolve()}"))
     if not report["passed"]:
         raise typer.Exit(1)
-
-
-def _write(path: Path, page: bytes) -> None:
-    try:
-        path.write_bytes(page)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be written: {error.strerror or error}", fix="say another --out") from error
 
 
 def _show(report: dict[str, Any]) -> None:
@@ -65,18 +87,10 @@ def _show(report: dict[str, Any]) -> None:
     if report["passed"]:
         paper.print("[bold green]no leak found[/]")
     else:
-        count = len(report["findings"])
-        unseen = sum(finding["kind"] == "unseen" for finding in report["findings"])
-        leaks = f"{count - unseen} leak{'' if count - unseen == 1 else 's'}"
-        leaks += f", {unseen} not ruled out" if unseen else ""
-        paper.print(f"[bold red]{leaks}[/]; a training on this is refused")
-        rows = table("", "kind", "one", "other", "why")
-        for finding in report["findings"][:_SHOWN]:
-            sides = (escape(_side(finding[name])) for name in ("one", "other"))
-            rows.add_row(finding["kind"], *sides, escape(finding["why"]))
-        paper.print(rows)
-        if count > _SHOWN:
-            paper.print(f"and {count - _SHOWN} more (--json lists all)")
+        _show_findings(report)
+    _show_cleared(report)
+    for ignored, why in report["ignored_clears"]:
+        paper.print(f"[bold yellow]ignored:[/] {escape(ignored)} clears nothing: {escape(why)}")
     for name, why in report["not_compared"]:
         paper.print(escape(f"not compared as a clip: {name}: {why}"))
     paper.print(f"[dim]report with pictures:[/] {report['report']} (--out FILE saves it)")
@@ -84,8 +98,46 @@ def _show(report: dict[str, Any]) -> None:
         _show_demonstration(report["demonstration"])
 
 
-def _side(side: dict[str, Any]) -> str:
-    return f"{side['recording_name']} frame {side['frame_index']} ({side['split']})"
+def _show_findings(report: dict[str, Any]) -> None:
+    count = len(report["findings"])
+    inconclusive = sum(finding["kind"] == "inconclusive" for finding in report["findings"])
+    leaks = f"{count - inconclusive} leak{'' if count - inconclusive == 1 else 's'}"
+    leaks += f", {inconclusive} not ruled out" if inconclusive else ""
+    paper.print(f"[bold red]{leaks}[/]; a training on this is refused")
+    rows = table("", "pair", "kind", "one", "other", "why")
+    rows.columns[0].no_wrap = True
+    for finding in report["findings"][:_SHOWN]:
+        sides = (escape(side_text(finding[name])) for name in ("one", "other"))
+        rows.add_row(_clearable_id(report, finding), finding["kind"], *sides, escape(finding["why"]))
+    paper.print(rows)
+    if count > _SHOWN:
+        paper.print(f"and {count - _SHOWN} more (--json lists all)")
+    if ids := sorted({own for own in (_clearable_id(report, one) for one in report["findings"]) if own}):
+        pair = ids[0] if len(ids) == 1 else "PAIR"
+        paper.print(
+            "If a pair only looks alike, having looked at its pictures: "
+            f"[bold]nightscope audit clear {escape(report['line'])} {pair} --note 'why'[/]"
+        )
+
+
+def _clearable_id(report: dict[str, Any], finding: dict[str, Any]) -> str:
+    """The pair's id, where a person can clear it."""
+    from tasks.leakage.pair_id import CLEARABLE
+
+    return finding["pair_id"] if finding["kind"] in CLEARABLE and report["settled"] else ""
+
+
+def _show_cleared(report: dict[str, Any]) -> None:
+    count = len(report["cleared_by_people"])
+    if not count:
+        return
+    looks = "1 pair looks the same, and was" if count == 1 else f"{count} pairs look the same, and were"
+    paper.print(f"[bold yellow]{looks} cleared by a person[/]")
+    for own in report["cleared_by_people"]:
+        finding, clear = own["finding"], own["clear"]
+        sides = " and ".join(side_text(finding[name]) for name in ("one", "other"))
+        paper.print(escape(f"  {clear['pair_id']} ({finding['kind']}): {sides}: {finding['why']}"))
+        paper.print(escape(f"  cleared by {clear['by']} at {clear['at'][:16]}: {clear['note']}"))
 
 
 def _show_demonstration(found: dict[str, Any]) -> None:

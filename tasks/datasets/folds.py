@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tasks.config import Line
-from tasks.datasets.audit import Audit
 from tasks.datasets.experiments import save_experiment
 from tasks.datasets.together import brought_together
 from tasks.errors import ConfigError, InsufficientData
 from tasks.lake import Lake, Manifest
+from tasks.leakage import Audit
 from tasks.schemas import Split, digest, single
 
 if TYPE_CHECKING:

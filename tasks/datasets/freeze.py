@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.config import Line
 from tasks.datasets import splits, together
-from tasks.datasets.audit import audited, require_passed
-from tasks.datasets.audit.seeing import Viewer
 from tasks.lake import Lake
 from tasks.lake.datasets import COLUMNS
 from tasks.lake.locks import lake_lock
+from tasks.leakage import audited, require_passed
+from tasks.leakage.thumbnails import Viewer
 from tasks.schemas import SPLITS, Oid, Split, canonical_json, now, single
 
 if TYPE_CHECKING:

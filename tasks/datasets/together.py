@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from tasks.config import Line
-from tasks.datasets.audit import Audit
 from tasks.datasets.splits import Placement
 from tasks.lake import Lake
+from tasks.leakage import Audit
 from tasks.schemas import STILL, Split, digest
 
 ROUNDS = 20

@@ -75,6 +75,23 @@ def gather_verdict(found: Gatherer, verdict: Verdict) -> None:
             found.blob(f"predictions of model version {result.model.model_version}", result.predictions_oid)
 
 
+def gather_apart(found: Gatherer, line: str, version: str, champion: ModelEvidence) -> None:
+    """The leak check of the test split against what the champion learned from; none where both are one version."""
+    from tasks.leakage import filed
+    from tasks.leakage.apart import learned_and_tested
+
+    if champion.dataset_version == version:
+        return
+    part = "leak check against the champion"
+    with found.part(f"{part} of dataset {version[:12]}"):
+        learned, tested = (found.lake.datasets.load(line, one).rows for one in (champion.dataset_version, version))
+        rows = learned_and_tested(learned, tested)
+        known = filed(found.lake, line, rows)
+        if known:
+            beside = {*rows.column("frame_oid").to_pylist(), *rows.column("recording_id").to_pylist()}
+            _gather_check(found, part, ("result", "report"), known, version[:12], beside)
+
+
 def gather_model(found: Gatherer, registry: Registry, line: str, version: str, served: Served) -> ModelEvidence | None:
     """A model version with its weights, its training and what MLflow serves of it."""
     evidence = None
@@ -115,13 +132,12 @@ def _gather_check(
 
 
 def _audited_again(lake: Lake, manifest: Manifest) -> dict[str, Any] | None:
-    """The leak check by this code, where the dataset version was frozen after one by other code."""
-    from tasks.datasets.audit import audit_code, filed
+    """The leak check by this code and with today's clears, where the dataset version was frozen after another one."""
+    from tasks.leakage import filed
 
-    known = manifest.about.get("leak_check") or {}
-    if known.get("code") == audit_code() and known.get("settled", True):
-        return None
-    return filed(lake, manifest.line, manifest.rows)
+    again = filed(lake, manifest.line, manifest.rows)
+    frozen_after = (manifest.about.get("leak_check") or {}).get("result_oid")
+    return again if again and again["result_oid"] != frozen_after else None
 
 
 def _gather_recordings(found: Gatherer, recordings: dict[Oid, str]) -> None:

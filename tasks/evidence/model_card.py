@@ -195,6 +195,11 @@ def limits(bundle: Bundle, line: Line | None, evaluation: Evaluation | None) -> 
         found.append("It is its line's first: it was compared with no other model, and judged by absolute gates alone.")
     for warning in bundle.data.about.get("warnings", ()) if bundle.data else ():
         found.append(f"Of its data: {escape(str(warning))}")
+    for clear in (bundle.data.about.get("leak_check") or {}).get("cleared_by_people", ()) if bundle.data else ():
+        found.append(
+            f"The leak audit found that two recordings in different splits look the same (pair {clear['pair_id']}). "
+            f"{escape(str(clear['by']))} decided that they are not copies: {escape(str(clear['note']))}"
+        )
     found.append("All test recordings come from the same line as those it learned from: nothing is known beyond them.")
     return found
 

@@ -19,7 +19,7 @@ from tasks.evaluation.evaluation import Evaluation, load_evaluation
 from tasks.evidence import chain, heads, model_card
 from tasks.evidence.bundle import Action, Bundle, DataEvidence, ModelEvidence, Named
 from tasks.evidence.code import code_now
-from tasks.evidence.gather import gather_data, gather_model, gather_verdict
+from tasks.evidence.gather import gather_apart, gather_data, gather_model, gather_verdict
 from tasks.evidence.gatherer import Gatherer
 from tasks.lake import Lake
 from tasks.lake.keys import signing_key
@@ -154,6 +154,8 @@ def _basis(
         model = gather_model(found, registry, line, version, lambda v: _served_before(found.lake, links, v))
         if model:
             models[role] = model
+    if verdict and "champion" in models:
+        gather_apart(found, line, verdict.dataset_version, models["champion"])
     dataset = verdict.dataset_version if verdict else next((m.dataset_version for m in models.values()), None)
     return (gather_data(found, line, dataset) if dataset else None), models
 

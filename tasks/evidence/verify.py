@@ -16,6 +16,7 @@ from tasks.config import SigningSettings
 from tasks.errors import NotFound, ServiceUnavailable, StorageUnavailable
 from tasks.evidence import heads, orders
 from tasks.evidence.checks.chain import check_chain, check_files, check_verdicts
+from tasks.evidence.checks.clears import check_clears
 from tasks.evidence.checks.erased import check_tombstones
 from tasks.evidence.checks.findings import Findings, Verification
 from tasks.evidence.checks.judging import check_judging
@@ -85,6 +86,7 @@ def verify(
         check_files(fresh, found)
         check_verdicts(fresh, chosen, found)
         check_objects(fresh, chosen, found, quick=quick)
+        check_clears(fresh, chosen, found)
         check_judging(fresh, chosen, found)
     newest = chain.newest
     if registry and newest:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from tasks.steps.approval import approval_request
 from tasks.steps.audit import audit_dataset, read_audit_report
 from tasks.steps.champion import describe_champion, list_outcomes
+from tasks.steps.clears import clear_pair, list_clears, refused_pair, revoke_clear
 from tasks.steps.crossvalidation import cross_validate, plan_folds, run_fold, summarise_folds
 from tasks.steps.data import freeze_dataset, validate_labels
 from tasks.steps.erase import add_recordings, erase_donor, resolve_names
@@ -42,6 +43,7 @@ __all__ = [
     "audit_dataset",
     "check_news",
     "check_request",
+    "clear_pair",
     "collect_garbage",
     "cross_validate",
     "decide_verdict",
@@ -53,6 +55,7 @@ __all__ = [
     "freeze_dataset",
     "import_labels",
     "ingest_recordings",
+    "list_clears",
     "list_evidence",
     "list_keys",
     "list_lines",
@@ -67,9 +70,11 @@ __all__ = [
     "read_bundle",
     "read_card",
     "read_report",
+    "refused_pair",
     "report_of",
     "reproduce",
     "resolve_names",
+    "revoke_clear",
     "roll_back",
     "rotate_key",
     "run_fold",

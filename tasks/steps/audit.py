@@ -13,8 +13,8 @@ from tasks.schemas import Oid
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from tasks.datasets.audit import Audit
     from tasks.lake import Manifest
+    from tasks.leakage import Audit
 
 _PREFIX = re.compile(r"[0-9a-f]{6,64}")
 
@@ -28,8 +28,9 @@ def audit_dataset(name: str) -> dict[str, Any]:
         name: A line, or a version's hash or its unambiguous beginning (6 digits or more).
 
     Returns:
-        `line`, `dataset_version` (None: nothing is frozen yet), `passed`, the counts, `findings` and `cleared` in full,
-        `result_oid`, `report_oid`, `report` (the report's address).
+        `line`, `dataset_version` (None: nothing is frozen yet), `passed`, the counts, `findings` (each with `pair_id`),
+        `ruled_out` (by the close check), `cleared_by_people` (each with `finding` and `clear`: who, when, why) and
+        `ignored_clears` in full, `result_oid`, `report_oid`, `report` (the report's address).
 
     Raises:
         NotFound: There is no such line or version, or the line has no labels yet.
@@ -58,8 +59,8 @@ def read_audit_report(report_oid: Oid) -> bytes:
 
 def audited(lake: Lake, line: str, rows: pa.Table) -> Audit:
     """The audit of a split dataset's rows, recordings included: the filed one, or made and filed now."""
-    from tasks.datasets.audit import audited as audited_by
     from tasks.ingest.viewing import Viewer
+    from tasks.leakage import audited as audited_by
 
     with Viewer(lake) as viewer:
         return audited_by(lake, line, rows, viewer)
@@ -71,7 +72,7 @@ def require_audit(lake: Lake, manifest: Manifest) -> None:
     Raises:
         LeakageError: It leaks; names the pairs and the report.
     """
-    from tasks.datasets.audit import filed, has_passed, require_passed
+    from tasks.leakage import filed, has_passed, require_passed
 
     if has_passed(filed(lake, manifest.line, manifest.rows) or {}):  # signed, which the version's own record is not
         return
@@ -94,10 +95,8 @@ def require_apart(lake: Lake, line: str, dataset_version: str, champion_dataset_
     Raises:
         LeakageError: The champion knows something of the test; names the pairs and the report.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    from tasks.datasets.audit import COLUMNS, require_passed
+    from tasks.leakage import require_passed
+    from tasks.leakage.apart import learned_and_tested
 
     if dataset_version == champion_dataset_version:
         return
@@ -110,20 +109,19 @@ def require_apart(lake: Lake, line: str, dataset_version: str, champion_dataset_
             flush=True,
         )
         return
-    learned = known.filter(pc.is_in(known.column("split"), pa.array(["train", "val"]))).select(list(COLUMNS))
-    learned = learned.set_column(learned.schema.get_field_index("split"), "split", pa.array(["train"] * len(learned)))
-    tested = lake.datasets.load(line, dataset_version).rows
-    tested = tested.filter(pc.equal(tested.column("split"), "test")).select(list(COLUMNS))
-    rows = pa.concat_tables([learned.replace_schema_metadata(None), tested.replace_schema_metadata(None)])
+    rows = learned_and_tested(known, lake.datasets.load(line, dataset_version).rows)
+    copied = (
+        "the champion has learned from a copy of this test recording: delete the copy's labels in the TEST split in "
+        "Label Studio, or take it out, and run it again: this champion and the next are judged without it"
+    )
     try:
-        require_passed(lake, line, audited(lake, line, rows))
+        require_passed(lake, line, audited(lake, line, rows), if_copy=copied)
     except LeakageError as error:
         raise LeakageError(
             f"the champion has learned from what stands in tonight's test. {error.thing}",
             expected=f"nothing of the champion's dataset {champion_dataset_version[:12]} in the test split",
             found=error.found,
-            fix="the champion has learned from a copy of this test recording: delete the copy's labels in the TEST "
-            "split in Label Studio, or take it out, and run it again: this champion and the next are judged without it",
+            fix=error.fix,
         ) from error
 
 

@@ -185,7 +185,7 @@ def summarise_folds(
 
 
 def _refuse_leaks(lake: Lake, line: Line, rows: pa.Table) -> dict[str, Any]:
-    from tasks.datasets.audit import require_passed
+    from tasks.leakage import require_passed
 
     found = audited(lake, line.line, rows)
     require_passed(lake, line.line, found)

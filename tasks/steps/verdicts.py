@@ -210,6 +210,9 @@ def _leak_audit(lake: Lake, summary: Mapping[str, Any]) -> list[Link]:
     parts += [f"compared across splits, {summary['looked_at']:,} of them looked at closely"]
     found = sum((summary.get("findings") or {}).values())
     parts += [f"; {found:,} leaks found"] if found else []
+    cleared = summary.get("cleared_by_people") or []
+    by = ", ".join(sorted({clear["by"] for clear in cleared}))
+    parts += [f"; {len(cleared):,} pair{'' if len(cleared) == 1 else 's'} cleared by {by}"] if cleared else []
     blind = summary.get("not_compared") or 0
     parts += [f"; {blind:,} recordings could not be compared by how they move"] if blind else []
     parts += [f"; {lake.blobs.uri(summary['report_oid'])}"] if summary.get("report_oid") else []

@@ -30,14 +30,14 @@ from rich.console import Console
 from rich.table import Table
 
 from tasks.config import Settings
-from tasks.datasets.audit import Audit, audit, crops, frames, moments
-from tasks.datasets.audit.features import Features
-from tasks.datasets.audit.signatures import Signature, key_of, sign, signatures
 from tasks.ingest.viewing import Viewer
 from tasks.lake import Lake, open_lake
+from tasks.leakage import Audit, audit, clip_matching, crop_matching, frame_matching
+from tasks.leakage.features import Features
+from tasks.leakage.signatures import Signature, key_of, sign, signatures
 from tasks.schemas import digest
 from tasks.synthetic import make_recordings
-from tests.datasets.audit.recorded import COPIES, dataset, pictures_of, write
+from tests.leakage.recorded import COPIES, dataset, pictures_of, write
 from tests.s3_servers import rclone
 
 RECORDINGS, MICROSCOPES, DENSE, FEATURES = 1700, 12, 225, 900
@@ -133,7 +133,7 @@ def with_pictures(lake: Lake, rows: pa.Table) -> pa.Table:
     every, rng = rows.to_pylist(), np.random.default_rng(1)
     with Viewer(lake) as viewer:
         signed, _ = signatures(lake, sorted({row["recording_id"] for row in every}), viewer)
-    for pair in frames.suspects(every, signed).values():
+    for pair in frame_matching.suspects(every, signed).values():
         for number in np.concatenate(pair).tolist():
             shape = cv2.resize(rng.integers(0, 255, (12, 16), np.uint8), (320, 240), interpolation=cv2.INTER_CUBIC)
             every[number]["frame_oid"] = lake.blobs.put_bytes(bytes(cv2.imencode(".jpg", shape)[1]))
@@ -189,7 +189,7 @@ def all_pairs(rows: pa.Table) -> int:
     splits = np.array([("train", "val", "test").index(name) for name in names], np.int8)
     found = 0
     for start in range(0, len(hashes), 128):
-        near = np.bitwise_count(hashes[start : start + 128, None] ^ hashes[None, start:]) <= frames.HASH_BITS
+        near = np.bitwise_count(hashes[start : start + 128, None] ^ hashes[None, start:]) <= frame_matching.HASH_BITS
         near &= splits[start : start + 128, None] != splits[None, start:]
         found += int(near.sum())
     return found
@@ -204,7 +204,7 @@ def all_moments(lake: Lake, rows: pa.Table) -> float:
 
     def compare() -> int:
         return sum(
-            int((np.bitwise_count(one ^ hashes).sum(axis=1, dtype=np.uint8) <= moments.ENOUGH[0][0]).sum())
+            int((np.bitwise_count(one ^ hashes).sum(axis=1, dtype=np.uint8) <= clip_matching.ENOUGH[0][0]).sum())
             for one in chosen
         )
 
@@ -260,9 +260,9 @@ def parts(lake: Lake, rows: pa.Table) -> dict[str, float]:
         loading, (signed, _) = timed(lambda: signatures(lake, sorted(splits), viewer))
     return {
         "reading signatures": loading,
-        "finding moments in common": timed(lambda: moments.suspects(signed, splits))[0],
-        "finding parts in common": timed(lambda: crops.suspects(signed, splits))[0],
-        "finding frames that are alike": timed(lambda: frames.suspects(every, signed))[0],
+        "finding moments in common": timed(lambda: clip_matching.suspects(signed, splits))[0],
+        "finding parts in common": timed(lambda: crop_matching.suspects(signed, splits))[0],
+        "finding frames that are alike": timed(lambda: frame_matching.suspects(every, signed))[0],
     }
 
 

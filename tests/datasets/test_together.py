@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 
 from tasks.datasets import splits, together
-from tasks.datasets.audit import Audit, Finding, Side
 from tasks.datasets.splits import Placement
 from tasks.lake import Lake
+from tasks.leakage import Audit, Finding, Side
 from tasks.schemas import Split
 from tests.validation.factory import a_line, a_recording
 

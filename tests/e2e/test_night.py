@@ -114,7 +114,7 @@ def test_unknown_keys_of_the_conf_are_refused(installation: Settings) -> None:
 
 def test_a_night_on_stills(installation: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The example line for blood cells, on cells that nobody bled: pictures, their VOC files, a night, a verdict."""
-    example = yaml.safe_load((HOME / "examples/lines/blood-cells.yaml").read_text())
+    example = yaml.safe_load((HOME / "examples/blood-cells.yaml").read_text())
     example |= {"minimums": {"recordings": 10}, "evaluation": {"min_clusters": 2, "resamples": 100}}
     (tmp_path / "lines").mkdir()
     (tmp_path / "lines" / "blood-cells.yaml").write_text(yaml.safe_dump(example))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.datasets.audit import filing
 from tasks.evidence import chain
 from tasks.evidence.bundle import Bundle
 from tasks.lake import open_lake
 from tasks.lake.signed import keep
+from tasks.leakage import filing
 from tasks.training.records import trained_key
 from tests.evidence.test_verify import _flipped, _said
 from tests.evidence.world import Nights, change

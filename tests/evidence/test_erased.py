@@ -12,6 +12,8 @@ from tasks.evidence import chain, erasure
 from tasks.evidence.erasure.names import Names
 from tasks.lake import Lake
 from tasks.lake.tombstones import Tombstone, hidden
+from tasks.leakage.clears import clear_pair, read_clears
+from tasks.leakage.findings import Finding, Side
 from tasks.schemas import Recording, Verdict
 from tasks.steps.verdicts import doubt, signed
 from tests.evidence.world import Nights
@@ -100,6 +102,21 @@ def test_the_chain_stands_and_verify_names_the_tombstone(nights: Nights, tmp_pat
     lake.store.remove(lake.blobs.key(str(verdict.line_oid)))
     broken = {(one.cause, one.thing.split(" ")[0]) for one in nights.verify().findings}
     assert ("signature", "tombstone") in broken and ("missing", "line") in broken
+
+
+def test_clears_of_the_donors_recordings_go_and_others_stay(nights: Nights) -> None:
+    lake, line = nights.lake, nights.line.line
+    _belongs_to_the_donor(lake, "a.mp4")
+    sides = [Side(split, "g", _oid(name), name, 0) for split, name in (("train", "a.mp4"), ("test", "b.mp4"))]
+    other = Side("train", "g", _oid("c.mp4"), "c.mp4", 0)
+    for one, two, note in ((sides[0], sides[1], "a scratch"), (other, sides[1], "dirt"), (other, other, f"as {DONOR}")):
+        clear_pair(lake, line, Finding("clip", one, two, "same"), by="os:1/eva", note=note, seen=("", ""))
+    nights.night("a" * 64)
+    tombstone = _erase(nights)
+    (left,) = read_clears(lake, line).histories.values()
+    assert left.clear.note == "dirt" and not read_clears(lake, line).ignored
+    assert tombstone.counts["clears of the leak audit"] == 2
+    assert nights.verify().holds
 
 
 def _signed(lake: Lake, rows: pa.Table) -> pa.Table:

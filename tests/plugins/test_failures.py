@@ -89,3 +89,35 @@ def test_every_error_of_the_tree_is_drawn_in_the_docstring() -> None:
     tree = errors.__doc__ or ""
     own = [name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)]
     assert own and all(name in tree for name in own)
+
+
+def test_a_refused_pair_says_in_airflow_how_it_is_cleared(left) -> None:
+    """The four parts of the message, and the very command, as the log and `nightscope run` show them."""
+    from types import SimpleNamespace
+
+    from airflow.sdk.exceptions import AirflowFailException
+    from nightscope_airflow.failures import translated
+
+    from tasks.leakage.findings import Audit, Finding, Side
+    from tasks.leakage.refusal import require_passed
+
+    one, other = (Side(split, f"donor:{split}", split, f"{split}.mp4", 7) for split in ("train", "test"))
+    finding = Finding("clip", one, other, "what moves is the same")
+    audit = Audit("code", 2, 2, 1, 2, (finding,), report_oid="ab" * 32)
+    lake = SimpleNamespace(blobs=SimpleNamespace(uri=lambda oid: f"s3://lake/{oid}"))
+
+    @translated
+    def freeze() -> None:
+        require_passed(lake, "cells", audit)
+
+    with pytest.raises(AirflowFailException) as failed:
+        freeze()
+    for part in (
+        f"train.mp4 frame 7 (train) and test.mp4 frame 7 (test) (what moves is the same) [pair {finding.pair_id}]",
+        "expected each group, recording and picture in one split only",
+        f"found 1 of them; pictures: s3://lake/{'ab' * 32}",
+        f"to fix: look at the pictures: `nightscope audit pair cells {finding.pair_id} --out report.html`",
+        f"`nightscope audit clear cells {finding.pair_id} --note 'why'`, then run it again",
+    ):
+        assert part in str(failed.value)
+    assert left["outcome"] == {"state": "failed", "reason": str(failed.value)}

@@ -15,14 +15,14 @@ from typer.testing import CliRunner
 from tasks import steps
 from tasks.cli import app
 from tasks.config import load_line
-from tasks.datasets.audit import COLUMNS
-from tasks.datasets.audit.code import audit_code
 from tasks.errors import ConfigError, LeakageError, NotFound
 from tasks.lake import Lake
 from tasks.lake.quarantine import listed
+from tasks.leakage import COLUMNS
+from tasks.leakage.code import audit_code
 from tasks.steps.audit import require_apart, require_audit
 from tasks.synthetic import make_recordings
-from tests.datasets.audit.recorded import dataset, pictures_of, write
+from tests.leakage.recorded import dataset, pictures_of, write
 from tests.steps.small_line import small_line, steps_use
 from tests.validation.factory import a_box, a_recording, an_annotation, fill, put_frame
 
@@ -81,7 +81,7 @@ def test_what_a_version_says_of_its_own_audit_is_not_believed(
     version = installed.datasets.load(LINE, frozen(installed, rows, leak_check=says))
     asked: list[str] = []
     monkeypatch.setattr(steps.audit, "audited", lambda _, line, __: asked.append(line))
-    monkeypatch.setattr("tasks.datasets.audit.require_passed", lambda *_: None)
+    monkeypatch.setattr("tasks.leakage.require_passed", lambda *_: None)
     require_audit(installed, version)
     assert asked == [LINE]
 

@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 from tasks import steps
 from tasks.cli import app
 from tasks.config import HOME, load_lines
-from tasks.datasets.audit import audit
 from tasks.datasets.freeze import freeze
 from tasks.ingest.recordings import ingest_new
 from tasks.ingest.viewing import Viewer
 from tasks.lake import Lake
+from tasks.leakage import audit
 from tasks.schemas import Frame, Recording
 from tasks.validation.dataset import check_dataset
 from tasks.validation.validate import validate
@@ -110,8 +110,8 @@ def test_crops_of_different_cells_are_no_copies_and_a_copy_is_one(installed: Lak
     found = audit(installed, pa.Table.from_pylist(rows))
     names = [{each.one.recording_name, each.other.recording_name} for each in found.findings]
     assert names == [{"cell_7.png", "copy_of_7.jpg"}]
-    assert len(found.cleared) > 3, "else these crops are not alike enough to tell"
+    assert len(found.ruled_out) > 3, "else these crops are not alike enough to tell"
 
 
 def test_the_example_lines_are_right() -> None:
-    assert [line.line for line in load_lines(HOME / "examples" / "lines")] == ["blood-cells"]
+    assert "blood-cells" in [line.line for line in load_lines(HOME / "examples")]

@@ -161,6 +161,12 @@ def _look(lake: Lake, scope: Scope, info: ObjectInfo, reports: set[Oid], version
     return _Look(info, copy=_copy(info, new.encode(), "text/plain; charset=utf-8")) if new != text else _Look(info)
 
 
+def _is_about(scope: Scope, data: bytes) -> bool:
+    """Whether a person's clear in the leak audit names one of the donor's recordings, or the donor in its note."""
+    text = data.decode()
+    return not scope.recordings.keys().isdisjoint(_OID.findall(text)) or scope.names.mentioned(text)
+
+
 def _copy(info: ObjectInfo, data: bytes, content_type: str) -> Copy:
     if not info.key.startswith(_BLOBS):
         return Copy(info.key, info.key, data, content_type)
@@ -203,6 +209,9 @@ def _holds(column: pa.ChunkedArray, scope: Scope) -> bool:
 
 def _json(lake: Lake, scope: Scope, info: ObjectInfo, data: bytes, versions: set[str]) -> _Look:
     """Evidence and evaluations stay, without names and pictures; another result that names frames goes."""
+    if info.key.startswith("clears/"):
+        mine = _is_about(scope, data)
+        return _Look(info, remove=mine, what="clears of the leak audit" if mine else "")
     try:
         content = json.loads(data)
     except (ValueError, RecursionError):

@@ -1,0 +1,57 @@
+"""Close checks of pairs of recordings, each made once and kept in the local cache."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+from tasks.leakage.code import audit_code
+from tasks.leakage.pair_check import PairCheck, check_pair
+from tasks.leakage.pair_id import Pair
+from tasks.leakage.thumbnails import WHOLE, Clip, Region, Viewer
+from tasks.schemas import digest
+
+Regions = tuple[Region, Region]
+
+
+def check_pairs(
+    folder: Path, viewer: Viewer, wanted: Mapping[Pair, Regions]
+) -> tuple[dict[Pair, PairCheck], dict[Pair, str]]:
+    """Check pairs of recordings closely. A check is kept by recordings, parts and code.
+
+    Args:
+        folder: Where checks are kept.
+        viewer: Shows recordings.
+        wanted: Pairs, and the part of each one's picture that is compared.
+
+    Returns:
+        The checks, and for every other pair the reason why it could not be checked.
+    """
+    paths = {pair: folder / f"{digest(audit_code(), pair, regions)}.json" for pair, regions in wanted.items()}
+    checks = {pair: PairCheck(**json.loads(path.read_text())) for pair, path in paths.items() if path.is_file()}
+    folder.mkdir(parents=True, exist_ok=True)
+    reasons: dict[Pair, str] = {}
+    for pair, clips in _clips(viewer, {pair: regions for pair, regions in wanted.items() if pair not in checks}):
+        if isinstance(clips, str):
+            reasons[pair] = clips
+            continue
+        checks[pair] = check_pair(*clips, search=wanted[pair] != (WHOLE, WHOLE))
+        part = paths[pair].with_suffix(f".{os.getpid()}.part")
+        part.write_text(json.dumps(asdict(checks[pair])))
+        part.replace(paths[pair])
+    return {pair: checks[pair] for pair in wanted if pair in checks}, reasons
+
+
+def _clips(viewer: Viewer, wanted: Mapping[Pair, Regions]) -> Iterable[tuple[Pair, tuple[Clip, Clip] | str]]:
+    """Both clips of each pair, or the reason why one of them cannot be seen any more."""
+    for pair, regions in wanted.items():
+        one, other = (clip for _, clip in viewer.watch(list(zip(pair, regions, strict=True))))
+        if isinstance(one, str):
+            yield pair, one
+        elif isinstance(other, str):
+            yield pair, other
+        else:
+            yield pair, (one, other)
