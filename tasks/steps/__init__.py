@@ -33,10 +33,12 @@ from tasks.steps.news import check_news, check_request
 from tasks.steps.orders import promote_version, roll_back
 from tasks.steps.promotion import promote_model
 from tasks.steps.reproduction import reproduce
+from tasks.steps.stills import add_stills
 from tasks.steps.verdicts import decide_verdict, list_verdicts, read_report, report_of
 
 __all__ = [
     "add_recordings",
+    "add_stills",
     "approval_request",
     "audit_dataset",
     "check_news",

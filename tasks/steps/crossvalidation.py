@@ -110,7 +110,10 @@ def plan_folds(
     line = resolve_line(settings, name, changes or {})
     base = starting_version(lake, line, dataset_version)
     say(f"{folds} folds of dataset {base.version[:12]}: {base.rows.num_rows} frames")
-    return make_folds(lake, line, base, folds, seed, audit=lambda rows: _refuse_leaks(lake, line, rows))
+    return make_folds(
+        lake, line, base, folds, seed,
+        audit=lambda rows: _refuse_leaks(lake, line, rows), look=lambda rows: audited(lake, line.line, rows),
+    )  # fmt: skip
 
 
 def run_fold(name: str, changes: Mapping[str, Any] | None, fold_version: str) -> dict[str, Any]:
