@@ -19,6 +19,9 @@ Item = TypeVar("Item", bound=Mapping[str, Any])
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
+STILL = "still"
+"""`Recording.container` of a picture that is a sample of its own."""
+
 MAX_OBJECTS = 5_000
 """Labelled objects on one frame. More is taken for damage: comparing each with each would cost the night, and no
 detector here is asked for more than a tenth of it."""
@@ -54,7 +57,7 @@ class Signature(Frozen):
 
 
 class Recording(Frozen):
-    """One video, image stack or folder of images, as first ingested.
+    """One video, image stack, folder of images or still picture, as first ingested.
 
     `recording_id` is the oid of the file's bytes, so that the same file under two names is one recording.
     """
@@ -92,6 +95,11 @@ class Recording(Frozen):
         A pixel `p` of a frame stands for `low + p / 255 * (high - low)`. None where frames show the values as they are.
         """
         return None if self.grey_low is None or self.grey_high is None else (self.grey_low, self.grey_high)
+
+    @property
+    def is_still(self) -> bool:
+        """Whether it is a picture that is a sample of its own: one frame, without a time."""
+        return self.container == STILL
 
     @property
     def frames_lost(self) -> int:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tasks.cli.output import AsJson, dump, escape, paper, print_json, screen
 from tasks.errors import ConfigError
 from tasks.session import open_session
+
+if TYPE_CHECKING:
+    from tasks.ingest.stills.adding import StillsReport
+
+_SOME = 5
 
 
 class SplitName(StrEnum):
@@ -30,7 +35,19 @@ class LabelFormat(StrEnum):
 
 
 def add(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Videos, tif stacks, folders.")],
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH...", help="Videos, tif stacks, folders; of stills also zip, s3://.")
+    ],
+    stills: Annotated[bool, typer.Option("--stills", help="Each picture is a sample of its own.")] = False,
+    group_by: Annotated[
+        str | None,
+        typer.Option(
+            "--group-by",
+            metavar="RULE",
+            help="Which stills belong together: folder, csv:COLUMN, csv:FILE:COLUMN, or a regular expression whose "
+            "first group names them.",
+        ),
+    ] = None,
     study: Annotated[str | None, typer.Option(help="The study they belong to.")] = None,
     donor: Annotated[
         str | None, typer.Option(help="The person or animal they come from; a split keeps it whole.")
@@ -50,13 +67,38 @@ def add(
 
     A PATH is a video (mp4, avi, mov, mkv), a tif stack, a folder of images (one recording), or a folder of those.
     Damaged files are accepted here and set aside with their reason by the night. Exit code 1 if anything was refused.
+
+    With --stills, a PATH is a folder, a ZIP or s3://bucket/prefix, and each picture in it (png, jpg, bmp, tif, webp) is
+    a sample of its own; other files are passed over. What --group-by finds is kept as the donor, whom a split keeps
+    whole; without it each picture is a group of its own.
     """
     from tasks import operations
 
+    if stills:
+        if fps_hz is not None:
+            raise ConfigError("add --stills: stills have no frames a second", fix="leave --fps out")
+        with screen.status("packing pictures into the landing bucket"), open_session() as session:
+            packed = operations.add_stills(
+                session,
+                paths,
+                group_by=group_by,
+                study=study,
+                donor=donor,
+                um_per_px=um_per_px,
+                split=split.value if split else None,
+                pseudonyms=pseudonym,
+                readmit=readmit,
+            )
+        _show_stills(packed, json_)
+        return
+    if group_by is not None:
+        raise ConfigError("add --group-by: is for stills", fix="say --stills, too; or --donor")
+    if buckets := [path for path in paths if path.startswith("s3://")]:
+        raise ConfigError(f"add {buckets[0]}: only stills are taken from a bucket", fix="say --stills, too")
     with screen.status("copying into the landing bucket"), open_session() as session:
         report = operations.add_recordings(
             session,
-            paths,
+            [Path(path) for path in paths],
             study=study,
             donor=donor,
             um_per_px=um_per_px,
@@ -70,6 +112,24 @@ def add(
     else:
         for accepted in report.accepted:
             paper.print(escape(f"accepted  {accepted.path}  →  {accepted.key}"))
+        for refused in report.refused:
+            paper.print(escape(f"refused   {refused.path}: {refused.reason}"))
+    if report.refused or not report.accepted:
+        raise typer.Exit(1)
+
+
+def _show_stills(report: StillsReport, as_json: bool) -> None:
+    if as_json:
+        print_json(report)
+    else:
+        there = len(report.accepted) - report.new
+        paper.print(
+            f"{report.new} pictures landed in {report.batches} batches, {there} were there already; "
+            f"{report.groups} groups; {report.passed_over} other files passed over"
+        )
+        if report.absent:
+            some = ", ".join(report.absent[:_SOME])
+            paper.print(escape(f"the CSV names {len(report.absent)} files that are not here: {some} ..."))
         for refused in report.refused:
             paper.print(escape(f"refused   {refused.path}: {refused.reason}"))
     if report.refused or not report.accepted:

@@ -20,8 +20,10 @@ import numpy as np
 
 from tasks.config import Line
 from tasks.datasets.experiments import save_experiment
+from tasks.datasets.together import brought_together
 from tasks.errors import ConfigError, InsufficientData
 from tasks.lake import Lake, Manifest
+from tasks.leakage import Audit
 from tasks.schemas import Split, digest, single
 
 if TYPE_CHECKING:
@@ -32,11 +34,29 @@ LeakCheck = Callable[["pa.Table"], dict[str, Any]]
 """Audits manifest rows: what a version's record keeps of it, or LeakageError."""
 
 
-def make_folds(lake: Lake, line: Line, base: Manifest, folds: int, seed: int, *, audit: LeakCheck) -> list[str]:
+def make_folds(
+    lake: Lake,
+    line: Line,
+    base: Manifest,
+    folds: int,
+    seed: int,
+    *,
+    audit: LeakCheck,
+    look: Callable[[pa.Table], Audit] | None = None,
+) -> list[str]:
     """Make K dataset versions of one: fold i tests on the groups that are its own and trains on all others.
 
     The same arguments give the same versions. They are audited all at once, as a split in K: two frames of different
     folds stand on different sides of some fold, and no others do.
+
+    Args:
+        lake: Where the versions go.
+        line: Whose they are.
+        base: The version whose frames are spread.
+        folds: K.
+        seed: Of the spread.
+        audit: Refuses what leaks.
+        look: Sees what leaks, so that stills that show the same go to one fold first (`together`); None: they stay.
 
     Returns:
         The folds' versions, in order. The record of each has `experiment` (with `fold` and `folds`, from 1), `splits`,
@@ -49,7 +69,22 @@ def make_folds(lake: Lake, line: Line, base: Manifest, folds: int, seed: int, *,
     """
     fold_of = assign(sizes(base.rows), folds, seed, line=line)
     groups = base.rows.column("group").to_pylist()
-    leak_check = audit(_split_in(base.rows, [f"fold {fold_of[group]}" for group in groups]))
+
+    def spread(places: Mapping[str, int]) -> pa.Table:
+        return _split_in(base.rows, [f"fold {places[group]}" for group in groups])
+
+    more: list[str] = []
+    if look is not None:
+        found = brought_together(
+            lake,
+            f"{line.line} {seed}",
+            fold_of,
+            fold_of,
+            lambda places: look(spread(places)),
+            needed=range(1, folds + 1),
+        )
+        fold_of, more = found.places, [found.warning] if found.moved else []
+    leak_check = audit(spread(fold_of))
     versions = []
     for fold in range(1, folds + 1):
         splits: dict[str, Split] = {g: "test" if own == fold else "train" for g, own in sorted(fold_of.items())}
@@ -62,7 +97,7 @@ def make_folds(lake: Lake, line: Line, base: Manifest, folds: int, seed: int, *,
                 [splits[group] for group in groups],
                 {"what": WHAT, "fold": fold, "folds": folds, "seed": seed},
                 splits=splits,
-                warnings=_warnings(line, base.rows, splits),
+                warnings=[*_warnings(line, base.rows, splits), *more],
                 leak_check=leak_check,
             )
         )

@@ -1,7 +1,8 @@
 """Freezes validated annotations into a dataset version.
 
-Order matters: place the groups (only on paper), refuse leaks, check the minimums, then record the splits, then save the
-manifest. A crash in between leaves nothing that the next night would not do in the same way.
+Order matters: place the groups (only on paper), bring stills together that show the same, refuse leaks, check the
+minimums, then record the splits, then save the manifest. A crash in between leaves nothing that the next night would
+not do in the same way.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tasks.config import Line
-from tasks.datasets import splits
+from tasks.datasets import splits, together
 from tasks.lake import Lake
 from tasks.lake.datasets import COLUMNS
 from tasks.lake.locks import lake_lock
@@ -58,10 +59,11 @@ def freeze(
     """
     with lake_lock(lake.settings, f"splits-{line.line}"):
         planned = splits.plan(line, splits.pins_of(accepted), splits.recorded(lake, line))
-        rows_placed = placed(accepted, planned.splits)
-        audit = audited(lake, line.line, rows_placed, viewer)
+        planned, audit = together.settled(
+            lake, line, planned, lambda splits: audited(lake, line.line, placed(accepted, splits), viewer)
+        )
         require_passed(lake, line.line, audit)
-        rows = manifest_rows(line, rows_placed)
+        rows = manifest_rows(line, placed(accepted, planned.splits))
         check_oid = check(lake, line, rows)
         splits.record(lake, line, planned)
         about = {

@@ -103,9 +103,10 @@ def plan(line: Line, groups: Mapping[str, Split | None], known: Mapping[str, Spl
     pins = {group: pin for group, pin in groups.items() if pin and group not in known}
     splits |= pins
     free = sorted((group for group in groups if group not in splits), key=lambda group: digest(line.line, group))
-    for group in free:
-        splits[group] = _place(line, group, Counter(splits.values()))
     counts = Counter(splits.values())
+    for group in free:
+        splits[group] = _place(line, group, counts)
+        counts[splits[group]] += 1
     if lacking := [split for split in ("train", "test") if not counts[split]]:
         raise _one_sided(line, splits, lacking)
     if not counts["val"]:

@@ -139,7 +139,10 @@ def plan_folds(
     lake, line = session.lake, session.line(name, changes)
     base = starting_version(lake, line, dataset_version)
     log.info(f"{folds} folds of dataset {base.version[:12]}: {base.rows.num_rows} frames")
-    made = make_folds(lake, line, base, folds, seed, audit=lambda rows: _refuse_leaks(lake, line, rows))
+    made = make_folds(
+        lake, line, base, folds, seed,
+        audit=lambda rows: _refuse_leaks(lake, line, rows), look=lambda rows: audited(lake, line.line, rows),
+    )  # fmt: skip
     return PlannedFolds(folds=tuple(made))
 
 

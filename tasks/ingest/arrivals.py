@@ -151,11 +151,11 @@ def _brought(lake: Lake, info: ObjectInfo, scratch: Path) -> Arrival | None:
 
 def _sidecar_of(lake: Lake, key: str) -> Sidecar:
     """What is said beside it. Asked for by its size first: it may be anything."""
-    there = lake.landing.head(sidecar.key_of(key))
+    there, kind = lake.landing.head(sidecar.key_of(key)), sidecar.kind_of(key)
     if there is None:
-        return Sidecar()
-    sidecar.check_size(there.size_bytes)
-    return sidecar.parse(lake.landing.get_bytes(there.key))
+        return kind()
+    sidecar.check_size(there.size_bytes, kind)
+    return sidecar.parse(lake.landing.get_bytes(there.key), kind)
 
 
 def _name(said: Sidecar, landed_as: str) -> str:

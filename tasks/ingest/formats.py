@@ -11,9 +11,12 @@ from pathlib import Path
 
 from tasks.errors import UnreadableRecording
 from tasks.ingest.names import split_suffix
+from tasks.schemas import Recording
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 """What a folder of images may hold."""
+STILL_SUFFIXES = (*IMAGE_SUFFIXES, ".webp")
+"""What a picture that is a sample of its own may be."""
 
 
 class Format(StrEnum):
@@ -24,6 +27,8 @@ class Format(StrEnum):
     MATROSKA = "matroska"
     TIFF = "tiff"
     IMAGES = "images"
+    STILLS = "stills"  # many pictures, each a sample of its own
+    STILL = "still"  # one of them
 
 
 SUFFIXES = {
@@ -34,6 +39,7 @@ SUFFIXES = {
     ".tif": Format.TIFF,
     ".tiff": Format.TIFF,
     ".frames.zip": Format.IMAGES,
+    ".stills.zip": Format.STILLS,
 }
 _TITLES = {
     Format.MP4: "an MP4/QuickTime video",
@@ -41,6 +47,8 @@ _TITLES = {
     Format.MATROSKA: "a Matroska video",
     Format.TIFF: "a TIFF image",
     Format.IMAGES: "a packed folder of images (ZIP)",
+    Format.STILLS: "a batch of stills (ZIP)",
+    Format.STILL: "a PNG, JPEG, BMP, TIFF or WebP picture",
 }
 _MP4_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot", b"styp", b"uuid")
 _OTHERS = {
@@ -64,9 +72,14 @@ def format_of(name: str) -> Format | None:
     return SUFFIXES.get(split_suffix(name)[1].lower())
 
 
+def format_of_recording(recording: Recording) -> Format | None:
+    """The format of a recording of the lake. A still is known by its container: its suffix is no recording's."""
+    return Format.STILL if recording.is_still else format_of(recording.name)
+
+
 def supported() -> str:
     """The suffixes, for messages."""
-    return ", ".join(suffix for suffix in SUFFIXES if suffix != ".frames.zip") + ", or a folder of images"
+    return ", ".join(suffix for suffix in SUFFIXES if not suffix.endswith(".zip")) + ", or a folder of images"
 
 
 def check_content(path: Path, claimed: Format) -> None:
@@ -80,6 +93,10 @@ def check_content(path: Path, claimed: Format) -> None:
     if not head:
         raise UnreadableRecording("the file is empty (0 bytes)", fix="copy it again from where it was recorded")
     found = _format_of_content(head)
+    if claimed is Format.STILL and _is_picture(head):
+        return
+    if claimed is Format.STILLS and found is Format.IMAGES:  # both are ZIP files
+        return
     if found is not claimed:
         content = _TITLES[found] if found else _describe(head)
         raise UnreadableRecording(
@@ -102,6 +119,11 @@ def _format_of_content(head: bytes) -> Format | None:
     if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return Format.TIFF
     return Format.IMAGES if head[:4] in (b"PK\x03\x04", b"PK\x05\x06") else None
+
+
+def _is_picture(head: bytes) -> bool:
+    webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    return webp or head.startswith((b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"))
 
 
 def _describe(head: bytes) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from tasks.errors import NotFound, UnreadableRecording
-from tasks.ingest.formats import format_of
+from tasks.ingest.formats import format_of_recording
 from tasks.lake import Lake
 from tasks.schemas import Frame, Recording, now
 
@@ -82,7 +82,7 @@ def _decoded(lake: Lake, recording: Recording, line: str, indices: list[int], re
     from tasks.ingest.storing import store_frames
     from tasks.ingest.workers import Workers
 
-    kind = format_of(recording.name)
+    kind = format_of_recording(recording)
     if kind is None:
         raise UnreadableRecording(f"recording {recording.name!r}: its name does not say what it is")
     path = lake.blobs.fetch(recording.recording_id)

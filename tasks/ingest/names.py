@@ -49,8 +49,8 @@ def _shortened(text: str) -> str:
 
 
 def split_suffix(name: str) -> tuple[str, str]:
-    """Stem and suffix, e.g. ('S_0001', '.mp4'); the packed folder's suffix '.frames.zip' counts as one."""
-    match = re.search(r"(\.frames\.zip|\.[^.]*)$", name, flags=re.IGNORECASE)
+    """Stem and suffix, e.g. ('S_0001', '.mp4'); a packed folder's '.frames.zip' or '.stills.zip' counts as one."""
+    match = re.search(r"(\.(?:frames|stills)\.zip|\.[^.]*)$", name, flags=re.IGNORECASE)
     if match is None or match.start() == 0:
         return name, ""
     return name[: match.start()], match.group(1)

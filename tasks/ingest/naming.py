@@ -41,6 +41,11 @@ class Naming:
         stem, suffix = split_suffix(safe_name(name))
         return f"{self._of('file', stem)}{suffix}"
 
+    def member(self, path: str) -> str:
+        """A still's path in its batch: each folder and the file's stem are replaced."""
+        *folders, name = path.split("/")
+        return "/".join([*(self._of("file", folder) for folder in folders), self.file(name)])
+
     def picture(self, place: int, name: str) -> str:
         """A picture's name in a folder: its place keeps the order, and the last number in it finds its labels."""
         stem, suffix = split_suffix(name)
@@ -50,6 +55,10 @@ class Naming:
         own = f"{own}_{number.group()}" if number else own
         self._new[own] = stem
         return f"{own}{suffix}"
+
+    def given(self) -> dict[str, str]:
+        """What was given so far: pseudonym → clear name."""
+        return dict(self._new)
 
     def keep(self) -> None:
         """Have what was given so far remembered, before it is used."""

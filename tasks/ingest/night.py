@@ -10,17 +10,20 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from tasks.config import Line
+from tasks.errors import UnreadableRecording
 from tasks.escaping import visible_name
 from tasks.ingest.arrivals import Arrival, bring
-from tasks.ingest.formats import format_of
+from tasks.ingest.formats import Format, format_of_recording
 from tasks.ingest.missing import UNSAMPLED, wanting
 from tasks.ingest.reading import Job
 from tasks.ingest.recordings import IngestReport
 from tasks.ingest.sampling import Rate
+from tasks.ingest.stills.taking_in import Stills
 from tasks.ingest.storing import store_frames, store_recording
 from tasks.ingest.workers import Workers
 from tasks.lake import Lake, ObjectInfo
@@ -75,6 +78,7 @@ class Night:
         self._readers = ThreadPoolExecutor(count, "ingest-read")
         self._fetchers = ThreadPoolExecutor(count, "ingest-fetch")
         self._ahead = 2 * count
+        self._stills = Stills(lake, self._workers, self._readers, partial(wanting, lines), scratch)
         self._known: dict[Oid, tuple[str, str]] = {}
         self._erased: dict[str, Tombstone] = {}
         self._reading: dict[Future[_Read], list[Arrival]] = {}
@@ -131,6 +135,13 @@ class Night:
     def sample(self, lacking: Mapping[Oid, Sequence[Line]]) -> None:
         """Take frames of recordings that are in the lake, for lines that have none of them."""
         recordings = self._lake.tables.rows("recordings", Recording, {"recording_id": list(lacking)}) if lacking else []
+        by_id = {one.recording_id: one for one in recordings}
+        for frames, unread in self._stills.sample([one for one in recordings if one.is_still], lacking):
+            self._batch.frames.extend(frames)
+            for recording_id, reason in unread.items():
+                self._cannot_sample(by_id[recording_id], lacking[recording_id], reason)
+            self._commit()
+        recordings = [one for one in recordings if not one.is_still]
         work = {self._readers.submit(self._sample, one, lacking[one.recording_id]): one for one in recordings}
         while work:
             done, _ = wait(work, timeout=COMMIT_S, return_when=FIRST_COMPLETED)
@@ -138,12 +149,15 @@ class Night:
                 recording, read = work.pop(future), future.result()
                 self._batch.frames.extend(read.frames)
                 if read.reason is not None:
-                    lines = [line.line for line in lacking[recording.recording_id]]
-                    reason = f"its frames cannot be taken from the lake: {read.reason}"
-                    self._set_aside(recording.landing_key, reason, recording.recording_id, {UNSAMPLED: lines})
+                    self._cannot_sample(recording, lacking[recording.recording_id], read.reason)
             if self._batch.is_due():
                 self._commit()
         self._commit()
+
+    def _cannot_sample(self, recording: Recording, lines: Sequence[Line], why: str) -> None:
+        reason = f"its frames cannot be taken from the lake: {why}"
+        names = [line.line for line in lines]
+        self._set_aside(recording.landing_key, reason, recording.recording_id, {UNSAMPLED: names})
 
     def _receive(self, arrival: Arrival) -> None:
         """Decide on one object: not here yet, bad, known, on its way already, or to be read."""
@@ -152,6 +166,8 @@ class Night:
             self._delayed.append((arrival.info.key, arrival.delay))
         elif arrival.fault is not None or arrival.oid is None:
             self._refuse(arrival, arrival.fault or "it could not be fetched")
+        elif arrival.format is Format.STILLS:
+            self._take_batch(arrival)
         elif hidden(arrival.oid) in self._erased:
             self._refuse(arrival, why_erased(self._erased[hidden(arrival.oid)]))
         elif arrival.oid in self._known:
@@ -163,6 +179,21 @@ class Night:
                 _remove(arrival)
             else:
                 self._reading[self._readers.submit(self._read, arrival)] = [arrival]
+
+    def _take_batch(self, arrival: Arrival) -> None:
+        """Take a batch of stills in, and commit it."""
+        try:
+            rows = self._stills.take_in(arrival, self._known, self._erased)
+        except UnreadableRecording as error:
+            self._refuse(arrival, str(error))
+            return
+        _remove(arrival)
+        self._batch.recordings += rows.recordings
+        self._batch.frames += rows.frames
+        self._batch.quarantine += rows.quarantine
+        self._batch.landings += rows.landings
+        self._known |= {one.recording_id: (one.name, one.landing_key) for one in rows.recordings}
+        self._commit()
 
     def _collect(self, *, block: bool) -> None:
         """Turn finished readings into rows."""
@@ -224,7 +255,7 @@ class Night:
 
     def _sample(self, recording: Recording, lines: Sequence[Line]) -> _Read:
         """In a reader's thread: take frames for more lines from a recording's blob."""
-        kind = format_of(recording.name)
+        kind = format_of_recording(recording)
         if kind is None:
             return _Read(reason=f"its name {recording.name!r} does not say what it is")
         with tempfile.TemporaryDirectory(dir=self._scratch) as pictures:

@@ -30,12 +30,18 @@ def pack(images: Sequence[Path], target: Path, called: Naming | None = None) -> 
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for place, image in enumerate(sorted(images, key=lambda path: natural_key(path.name))):
             name = called.picture(place, image.name) if called else image.name
-            entry = zipfile.ZipInfo(name.encode("utf-8", "replace").decode(), date_time=_NO_TIME)
-            entry.external_attr = 0o644 << 16
-            entry.create_system = 3
-            entry.file_size = image.stat().st_size
+            entry = stored_entry(name, image.stat().st_size)
             with image.open("rb") as source, archive.open(entry, "w") as packed:
                 shutil.copyfileobj(source, packed, 2**20)
+
+
+def stored_entry(name: str, size_bytes: int) -> zipfile.ZipInfo:
+    """An entry without times or permissions."""
+    entry = zipfile.ZipInfo(name.encode("utf-8", "replace").decode(), date_time=_NO_TIME)
+    entry.external_attr = 0o644 << 16
+    entry.create_system = 3
+    entry.file_size = size_bytes
+    return entry
 
 
 def check_entries(archive: zipfile.ZipFile, entries: Sequence[zipfile.ZipInfo]) -> None:

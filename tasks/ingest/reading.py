@@ -106,7 +106,7 @@ def read(job: Job) -> Outcome:
     path, folder = Path(job.path), Path(job.folder)
     try:
         check_content(path, job.format)
-        if job.format in (Format.TIFF, Format.IMAGES):
+        if job.format in (Format.TIFF, Format.IMAGES, Format.STILL):
             from tasks.ingest import stacks
 
             media, pts = stacks.read(
@@ -149,6 +149,8 @@ def read(job: Job) -> Outcome:
                 phash=picture.phash,
             )
         )
+    if job.format is Format.STILL:  # all have the same: no time
+        return Outcome(None, media, None, tuple(frames), sink.kept if isinstance(sink, Sampler) else {})
     pts_file = folder / "pts.npy"
     np.save(pts_file, pts.astype("<f8"), allow_pickle=False)
     return Outcome(None, media, str(pts_file), tuple(frames), sink.kept if isinstance(sink, Sampler) else {})

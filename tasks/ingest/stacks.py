@@ -1,4 +1,4 @@
-"""Image stacks: multi-page TIFF files, and folders of images packed into one ZIP.
+"""Image stacks: multi-page TIFF files, folders of images packed into one ZIP, and stills, which are stacks of one.
 
 What a page claims is looked at first (`tasks.ingest.limits`). Then every page is decoded once to see that it is whole
 (and, beyond 8 bits, how bright the stack gets); frame `i` is the i-th page that decodes. Pages of more than 8 bits
@@ -32,9 +32,11 @@ from tasks.ingest.media import Media, check_complete, mean_rate
 from tasks.ingest.names import natural_key, split_suffix
 from tasks.ingest.packing import check_entries
 from tasks.ingest.sampling import Pts, Sink
-from tasks.ingest.tiff_decoding import Decoder, open_tiff, shown
+from tasks.ingest.single_picture import SinglePicture, encode_png
+from tasks.ingest.tiff_decoding import Decoder, is_tiff, open_tiff, shown
 from tasks.ingest.tiff_pages import directories, frames_of
 from tasks.ingest.tiff_series import order_of
+from tasks.schemas import STILL
 
 _PLAIN_PAGES = 64  # enough to scale floating-point stacks by
 _COUNTED_AT_ONCE = 2**22
@@ -55,6 +57,8 @@ class _Pages(Protocol):
     names: list[str] | None
     """Of the pages, where each is a picture with a name of its own."""
     reversed_grey: bool
+    lossless: bool
+    """Whether what has to be encoded anew becomes a PNG, not a JPEG."""
 
     def __len__(self) -> int: ...
 
@@ -81,7 +85,7 @@ def read(
 
     Args:
         path: A local file.
-        kind: `Format.TIFF` or `Format.IMAGES`.
+        kind: `Format.TIFF`, `Format.IMAGES` or `Format.STILL`.
         sink: Says which frames it wants.
         fps_hz: Frames per second as the user states them; else what the file states; else there is no time.
         grey_range: The values that frames show as black and white, where an earlier reading has settled them.
@@ -132,7 +136,8 @@ def _take(pages: _Pages, number: int, scale: Range | None, sink: Sink, index: in
     page = pages.page(number)
     if page is None:
         raise UnreadableRecording(f"page {number} could be read once but not twice", fix="is the disk well?")
-    sink.take(index, pts_s, to_8_bits(page, scale))
+    image = to_8_bits(page, scale)
+    sink.take(index, pts_s, image, (encode_png(image), "image/png") if pages.lossless else None)
 
 
 @dataclass(frozen=True)
@@ -185,10 +190,14 @@ def to_8_bits(page: _Page, scale: Range | None) -> Image:
 def _opened(path: Path, kind: Format, limits: IngestLimits) -> Iterator[_Pages]:
     budget = Budget(limits, path.stat().st_size)
     try:
-        if kind is Format.TIFF:
+        if kind is Format.STILL and not is_tiff(head_of(path)):
+            yield SinglePicture(path.read_bytes(), budget)
+        elif kind in (Format.TIFF, Format.STILL):
             with open_tiff(path) as tiff:
                 pages = _TiffPages(tiff, path, budget, limits)
                 try:
+                    if kind is Format.STILL:
+                        _be_still(pages)
                     yield pages
                 finally:
                     pages.close()
@@ -198,8 +207,15 @@ def _opened(path: Path, kind: Format, limits: IngestLimits) -> Iterator[_Pages]:
     except UnreadableRecording:
         raise
     except _DAMAGE as error:
-        title = "TIFF stack" if kind is Format.TIFF else "packed folder of images"
+        titles = {Format.TIFF: "TIFF stack", Format.STILL: "picture"}
+        title = titles.get(kind, "packed folder of images")
         raise UnreadableRecording(f"the {title} cannot be read ({error})", fix="export it again") from error
+
+
+def head_of(path: Path) -> bytes:
+    """A file's first bytes."""
+    with path.open("rb") as file:
+        return file.read(16)
 
 
 class _TiffPages:
@@ -207,6 +223,7 @@ class _TiffPages:
 
     container = "tiff"
     names: list[str] | None = None
+    lossless = False
 
     def __init__(self, tiff: tifffile.TiffFile, path: Path, budget: Budget, limits: IngestLimits) -> None:
         size = path.stat().st_size
@@ -260,6 +277,16 @@ class _TiffPages:
         return None
 
 
+def _be_still(pages: _TiffPages) -> None:
+    if len(pages) > 1 or pages.announced > 1:
+        raise UnreadableRecording(
+            f"has {max(len(pages), pages.announced)} pages",
+            expected="one picture a file",
+            fix="add it as a stack, without --stills",
+        )
+    pages.container, pages.lossless = STILL, True
+
+
 def _compression(number: int) -> str:
     try:
         return str(tifffile.COMPRESSION(number).name).lower()
@@ -272,6 +299,7 @@ class _ZippedImages:
 
     container = "images"
     reversed_grey = False
+    lossless = False
 
     def __init__(self, archive: zipfile.ZipFile, budget: Budget) -> None:
         self._archive, self._budget = archive, budget

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from tasks.errors import DataError
-from tasks.ingest.formats import format_of
+from tasks.ingest.formats import format_of_recording
 from tasks.ingest.reading import Job, Outcome
 from tasks.ingest.watching import FILE, Clip, Region, load
 from tasks.ingest.workers import Workers
@@ -100,7 +100,7 @@ class Viewer:
         recording = self._known.get(oid)
         if recording is None:
             return "the lake has no recording of this id"
-        kind = format_of(recording.name)
+        kind = format_of_recording(recording)
         if kind is None:
             return "its name does not say what it is"
         try:

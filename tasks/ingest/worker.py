@@ -1,5 +1,7 @@
 """The worker process: reads one job (a line of JSON) after the other from standard input, answers each with a line.
 
+A line may hold a list of jobs, and is answered by a list: stills are many, and small.
+
 Decoders are large C programs fed with whatever people drop into a bucket. Here they may crash, and cost one recording;
 nor do they get more memory than they are given.
 """
@@ -13,6 +15,7 @@ import resource
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 _PR_SET_PDEATHSIG = 1
 
@@ -30,7 +33,11 @@ def main() -> None:
     _limit_memory(int(sys.argv[2]))
     for line in sys.stdin:
         try:
-            answer = read(Job.from_data(json.loads(line))).as_data()
+            asked = json.loads(line)
+            if isinstance(asked, list):
+                answer: Any = [read(Job.from_data(one)).as_data() for one in asked]
+            else:
+                answer = read(Job.from_data(asked)).as_data()
         except OSError as error:
             if error.errno not in MACHINE_IS_SHORT:
                 raise

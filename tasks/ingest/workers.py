@@ -16,10 +16,12 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import psutil
 
@@ -81,29 +83,60 @@ class Workers:
         Raises:
             StorageUnavailable: This machine has no room for it.
         """
-        code, limits = 0, self._limits
-        question = json.dumps(replace(job, limits=limits).as_data()) + "\n"
+        code = 0
         for _ in range(_ATTEMPTS):
-            process = self._process()
             try:
-                answer = _ask(process, question, limits.deadline_of(_size_of(job)), limits)
+                data = self._answer(replace(job, limits=self._limits).as_data(), _size_of(job), job.folder)
             except _BeyondLimit as beyond:
-                _ended(process, kill=True)
-                self._mine.process = None
                 return Outcome(reason=str(beyond), crashed=True)
-            if answer:
-                data = json.loads(answer)
-                if "machine" in data:
-                    raise StorageUnavailable(
-                        f"scratch folder {job.folder}: {data['machine']}", fix="make room on the disk, and run it again"
-                    )
+            if isinstance(data, dict):
                 return Outcome.from_data(data)
-            code = _ended(process)
-            self._mine.process = None
+            code = data
             if self._stopped:
                 break
         reason = f"the decoder crashed on it, twice ({_cause(code)}); export the recording again"
         return Outcome(reason=reason, crashed=True)
+
+    def read_many(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """Do many small jobs by one question. Where the worker does not survive it, each is asked for by itself, and
+        only the one is lost that it dies of.
+
+        Raises:
+            StorageUnavailable: This machine has no room for them.
+        """
+        if len(jobs) < 2:
+            return [self.read(job) for job in jobs]
+        asked = [replace(job, limits=self._limits).as_data() for job in jobs]
+        data: Any = None
+        with suppress(_BeyondLimit):
+            data = self._answer(asked, sum(map(_size_of, jobs)), jobs[0].folder)
+        if isinstance(data, list):
+            return [Outcome.from_data(one) for one in data]
+        return [self.read(job) for job in jobs]
+
+    def _answer(self, asked: Any, size_bytes: int, folder: str) -> Any:
+        """What the worker answers to a job, or to a list of them; its exit code, a number, where it died instead.
+
+        Raises:
+            _BeyondLimit: It took more than it may, and was ended.
+            StorageUnavailable: This machine has no room for it.
+        """
+        process, limits = self._process(), self._limits
+        try:
+            answer = _ask(process, json.dumps(asked) + "\n", limits.deadline_of(size_bytes), limits)
+        except _BeyondLimit:
+            _ended(process, kill=True)
+            self._mine.process = None
+            raise
+        if not answer:
+            self._mine.process = None
+            return _ended(process)
+        data = json.loads(answer)
+        if isinstance(data, dict) and "machine" in data:
+            raise StorageUnavailable(
+                f"scratch folder {folder}: {data['machine']}", fix="make room on the disk, and run it again"
+            )
+        return data
 
     def _process(self) -> subprocess.Popen[bytes]:
         process: subprocess.Popen[bytes] | None = getattr(self._mine, "process", None)

@@ -7,7 +7,7 @@ each. What Label Studio adds to a name is seen through (`formats.image_names`).
 In a video or a stack, the number counts frames. Whether the first is 0 or 1 is not written anywhere; it is found out
 from the names that match a recording, or asked for. In a folder of images a label belongs to the picture of its own
 name, or to the one that carries its number in its name: a picture that is missing, damaged, or lies there as well moves
-nothing.
+nothing. A label of a still is named like the still; of several of one name, the folders tell which.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NAMES = (
     re.compile(r"(?P<stem>.+?)[-_. ]frame[-_. ]?(?P<frame>\d{1,18})", re.IGNORECASE),
 )
 _NUMBER = re.compile(r"\d{1,18}")
-_SUFFIX = re.compile(r"(?<=.)(\.frames\.zip|\.[^.]*)$", re.IGNORECASE)  # a packed folder's counts as one
+_SUFFIX = re.compile(r"(?<=.)(\.(?:frames|stills)\.zip|\.[^.]*)$", re.IGNORECASE)  # a packed folder's counts as one
 _SOME = 4  # names in a message
 
 PictureNames = Callable[[Recording], Sequence[str]]
@@ -216,12 +216,16 @@ class _Finder:
         self._pictures = pictures
         self._line = line
         self._folders: dict[Oid, _Folder | str] = {}
-        pairs = [(recording.stem, recording) for recording in recordings]
-        pairs += [(stem, recording) for stem, found in others.items() for recording in found]
+        named = [(recording.stem, recording) for recording in recordings]
+        named += [(stem, recording) for stem, found in others.items() for recording in found]
+        pairs = [(stem, recording) for stem, recording in named if not recording.is_still]
         self._by_stem = _grouped((_composed(stem), recording) for stem, recording in pairs)
         self._by_upload = _grouped((as_uploaded(_composed(stem)), recording) for stem, recording in pairs)
         self._by_picture: dict[str, list[_Place]] = defaultdict(list)
         self._by_uploaded_picture: dict[str, list[_Place]] = defaultdict(list)
+        for stem, recording in named:
+            if recording.is_still:
+                self._note_picture(_composed(stem), recording, 0)
         for recording in {each.recording_id: each for each in recordings}.values():
             # Of old recordings the file itself would have to be read: only where a label names them.
             if recording.frame_names_oid is not None and not self.counts_frames(recording):
@@ -229,7 +233,7 @@ class _Finder:
 
     def counts_frames(self, recording: Recording) -> bool:
         """Whether numbers count the recording's frames; else they stand in its pictures' names."""
-        return recording.container != "images" or self._pictures is None
+        return not recording.is_still and (recording.container != "images" or self._pictures is None)
 
     def place(self, labels: LabelFile | BadFile) -> _Place | Unmatched:
         """Where a file's name points."""
@@ -266,12 +270,13 @@ class _Finder:
         """The one place that a file means: of several, the one of the recording that its folder is named like."""
         places = list(found.values())
         if len(places) > 1:
-            folders = {_composed(part) for part in re.split(r"[/\\]|: ", labels.file)[:-1]}
+            folders = [_composed(part) for part in re.split(r"[/\\]|: ", labels.file)[:-1]]
             places = [place for place in places if _composed(place.recording.stem) in folders] or places
+            places = _in_like_folders(places, folders)
         if len(places) > 1:
             names = ", ".join(f"{each.recording.name} ({each.recording.recording_id[:12]})" for each in places[:_SOME])
             called = {each.called for each in places}
-            if len(called) == 1:
+            if len(called) == 1 and not all(place.recording.is_still for place in places):
                 return Unmatched(labels.file, f"several recordings are named {called.pop()!r}: {names}")
             fix = "put the file into a folder named like the one that it means"
             return Unmatched(labels.file, f"its name may mean several recordings: {names}; {fix}")
@@ -310,9 +315,30 @@ class _Finder:
             return
         for stem, indices in folder.by_stem.items():
             if len(indices) == 1:
-                place = _Place(recording, stem, index=indices[0])
-                self._by_picture[stem].append(place)
-                self._by_uploaded_picture[as_uploaded(stem)].append(place)
+                self._note_picture(stem, recording, indices[0])
+
+    def _note_picture(self, stem: str, recording: Recording, index: int) -> None:
+        place = _Place(recording, stem, index=index)
+        self._by_picture[stem].append(place)
+        self._by_uploaded_picture[as_uploaded(stem)].append(place)
+
+
+def _in_like_folders(places: list[_Place], folders: Sequence[str]) -> list[_Place]:
+    """Of stills of one name, those whose last folders are called like the label file's: `val/a.xml` is of `val/a.png`,
+    and of none but that where `train/a.png` is there, too."""
+
+    def shared(place: _Place) -> int:
+        count = 0
+        if place.recording.is_still:
+            own = [_composed(part) for part in place.recording.landing_key.split("/")[:-1]]
+            for one, other in zip(reversed(own), reversed(folders), strict=False):
+                if one != other:
+                    break
+                count += 1
+        return count
+
+    most = max((shared(place) for place in places), default=0)
+    return [place for place in places if shared(place) == most] if most else places
 
 
 class _Folder:

@@ -46,12 +46,18 @@ def remember(settings: Settings, names: Mapping[str, str], donor: str = "") -> N
         names: Pseudonym → clear name.
         donor: The pseudonym of the donor whose they are, so that they can be forgotten together; empty: nobody's.
     """
+    remember_all(settings, {donor: names})
+
+
+def remember_all(settings: Settings, by_donor: Mapping[str, Mapping[str, str]]) -> None:
+    """Note what was replaced of many donors, in one go: pseudonym of the donor → as in `remember`."""
     with lake_lock(settings, "pseudonyms"):
         known = _read(settings)
         new = dict(known)
-        for own, clear in names.items():
-            of = set(known[own]["donors"]) if own in known else set()
-            new[own] = {"clear": clear, "donors": sorted({*of, donor})}
+        for donor, names in by_donor.items():
+            for own, clear in names.items():
+                of = set(new[own]["donors"]) if own in new else set()
+                new[own] = {"clear": clear, "donors": sorted({*of, donor})}
         if new != known:
             _write(settings, new)
 

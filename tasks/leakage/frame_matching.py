@@ -6,7 +6,7 @@ Stills, folders of images, very short clips, and clips in which nothing moves. T
 2. suspects are decoded, reduced to 64 x 64, freed of illumination (high-pass), and correlated;
 3. a fixed background (dirt, a grid) alone can correlate. Where both recordings have frames enough to know theirs (the
    median), it is subtracted, and what remains, the objects, must correlate too. Where nothing remains, they must be
-   as alike as copies are.
+   as alike as copies are, and so must two stills: crops of cells, each in the middle of its picture, correlate.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from tasks.leakage.findings import Finding
 from tasks.leakage.nearby import within
 from tasks.leakage.signatures import Signature
 from tasks.leakage.thumbnails import SIDE_PX, Vectors, details
-from tasks.schemas import Oid
+from tasks.schemas import STILL, Oid
 
 HASH_BITS = 11
 CORRELATION = 0.75
@@ -135,6 +135,7 @@ def alike(
     Returns:
         Findings that show the same, suspects that only share a background, and how many frames were decoded.
     """
+    stills = _stills(lake, {recording for pair in suspected for recording in pair})
     by_recording: dict[Oid, list[Oid]] = defaultdict(list)
     for frame in frames:
         by_recording[frame["recording_id"]].append(frame["frame_oid"])
@@ -154,6 +155,8 @@ def alike(
             if recording not in backgrounds:
                 backgrounds[recording] = _background(lake, by_recording[recording])
         moved, still = _moved_alike(here, backgrounds[one], there, backgrounds[other])
+        if one in stills and other in stills:  # what a microscope shows of two cells is alike: only copies count
+            moved, still = np.zeros_like(moved), np.ones_like(still)
         bits = np.bitwise_count(hashes[ours][:, None] ^ hashes[theirs][None, :])
         same = like & (moved | still & (correlations >= COPY_CORRELATION) & (bits <= COPY_BITS))
         values = np.where(same if same.any() else like, correlations, -1)
@@ -177,6 +180,15 @@ def _finding(
         why += ", but only of the background: what stands before it is not the same"
     evidence = {"hash_bits": float(bits), "correlation": correlation, "pairs": float(count)}
     return Finding("frame", side_of(one), side_of(other), why, evidence)
+
+
+def _stills(lake: Lake, recordings: Collection[Oid]) -> set[Oid]:
+    """Those of the recordings that are single pictures, as which they were added."""
+    if not recordings:
+        return set()
+    where = {"container": STILL, "recording_id": sorted(recordings)}
+    rows = lake.tables.scan("recordings", where, columns=["recording_id"])
+    return set(rows.column("recording_id").to_pylist())
 
 
 def _background(lake: Lake, oids: Sequence[Oid]) -> Vectors | None:

@@ -18,9 +18,11 @@ from tasks.operations.keys import list_keys, rotate_key, trust_keys
 from tasks.operations.manual_promotion import promote_version, roll_back
 from tasks.operations.pseudonyms import resolve_names
 from tasks.operations.reports import list_verdicts, read_report, report_of
+from tasks.operations.stills import add_stills
 
 __all__ = [
     "add_recordings",
+    "add_stills",
     "audit_dataset",
     "clear_pair",
     "describe_champion",

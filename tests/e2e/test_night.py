@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tasks import evidence, operations
 from tasks.cli.stack import count_lake
@@ -20,6 +21,7 @@ from tasks.session import open_session
 from tasks.synthetic import make_recordings
 from tasks.synthetic.labels import write_voc
 from tests.airflow_home import airflow_environment
+from tests.ingest.stills.pictures import labelled_cell
 from tests.services import running
 
 LINE = "sperm-detector"
@@ -59,8 +61,11 @@ def _bring(settings: Settings, folder: Path, numbers: range) -> None:
 
 
 def _night(settings: Settings, **changes: Any) -> dict[str, Any]:
-    environment = airflow_environment(settings)
-    command = [sys.executable, "-m", "tests.e2e.night", LINE, json.dumps(SMALL | changes)]
+    return _run(LINE, SMALL | changes, airflow_environment(settings))
+
+
+def _run(line: str, conf: dict[str, Any], environment: dict[str, str]) -> dict[str, Any]:
+    command = [sys.executable, "-m", "tests.e2e.night", line, json.dumps(conf)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=HOME)
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
     return dict(json.loads(done.stdout.strip().splitlines()[-1]))
@@ -106,3 +111,30 @@ def test_unknown_keys_of_the_conf_are_refused(installation: Settings) -> None:
     night = _night(installation, imgsiz=640)
     assert night["tasks"]["ingest_recordings"] == "failed"
     assert "imgsiz" in night["outcomes"]["ingest_recordings"]["reason"]
+
+
+def test_a_night_on_stills(installation: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example line for blood cells, on cells that nobody bled: pictures, their VOC files, a night, a verdict."""
+    example = yaml.safe_load((HOME / "examples/blood-cells.yaml").read_text())
+    example |= {"minimums": {"recordings": 10}, "evaluation": {"min_clusters": 2, "resamples": 100}}
+    (tmp_path / "lines").mkdir()
+    (tmp_path / "lines" / "blood-cells.yaml").write_text(yaml.safe_dump(example))
+    monkeypatch.setenv("NIGHTSCOPE_LINES_DIR", str(tmp_path / "lines"))
+    for number in range(24):
+        labelled_cell(tmp_path / "set", number)
+    added = operations.add_stills(open_session(), [str(tmp_path / "set")], study="bccd")
+    assert (added.new, added.groups, added.passed_over) == (24, 24, 24)
+    imported = operations.import_labels(open_session(), "blood-cells", tmp_path / "set" / "labels", "voc")
+    assert (imported.annotations, imported.unmatched) == (24, ())
+
+    small = {name: value for name, value in SMALL.items() if "sperm" not in name} | {"gate.AP50.at_least": 0.0}
+    environment = airflow_environment(installation) | {"NIGHTSCOPE_LINES_DIR": str(tmp_path / "lines")}
+    night = _run("blood-cells", small, environment)
+    assert night["state"] == "success", night
+    (verdict,) = operations.list_verdicts(open_session(), "blood-cells")
+    lake = open_lake(installation)
+    manifest = lake.datasets.load("blood-cells", verdict.dataset_version)
+    rows = manifest.rows.to_pylist()
+    assert len(rows) == 24 == len({row["group"] for row in rows}), "each picture is a cluster of its own"
+    assert {row["split"] for row in rows} == {"train", "val", "test"} and manifest.about["leak_check"]["passed"]
+    assert evidence.entries(lake, "blood-cells")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -319,3 +320,48 @@ def test_a_recording_that_has_both_the_name_and_the_picture_wins() -> None:
     matches, unmatched = match(files("gap_1", "gap_3"), recordings, LINE, None, None, pictures)
     assert [each.recording.stem for each in matches] == ["gap"]
     assert "its name may mean several recordings" in unmatched[0].reason
+
+
+def a_still(path: str, **changes: Any) -> Recording:
+    name = path.rpartition("/")[2]
+    fields = {
+        "stem": name.rpartition(".")[0],
+        "container": "still",
+        "landing_key": f"unsorted/abc/set.stills.zip/{path}",
+    }
+    fields["recording_id"] = hashlib.sha256(path.encode()).hexdigest()
+    return a_recording(name, 1, **(fields | changes))
+
+
+def test_a_label_of_a_still_bears_its_name() -> None:
+    stills = [a_still("JPEGImages/BloodImage_00000.jpg"), a_still("JPEGImages/BloodImage_00001.jpg")]
+    matches, unmatched = match(files("BloodImage_00001", "BloodImage_00000", "BloodImage"), stills, LINE, None)
+    assert [(each.recording.name, each.frame_index) for each in matches] == [
+        ("BloodImage_00001.jpg", 0),
+        ("BloodImage_00000.jpg", 0),
+    ]
+    assert [each.file for each in unmatched] == ["BloodImage.xml"]
+
+
+def test_a_number_behind_a_stills_name_is_no_frame_of_it() -> None:
+    matches, unmatched = match(files("cell_7_0"), [a_still("cell_7.png")], LINE, None)
+    assert matches == [] and "no recording named 'cell_7'" in unmatched[0].reason
+
+
+def test_folders_tell_stills_of_one_name_apart() -> None:
+    stills = [a_still("train/a.png"), a_still("val/a.png")]
+    labels = [LabelFile(file="labels/val/a.xml", image="a", boxes=())]
+    matches, _ = match(labels, stills, LINE, None)
+    assert [each.recording for each in matches] == [stills[1]]
+    matches, unmatched = match(files("a"), stills, LINE, None)
+    assert matches == [] and "may mean several" in unmatched[0].reason
+
+
+def test_a_still_is_found_by_the_name_that_it_landed_again_under() -> None:
+    still = a_still("a.png")
+    again = Landing(
+        key="unsorted/def/more.stills.zip/x/copy_of_a.png", etag="e", size_bytes=1, modified_at=now(),
+        recording_id=still.recording_id, outcome="duplicate", seen_at=now(),
+    )  # fmt: skip
+    matches, _ = match(files("copy_of_a"), [still], LINE, None, other_names([again], [still]))
+    assert [each.recording for each in matches] == [still]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
+from io import BytesIO
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,6 +28,8 @@ from tasks.schemas import Landing, Prediction, QuarantineItem, Recording, SplitA
 from tasks.session import open_session
 from tasks.steps.change_detection import finish_night, finished_night
 from tasks.training.records import Origin, Trained, trained_key, version_key, write
+from tests.ingest.stills.pictures import a_line
+from tests.ingest.stills.pictures import write as picture
 from tests.validation.factory import a_recording, an_annotation, put_frame
 
 DONOR, OTHER, LINE, RUN = "Mara Quillfeather", "Otto Other", "cells", "e" * 64
@@ -394,3 +398,32 @@ def test_no_clear_name_leaves_this_machine(installed: Lake, tmp_path: Path) -> N
     assert "Mara" not in installed.tombstones.all()[0].reason
     assert told.counts["landing objects"] == 4, "found by the clear name, before any night"
     assert list(open_lake(settings).landing.list()) == [] and operations.resolve_names(open_session(), []) == []
+
+
+def test_a_donors_stills_leave_the_batch_that_they_share(installed: Lake, tmp_path: Path) -> None:
+    for donor, numbers in ((DONOR, (1, 2)), (OTHER, (3, 4))):
+        for number in numbers:
+            picture(tmp_path / "set" / donor / f"{donor.split()[1]}_{number}.png", number)
+    mine = [path.read_bytes() for path in (tmp_path / "set" / DONOR).iterdir()]
+    others = {path.name: path.read_bytes() for path in (tmp_path / "set" / OTHER).iterdir()}
+    assert operations.add_stills(open_session(), [str(tmp_path / "set")], group_by="folder").batches == 1
+    line = a_line(LINE)
+    ingest_new(installed, [line])
+    picture(tmp_path / "later" / DONOR / "5.png", 5)
+    mine.append((tmp_path / "later" / DONOR / "5.png").read_bytes())
+    operations.add_stills(open_session(), [str(tmp_path / "later")], group_by="folder")  # waits: no night has seen it
+    secrets = {"name": DONOR.encode(), "file": b"Quillfeather"} | {f"picture {n}": own for n, own in enumerate(mine)}
+    assert len(_left_of_the_donor(installed, secrets)) > len(secrets)
+
+    assert operations.erase_donor(open_session(), DONOR, "withdrew consent", really=True).erased
+
+    assert _left_of_the_donor(installed, secrets) == []
+    (batch,) = [info.key for info in installed.landing.list() if info.key.endswith(".zip")]
+    with zipfile.ZipFile(BytesIO(installed.landing.get_bytes(batch))) as left:
+        assert {name.rpartition("/")[2]: left.read(name) for name in left.namelist()} == others
+    found = ingest_new(installed, [line])
+    assert (found.new, found.duplicates, found.quarantined) == ((), (), ())
+    assert sorted(one.name for one in installed.tables.rows("recordings", Recording)) == sorted(others)
+    again = operations.add_stills(open_session(), [str(tmp_path / "set")], group_by="folder")
+    assert (again.new, len(again.accepted), len(again.refused)) == (0, 2, 2)
+    assert all("was erased" in entry.reason for entry in again.refused)

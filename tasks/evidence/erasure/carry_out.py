@@ -17,6 +17,7 @@ from tasks.evidence import chain
 from tasks.evidence.erasure.local import clear_local, clear_names, refuse_running
 from tasks.evidence.erasure.plan import Plan, concerns, labeled_lines
 from tasks.evidence.erasure.scope import Scope
+from tasks.ingest.stills import batches
 from tasks.lake import Lake
 from tasks.lake.locks import lake_lock
 from tasks.lake.signed import sign, verdict_statement
@@ -135,6 +136,8 @@ def _remove_outside(lake: Lake, tombstone: Tombstone, scope: Scope) -> None:
     for info in list(lake.landing.list()):
         if hidden(f"landing/{info.key}") in removed:
             lake.landing.remove(info.key)
+    for key, members in scope.stills.items():
+        batches.without(lake, key, scope.recordings, members)
     for oid in scope.frames:
         lake.frames.withdraw(oid)
 

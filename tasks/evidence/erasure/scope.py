@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
@@ -15,6 +15,7 @@ from tasks.config import load_lines
 from tasks.errors import ConfigError, DataError, UnreadableRecording
 from tasks.evidence.erasure.names import Names
 from tasks.ingest import sidecar
+from tasks.ingest.stills import batches
 from tasks.lake import Lake
 from tasks.lake.pseudonyms import donor_mark, known_names
 from tasks.lake.tombstones import hidden
@@ -43,6 +44,7 @@ class Scope:
         blobs: These, recordings, frame times and picture names: blobs that are this donor's alone.
         shared: Blobs that are of others, too: they stay.
         landing: Keys of the landing bucket, sidecars included.
+        stills: Batch of stills in the landing bucket → its pictures that are the donor's.
         names: What must not be read any more.
     """
 
@@ -53,6 +55,7 @@ class Scope:
     blobs: frozenset[Oid]
     shared: frozenset[Oid]
     landing: frozenset[str]
+    stills: dict[str, set[str]]
     names: Names
 
     @property
@@ -72,6 +75,7 @@ def known_donors(lake: Lake) -> list[str]:
         str(name) for name in lake.tables.scan("recordings", columns=["donor"]).column("donor").to_pylist() if name
     }
     found |= {said.donor for _, said in _sidecars(lake) if said.donor}
+    found |= {one.donor for _, said in batches.landed(lake) for one in said.pictures.values() if one.donor}
     return sorted(found | {clear for own, clear in known_names(lake.settings).items() if own in found})
 
 
@@ -81,7 +85,8 @@ def scope_of(lake: Lake, donor: str) -> Scope | None:
     everything = lake.tables.rows("recordings", Recording)
     own = {one.recording_id: one for one in everything if one.donor and any(_same(one.donor, a) for a in aliases)}
     said_of = [key for key, said in _sidecars(lake) if said.donor and any(_same(said.donor, a) for a in aliases)]
-    if not own and not said_of:
+    stills = _waiting_stills(lake, aliases, own)
+    if not own and not said_of and not stills:
         return None
     in_lake = next((one.donor for one in own.values() if one.donor), None)
     in_lake = in_lake or next(a for a in sorted(aliases, key=lambda a: a == donor))
@@ -95,6 +100,9 @@ def scope_of(lake: Lake, donor: str) -> Scope | None:
     }
     landings = [one for one in lake.tables.rows("landings", Landing) if one.recording_id in own]
     keys = {one.key for one in landings} | {one.landing_key for one in own.values()} | set(said_of)
+    for batch, member in filter(None, map(batches.parts_of, keys)):
+        stills.setdefault(batch, set()).add(member)
+    keys |= {f"{batch}/{member}" for batch, members in stills.items() for member in members}
     with_sidecars = keys | {sidecar.key_of(key) for key in keys}
     return Scope(
         donor=in_lake,
@@ -104,8 +112,23 @@ def scope_of(lake: Lake, donor: str) -> Scope | None:
         blobs=frozenset(blobs - theirs),
         shared=frozenset(theirs),
         landing=frozenset(with_sidecars),
+        stills=stills,
         names=_names(lake, (in_lake, donor), own, keys, others),
     )
+
+
+def _waiting_stills(lake: Lake, aliases: set[str], own: Mapping[Oid, Recording]) -> dict[str, set[str]]:
+    """Batches of stills in the landing bucket that hold pictures of a donor, ingested or not, and which."""
+    found: dict[str, set[str]] = {}
+    for key, said in batches.landed(lake):
+        members = {
+            member
+            for member, one in said.pictures.items()
+            if one.oid in own or (one.donor and any(_same(one.donor, alias) for alias in aliases))
+        }
+        if members:
+            found[key] = members
+    return found
 
 
 def _frames_taken(lake: Lake) -> set[tuple[Oid, Oid]]:
