@@ -60,28 +60,35 @@ def cross_validate() -> None:
     @task
     @translated
     def plan_folds() -> list[str]:
-        from tasks import steps
+        from tasks import experiments
+        from tasks.session import open_session
 
         refuse_unknown_conf()
         wanted = _wanted()
         own = {key: wanted[key] for key in ("folds", "seed", "dataset_version")}
-        return steps.plan_folds(wanted["line"], wanted["changes"], **own)
+        with open_session() as session:
+            return list(experiments.plan_folds(session, wanted["line"], wanted["changes"], **own).folds)
 
     @task(pool=GPU_POOL, queue=GPU_QUEUE, execution_timeout=longest_training())
     @translated
     def run_fold(fold: str) -> dict[str, Any]:
-        from tasks import steps
+        from tasks import experiments
+        from tasks.session import open_session
 
         wanted = _wanted()
-        return steps.run_fold(wanted["line"], wanted["changes"], fold)
+        with open_session() as session:
+            return experiments.run_fold(session, wanted["line"], wanted["changes"], fold).model_dump(mode="json")
 
     @task(trigger_rule="all_done")
     @translated
     def summarise_folds(folds: list[str] | None) -> str:
-        from tasks import steps
+        from tasks import experiments
+        from tasks.session import open_session
 
         wanted = _wanted()
-        return steps.summarise_folds(wanted["line"], wanted["changes"], folds, must_be_complete=True)["mlflow_run"]
+        line, changes = wanted["line"], wanted["changes"]
+        with open_session() as session:
+            return experiments.summarise_folds(session, line, changes, folds, must_be_complete=True).mlflow_run
 
     folds = plan_folds()
     run_fold.expand(fold=folds) >> summarise_folds(folds)

@@ -30,8 +30,10 @@ def ingest_recordings() -> None:
     @translated
     def ingest_new_recordings() -> dict[str, Any]:
         from tasks import steps
+        from tasks.session import open_session
 
-        return steps.ingest_recordings(must_be_new=True)
+        with open_session() as session:
+            return steps.ingest_recordings(session, must_be_new=True).model_dump(mode="json")
 
     ingest_new_recordings()
 

@@ -26,8 +26,10 @@ def maintain_lake() -> None:
     @translated
     def collect_garbage() -> dict[str, Any]:
         from tasks import steps
+        from tasks.session import open_session
 
-        return steps.collect_garbage()
+        with open_session() as session:
+            return steps.collect_garbage(session).model_dump(mode="json")
 
     collect_garbage()
 

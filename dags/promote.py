@@ -40,9 +40,12 @@ def promote() -> None:
     @task(outlets=[CHAMPIONS], pool=PROMOTION_POOL)
     @translated
     def promote_version() -> dict[str, Any]:
-        from tasks import steps
+        from tasks import operations
+        from tasks.session import open_session
 
-        return announce(steps.promote_version(**asked("line", "version", "note", "override")))
+        with open_session() as session:
+            promotion = operations.promote_version(session, **asked("line", "version", "note", "override"))
+        return announce(promotion.model_dump(mode="json"))
 
     promote_version()
 

@@ -37,9 +37,12 @@ def rollback() -> None:
     @task(outlets=[CHAMPIONS], pool=PROMOTION_POOL)
     @translated
     def roll_back() -> dict[str, Any]:
-        from tasks import steps
+        from tasks import operations
+        from tasks.session import open_session
 
-        return announce(steps.roll_back(**asked("line", "version", "note")))
+        with open_session() as session:
+            promotion = operations.roll_back(session, **asked("line", "version", "note"))
+        return announce(promotion.model_dump(mode="json"))
 
     roll_back()
 

@@ -34,15 +34,19 @@ def sync_annotations() -> None:
     @translated
     def list_lines() -> list[str]:
         from tasks import steps
+        from tasks.session import open_session
 
-        return steps.list_lines()
+        with open_session() as session:
+            return steps.list_lines(session)
 
     @task(outlets=[ANNOTATIONS], pool=LAKE_POOL)
     @translated
     def sync_line(line: str) -> dict[str, Any]:
         from tasks import steps
+        from tasks.session import open_session
 
-        return steps.sync_annotations(line, must_be_new=True)
+        with open_session() as session:
+            return steps.sync_annotations(session, line, must_be_new=True).model_dump(mode="json")
 
     sync_line.expand(line=list_lines())
 

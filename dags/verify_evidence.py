@@ -29,10 +29,12 @@ def verify_evidence() -> None:
     @task(execution_timeout=LONG)
     @translated
     def verify_every_line() -> dict[str, Any]:
-        from tasks import steps
+        from tasks import operations
+        from tasks.session import open_session
 
-        told = steps.verify_all()
-        return {name: report["head"] for name, report in told["lines"].items()}
+        with open_session() as session:
+            verified = operations.verify_all(session)
+        return {name: report["head"] for name, report in verified.lines.items()}
 
     verify_every_line()
 

@@ -22,6 +22,8 @@ FOLDERS = {
     "stack": "integration",
     "training": "integration",
     "steps": "integration",
+    "operations": "integration",
+    "experiments": "integration",
 }
 """Folders whose tests are all of a kind. Elsewhere a test that uses a service is an integration test, and others unit
 tests; a module that decodes, trains or starts processes at length names its kind itself (`pytestmark`)."""
@@ -29,7 +31,7 @@ tests; a module that decodes, trains or starts processes at length names its kin
 SERVICES = {"s3_server", "registry_stack", "label_studio", "services", "stack", "store"}
 """Fixtures that are a running service."""
 
-LONGEST_FIRST = ("e2e/test_command_line", "browser/", "e2e/", "training/test_detection", "steps/test_promotion")
+LONGEST_FIRST = ("e2e/test_command_line", "browser/", "e2e/", "training/test_detection", "steps/test_promote")
 """Test files that a run begins with, so that no worker is left alone with one of them at the end."""
 
 

@@ -65,7 +65,7 @@ def test_other_cells_stay(cell: object) -> None:
 
 def test_our_tables_have_no_formula_in_them() -> None:
     from tasks.evaluation.tables import as_csv
-    from tasks.steps.fold_log import as_csv as folds_as_csv
+    from tasks.experiments.fold_log import as_csv as folds_as_csv
 
     rows = list(csv.reader(io.StringIO(as_csv([{"class": "=cmd|' /C calc'!A0", "@x": -1.5}]))))
     assert rows == [["class", "'@x"], ["'=cmd|' /C calc'!A0", "-1.5"]]

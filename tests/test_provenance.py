@@ -112,7 +112,7 @@ RESTS_ON: dict[str, set[Result]] = {
     "leakage/report.py": set(),
     "leakage/clears.py": set(),
     "leakage/refusal.py": set(),
-    "steps/news.py": set(),
+    "steps/change_detection.py": set(),
 }
 
 

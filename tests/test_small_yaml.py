@@ -10,8 +10,9 @@ import pytest
 from tasks.cli.output import parse_changes
 from tasks.config import Settings, dag_id_of, load_line, load_lines
 from tasks.errors import ConfigError
+from tasks.session import open_session
 from tasks.small_yaml import MOST_DEPTH, read_yaml
-from tasks.steps.intake import _right_lines
+from tasks.steps.ingest import _right_lines
 
 BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12))
 
@@ -51,7 +52,7 @@ def test_a_broken_line_harms_no_other(name: str, tmp_path: Path) -> None:
         load_line("bad", tmp_path)
     with pytest.raises(ConfigError, match=r"bad\.yaml.*not-text\.yaml"):
         load_lines(tmp_path)
-    found = _right_lines(Settings(lines_dir=tmp_path))
+    found = _right_lines(open_session(Settings(lines_dir=tmp_path)))
     assert [line.line for line in found] == ["sperm-detector"]
 
 

@@ -61,22 +61,26 @@ class ApprovePromotion(HITLOperator):
 
     def _question(self, params: Mapping[str, Any], asked_by: str) -> dict[str, str]:
         from tasks import steps
+        from tasks.session import open_session
 
         verdict_id = self.verdict["verdict_id"]
-        return steps.approval_request(
-            self.line.line,
-            changes(params, self.line),
-            verdict_id,
-            report_url=report_url(verdict_id),
-            dry_run=bool(params["dry_run"]),
-            override=bool(params["override"]),
-            note=note_of(params),
-            asked_by=asked_by,
-        )
+        with open_session() as session:
+            question = steps.approval_request(
+                session,
+                self.line.line,
+                changes(params, self.line),
+                verdict_id,
+                report_url=report_url(verdict_id),
+                dry_run=bool(params["dry_run"]),
+                override=bool(params["override"]),
+                note=note_of(params),
+                asked_by=asked_by,
+            )
+        return question.model_dump(mode="json")
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """What was answered, or that nobody did."""
-        from tasks.steps.who import airflow_user
+        from tasks.operations.who import airflow_user
 
         said = super().execute_complete(context, event)
         person = said["responded_by_user"]

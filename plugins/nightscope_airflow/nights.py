@@ -92,61 +92,81 @@ def retrain_dag(line: Line, recipes: list[str]) -> DAG:
         @translated
         def ingest_recordings() -> dict[str, Any]:
             from tasks import steps
+            from tasks.session import open_session
 
             check_form()
-            steps.check_request(name, wanted())
-            return steps.ingest_recordings()
+            with open_session() as session:
+                steps.check_request(session, name, wanted())
+                return steps.ingest_recordings(session).model_dump(mode="json")
 
         @task(pool=LAKE_POOL)
         @translated
         def sync_annotations() -> dict[str, Any]:
             from tasks import steps
+            from tasks.session import open_session
 
-            return steps.sync_annotations(name)
+            with open_session() as session:
+                return steps.sync_annotations(session, name).model_dump(mode="json")
 
         @task
         @translated
         def check_news() -> str:
             from tasks import steps
+            from tasks.session import open_session
 
-            return steps.check_news(name, wanted(), force=_asked("force"))
+            with open_session() as session:
+                return steps.check_news(session, name, wanted(), force=_asked("force")).news
 
         @task
         @translated
         def validate_labels() -> dict[str, Any]:
             from tasks import steps
+            from tasks.session import open_session
 
-            return steps.validate_labels(name, wanted())
+            with open_session() as session:
+                return steps.validate_labels(session, name, wanted()).model_dump(mode="json")
 
         @task(execution_timeout=LONG)
         @translated
         def freeze_dataset(validation: dict[str, Any]) -> str:
             from tasks import steps
+            from tasks.session import open_session
 
-            return steps.freeze_dataset(name, wanted(), validation["validation_oid"], force=_asked("force"))
+            oid, force = validation["validation_oid"], _asked("force")
+            with open_session() as session:
+                return steps.freeze_dataset(session, name, wanted(), oid, force=force).dataset_version
 
         @task(pool=GPU_POOL, queue=GPU_QUEUE, execution_timeout=timedelta(hours=line.max_training_h))
         @translated
         def train_challenger(dataset_version: str) -> dict[str, Any]:
             from tasks import steps
+            from tasks.session import open_session
 
-            return steps.train_challenger(name, wanted(), dataset_version)
+            with open_session() as session:
+                return steps.train_challenger(session, name, wanted(), dataset_version).model_dump(mode="json")
 
         @task(pool=GPU_POOL, queue=GPU_QUEUE, execution_timeout=LONG)
         @translated
         def evaluate_models(dataset_version: str, training: dict[str, Any]) -> str:
             from tasks import steps
+            from tasks.session import open_session
 
-            return steps.evaluate_models(name, wanted(), dataset_version, training["model_version"])
+            challenger = training["model_version"]
+            with open_session() as session:
+                return steps.evaluate_models(session, name, wanted(), dataset_version, challenger).evaluation_oid
 
         @task
         @translated
         def decide_verdict(evaluation_oid: str, training: dict[str, Any]) -> dict[str, Any]:
             from tasks import steps
+            from tasks.session import open_session
+            from tasks.steps.verdict import RegisteredTraining
 
-            told = steps.decide_verdict(name, wanted(), evaluation_oid, training)
-            print(f"read the report: {report_url(told['verdict_id'])}")
-            return told
+            with open_session() as session:
+                trained = RegisteredTraining.model_validate(training)
+                verdict = steps.decide_verdict(session, name, wanted(), evaluation_oid, trained)
+            print(f"read the report: {report_url(verdict.verdict_id)}")
+            return verdict.model_dump(mode="json")
 
         news = check_news()
         validation = validate_labels()
@@ -184,20 +204,24 @@ def carry_out(line: Line, verdict: Any) -> None:
     @translated
     def promote_model(verdict: dict[str, Any], answer: dict[str, Any] | None) -> dict[str, Any]:
         from tasks import steps
+        from tasks.session import open_session
 
         context = get_current_context()
         wanted, news = changes(context["params"], line), context["ti"].xcom_pull(task_ids="check_news")
-        return steps.promote_model(
-            line.line,
-            wanted,
-            verdict["verdict_id"],
-            news=news,
-            dry_run=_asked("dry_run"),
-            answer=answer,
-            override=_asked("override"),
-            note=note_of(context["params"]),
-            by=triggered_by(context["dag_run"]),
-        )
+        with open_session() as session:
+            promoted = steps.promote_model(
+                session,
+                line.line,
+                wanted,
+                verdict["verdict_id"],
+                news=news,
+                dry_run=_asked("dry_run"),
+                answer=answer,
+                override=_asked("override"),
+                note=note_of(context["params"]),
+                by=triggered_by(context["dag_run"]),
+            )
+        return promoted.model_dump(mode="json")
 
     promote_model(verdict, approval.output if approval else None)
 

@@ -68,7 +68,7 @@ def asked(*names: str) -> dict[str, Any]:
 
 def triggered_by(run: Any) -> str:
     """Who triggered a run, as Airflow's API server knows them, never what its conf says; empty: the clock."""
-    from tasks.steps.who import airflow_user
+    from tasks.operations.who import airflow_user
 
     return airflow_user(run.triggering_user_name)
 

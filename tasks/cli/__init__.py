@@ -23,6 +23,7 @@ from tasks.cli import (
     stack,
     step,
 )
+from tasks.cli.progress import show_progress
 
 app = typer.Typer(
     name="nightscope",
@@ -32,6 +33,13 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback()
+def _begin() -> None:
+    show_progress()
+
+
 labels = typer.Typer(help="Labels that exist already.", no_args_is_help=True)
 
 app.command()(stack.up)

@@ -12,7 +12,8 @@ from typer.core import TyperGroup
 
 from tasks.cli import clears
 from tasks.cli.clears import side_text, write_report
-from tasks.cli.output import AsJson, escape, paper, print_json, table
+from tasks.cli.output import AsJson, dump, escape, paper, print_json, table
+from tasks.session import open_session
 
 _SHOWN = 20
 
@@ -57,16 +58,17 @@ def audit(
     looks has an id: `nightscope audit clear LINE PAIR --note ...` clears it. Where nothing is frozen yet, LINE's labels
     are validated first, as in a night: what is wrong with them is set aside (nightscope quarantine LINE).
     """
-    from tasks import steps
+    from tasks import experiments, operations
 
-    with redirect_stdout(sys.stderr):
-        report = steps.audit_dataset(name)
-        if demonstrate and report["passed"]:
-            report["demonstration"] = steps.demonstrate_leakage(
-                report["line"], dataset_version=report["dataset_version"]
-            )
-    if out is not None:
-        write_report(out, steps.read_audit_report(report["report_oid"]))
+    with redirect_stdout(sys.stderr), open_session() as session:
+        audited = operations.audit_dataset(session, name)
+        report = dump(audited)
+        if demonstrate and audited.passed:
+            version = audited.dataset_version
+            shown = experiments.demonstrate_leakage(session, audited.line, dataset_version=version)
+            report["demonstration"] = dump(shown)
+        if out is not None:
+            write_report(out, operations.read_audit_report(session, audited.report_oid))
     if json_:
         print_json(report)
     else:

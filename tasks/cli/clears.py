@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from tasks.cli.output import AsJson, Line, escape, paper, print_json, table
+from tasks.cli.output import AsJson, Line, dump, escape, paper, print_json, table
 from tasks.errors import ConfigError
+from tasks.session import open_session
 
 Pair = Annotated[str, typer.Argument(metavar="PAIR", help="The pair's id: the audit and its refusals show it.")]
 Note = Annotated[str, typer.Option("--note", help="Why; it is recorded with your name.")]
@@ -21,11 +22,13 @@ def pair(
     json_: AsJson = False,
 ) -> None:
     """Show a pair of recordings that an audit of LINE refused: why, what people decided, and the pictures."""
-    from tasks import steps
+    from tasks import operations
 
-    shown = steps.refused_pair(line, pair)
-    if out is not None:
-        write_report(out, steps.read_audit_report(shown["report_oid"]))
+    with open_session() as session:
+        refused = operations.refused_pair(session, line, pair)
+        if out is not None:
+            write_report(out, operations.read_audit_report(session, refused.report_oid))
+    shown = dump(refused)
     if json_:
         print_json(shown)
         return
@@ -52,9 +55,10 @@ def clear(line: Line, pair: Pair, note: Note, json_: AsJson = False) -> None:
     Audits let exactly this pair pass from now on, for this kind of finding; every audit, dataset record and evidence
     bundle that rests on it shows your name and your note. What is the same by name or by its bytes cannot be cleared.
     """
-    from tasks import steps
+    from tasks import operations
 
-    made = steps.clear_pair(line, pair, note=note)
+    with open_session() as session:
+        made = dump(operations.clear_pair(session, line, pair, note=note))
     if json_:
         print_json(made)
         return
@@ -65,9 +69,10 @@ def clear(line: Line, pair: Pair, note: Note, json_: AsJson = False) -> None:
 
 def list_(line: Line, json_: AsJson = False) -> None:
     """List which pairs of LINE people cleared: who, when and why, what was revoked, and which files do not count."""
-    from tasks import steps
+    from tasks import operations
 
-    known = steps.list_clears(line)
+    with open_session() as session:
+        known = dump(operations.list_clears(session, line))
     if json_:
         print_json(known)
         return
@@ -89,9 +94,10 @@ def list_(line: Line, json_: AsJson = False) -> None:
 
 def revoke(line: Line, pair: Pair, note: Note, json_: AsJson = False) -> None:
     """Take a clear back: audits of LINE refuse the pair again. Models that were trained meanwhile stay."""
-    from tasks import steps
+    from tasks import operations
 
-    made = steps.revoke_clear(line, pair, note=note)
+    with open_session() as session:
+        made = dump(operations.revoke_clear(session, line, pair, note=note))
     if json_:
         print_json(made)
         return

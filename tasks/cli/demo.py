@@ -188,12 +188,13 @@ def add_all(settings: Settings, samples: Sequence[Sample], test: Sequence[str]) 
 
 
 def _import(labels: Path, label_format: Any, frame_base: int | None) -> None:
-    from tasks import steps
+    from tasks import operations
+    from tasks.session import open_session
 
-    with screen.status("  ingesting, then importing labels"):
-        report = steps.import_labels(LINE, labels, label_format, frame_base)
-    screen.print(f"  {report['annotations']} annotations on {report['matched']} frames")
-    for item in report["unmatched"]:
+    with screen.status("  ingesting, then importing labels"), open_session() as session:
+        report = operations.import_labels(session, LINE, labels, label_format, frame_base)
+    screen.print(f"  {report.annotations} annotations on {report.matched} frames")
+    for item in report.unmatched:
         screen.print(escape(f"  unmatched {item['file']}: {item['reason']}"))
 
 

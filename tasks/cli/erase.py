@@ -1,4 +1,4 @@
-"""`nightscope erase` and `nightscope pseudonyms`: a donor's data goes; who is behind a pseudonym."""
+"""`nightscope erase` and `nightscope pseudonyms`: erase a donor's data; look up the name behind a pseudonym."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from tasks.cli.output import AsJson, escape, paper, print_json, screen, table
+from tasks.cli.output import AsJson, dump, escape, paper, print_json, screen, table
+from tasks.session import open_session
 
 
 def erase(
@@ -21,14 +22,19 @@ def erase(
     and their lines are trained again by their next night. Killed anywhere, run it again: it goes on. It waits for
     nothing: let it run while no night does.
     """
-    from tasks import steps
+    from tasks import operations
 
-    told = steps.erase_donor(donor, reason, really=yes, told=lambda step: screen.print(f"  {step}") if yes else None)
+    def progress(step: str) -> None:
+        if yes:
+            screen.print(f"  {step}")
+
+    with open_session() as session:
+        erasure = dump(operations.erase_donor(session, donor, reason, really=yes, progress=progress))
     if json_:
-        print_json(told)
+        print_json(erasure)
         return
-    _print(told)
-    if not told["erased"]:
+    _print(erasure)
+    if not erasure["erased"]:
         paper.print("\nNothing was changed. To erase all of this for good, say it again with [bold]--yes[/].")
 
 
@@ -37,32 +43,33 @@ def pseudonyms(
     json_: AsJson = False,
 ) -> None:
     """Say which name is behind a pseudonym, or the other way round; all that this machine knows without a NAME."""
-    from tasks import steps
+    from tasks import operations
 
-    found = steps.resolve_names(names or [])
+    with open_session() as session:
+        resolved = operations.resolve_names(session, names or [])
     if json_:
-        print_json(found)
+        print_json(resolved)
         return
     rows = table("pseudonyms", "pseudonym", "clear name")
-    for one in found:
-        rows.add_row(escape(one["pseudonym"]), escape(one["clear"]))
+    for name in resolved:
+        rows.add_row(escape(name.pseudonym), escape(name.clear))
     paper.print(rows)
 
 
-def _print(told: dict[str, Any]) -> None:
-    rows = table("erased" if told["erased"] else "would be erased", "what", "how many")
-    for what, count in told["counts"].items():
+def _print(erasure: dict[str, Any]) -> None:
+    rows = table("erased" if erasure["erased"] else "would be erased", "what", "how many")
+    for what, count in erasure["counts"].items():
         rows.add_row(escape(what), str(count))
     paper.print(rows)
-    for name in told["recordings"]:
+    for name in erasure["recordings"]:
         paper.print(f"  {escape(name)}")
-    for model in told["models"]:
+    for model in erasure["models"]:
         paper.print(
             f"  learned from it: model version {escape(model['version'])} of line {escape(model['line'])} "
             f"({escape(model['why'])}); its weights stay"
         )
-    for line in told["lines"]:
+    for line in erasure["lines"]:
         paper.print(f"  line {escape(line)} is marked for retraining: its next night trains without the donor")
-    for sentence in told["not_reached"]:
+    for sentence in erasure["not_reached"]:
         paper.print(f"  [dim]not reached:[/] {escape(sentence)}")
-    paper.print(f"  tombstone: {escape(told['tombstone'])}")
+    paper.print(f"  tombstone: {escape(erasure['tombstone'])}")

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from tasks.cli.output import AsJson, Line, escape, paper, print_json, table
+from tasks.cli.output import AsJson, Line, dump, escape, paper, print_json, table
 from tasks.errors import ConfigError
 from tasks.escaping import plain_text
+from tasks.session import open_session
 
 Version = Annotated[str | None, typer.Argument(metavar="[VERSION]", help="A model version; default: the whole chain.")]
 
@@ -23,17 +24,18 @@ def evidence(
     json_: AsJson = False,
 ) -> None:
     """List LINE's chain of evidence: each verdict, promotion and rollback, and the hash of its bundle."""
-    from tasks import steps
+    from tasks import operations
 
     if card and number is not None:
         raise ConfigError("--number and --card: one of them at a time")
-    if card:
-        print(steps.read_card(line, version).decode())
-        return
-    if number is not None:
-        print_json(steps.read_bundle(line, number))
-        return
-    links = steps.list_evidence(line)
+    with open_session() as session:
+        if card:
+            print(operations.read_card(session, line, version).decode())
+            return
+        if number is not None:
+            print_json(operations.read_bundle(session, line, number))
+            return
+        links = [dump(entry) for entry in operations.list_evidence(session, line)]
     if json_:
         print_json(links)
         return
@@ -64,10 +66,11 @@ def verify(
     json_: AsJson = False,
 ) -> None:
     """Read LINE's evidence and all it names again, compute it again, and say what no longer holds (then exit 1)."""
-    from tasks import steps
+    from tasks import operations
 
-    with redirect_stdout(sys.stderr):
-        report = steps.verify_evidence(line, version, quick=quick, head=head, mlflow=not without_mlflow)
+    with redirect_stdout(sys.stderr), open_session() as session:
+        mlflow = not without_mlflow
+        report = dump(operations.verify_evidence(session, line, version, quick=quick, head=head, mlflow=mlflow))
     if json_:
         print_json(report)
     else:

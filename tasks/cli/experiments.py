@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from tasks.cli.output import AsJson, Changes, Line, escape, paper, parse_changes, print_json, screen, table
+from tasks.cli.output import AsJson, Changes, Line, dump, escape, paper, parse_changes, print_json, screen, table
+from tasks.session import open_session
 
 Folds = Annotated[int, typer.Option("--folds", metavar="K", min=2, help="How many; at most one for each donor.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the folds; the training's own is --set seed=N.")]
@@ -28,10 +29,12 @@ def cross_validate(
 
     Exit code 1 when a fold failed: the others are kept and summed up, and running again does only what is missing.
     """
-    from tasks import steps
+    from tasks import experiments
 
-    with redirect_stdout(sys.stderr):
-        report = steps.cross_validate(line, parse_changes(set_), folds=folds, seed=seed, dataset_version=dataset)
+    changes = parse_changes(set_)
+    with redirect_stdout(sys.stderr), open_session() as session:
+        result = experiments.cross_validate(session, line, changes, folds=folds, seed=seed, dataset_version=dataset)
+    report = dump(result)
     if json_:
         print_json(report)
     else:
@@ -45,10 +48,10 @@ def reproduce(line: Line, version: ModelVersion = None, json_: AsJson = False) -
 
     Exit code 1 when they are not the same: then it says which tensor differs first, and what is known to be the cause.
     """
-    from tasks import steps
+    from tasks import experiments
 
-    with redirect_stdout(sys.stderr):
-        report = steps.reproduce(line, version)
+    with redirect_stdout(sys.stderr), open_session() as session:
+        report = dump(experiments.reproduce(session, line, version))
     if json_:
         print_json(report)
     else:

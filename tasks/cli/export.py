@@ -1,4 +1,4 @@
-"""A model for use elsewhere: `export`."""
+"""`nightscope export`: a model for use elsewhere."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from tasks.cli.output import AsJson, Line, escape, paper, print_json, table
+from tasks.cli.output import AsJson, Line, dump, escape, paper, print_json, table
+from tasks.session import open_session
 
 
 def export(
@@ -25,10 +26,11 @@ def export(
 
     An export that is not the same model, within the tolerance, is refused and not attached: exit code 1.
     """
-    from tasks import steps
+    from tasks import operations
 
-    with redirect_stdout(sys.stderr):
-        report = steps.export_model(line, fmt, int8=int8, version=version, max_ap_loss=max_ap_loss)
+    with redirect_stdout(sys.stderr), open_session() as session:
+        exported = operations.export_model(session, line, fmt, int8=int8, version=version, max_ap_loss=max_ap_loss)
+    report = dump(exported)
     if json_:
         print_json(report)
     else:

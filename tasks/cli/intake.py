@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tasks.cli.output import AsJson, escape, paper, print_json, screen
+from tasks.cli.output import AsJson, dump, escape, paper, print_json, screen
 from tasks.errors import ConfigError
+from tasks.session import open_session
 
 if TYPE_CHECKING:
     from tasks.ingest.stills.adding import StillsReport
@@ -71,13 +72,14 @@ def add(
     a sample of its own; other files are passed over. What --group-by finds is kept as the donor, whom a split keeps
     whole; without it each picture is a group of its own.
     """
-    from tasks import steps
+    from tasks import operations
 
     if stills:
         if fps_hz is not None:
             raise ConfigError("add --stills: stills have no frames a second", fix="leave --fps out")
-        with screen.status("packing pictures into the landing bucket"):
-            packed = steps.add_stills(
+        with screen.status("packing pictures into the landing bucket"), open_session() as session:
+            packed = operations.add_stills(
+                session,
                 paths,
                 group_by=group_by,
                 study=study,
@@ -93,8 +95,9 @@ def add(
         raise ConfigError("add --group-by: is for stills", fix="say --stills, too; or --donor")
     if buckets := [path for path in paths if path.startswith("s3://")]:
         raise ConfigError(f"add {buckets[0]}: only stills are taken from a bucket", fix="say --stills, too")
-    with screen.status("copying into the landing bucket"):
-        report = steps.add_recordings(
+    with screen.status("copying into the landing bucket"), open_session() as session:
+        report = operations.add_recordings(
+            session,
             [Path(path) for path in paths],
             study=study,
             donor=donor,
@@ -150,12 +153,12 @@ def import_labels(
     that wait in the landing bucket are ingested first; frames that were not sampled are extracted. Exit code 1 if any
     file found no recording or frame, or could not be read.
     """
-    from tasks import steps
+    from tasks import operations
 
     if not folder.is_dir():
         raise ConfigError(f"{folder}: is no folder", fix="name the folder that holds the label files")
-    with screen.status("ingesting what is new, then importing labels"):
-        report = steps.import_labels(line, folder, format_.value, frame_base)
+    with screen.status("ingesting what is new, then importing labels"), open_session() as session:
+        report = dump(operations.import_labels(session, line, folder, format_.value, frame_base))
     if json_:
         print_json(report)
     else:

@@ -1,4 +1,4 @@
-"""The keys by which evidence and orders are signed: `keys list`, `keys rotate`, `keys trust`."""
+"""`nightscope keys`: the keys that sign evidence and promotions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from tasks.cli.output import AsJson, paper, print_json, table
+from tasks.cli.output import AsJson, dump, paper, print_json, table
+from tasks.session import open_session
 
 app = typer.Typer(help="Keys by which evidence and orders are signed.", no_args_is_help=True)
 
@@ -16,20 +17,21 @@ app = typer.Typer(help="Keys by which evidence and orders are signed.", no_args_
 @app.command("list")
 def list_(json_: AsJson = False) -> None:
     """Show which public keys are trusted here, and which one signs. Write the fingerprints down elsewhere."""
-    from tasks import steps
+    from tasks import operations
 
-    told = steps.list_keys()
+    with open_session() as session:
+        report = dump(operations.list_keys(session))
     if json_:
-        print_json(told)
+        print_json(report)
         return
     rows = table("trusted keys", "fingerprint", "name", "since", "until", "endorsed by")
-    for key in told["keys"]:
+    for key in report["keys"]:
         until = key["retired"]["at"][:16] + (" (stolen)" if key["retired"]["stolen"] else "") if key["retired"] else "–"
-        mark = " [bold](signs here)[/]" if key["fingerprint"] == told["signs"] else ""
+        mark = " [bold](signs here)[/]" if key["fingerprint"] == report["signs"] else ""
         rows.add_row(key["fingerprint"] + mark, escape(key["name"]), key["added_at"][:16], until,
                      key["endorsed_by"] or "–")  # fmt: skip
     paper.print(rows)
-    paper.print(f"[dim]in {escape(told['trusted_keys'])}; copy that file to who shall verify[/]")
+    paper.print(f"[dim]in {escape(report['trusted_keys'])}; copy that file to who shall verify[/]")
 
 
 @app.command("rotate")
@@ -41,13 +43,14 @@ def rotate(
     json_: AsJson = False,
 ) -> None:
     """Make a new signing key. What the old one signed until now stays trusted; it signs nothing any more."""
-    from tasks import steps
+    from tasks import operations
 
-    told = steps.rotate_key(lost=lost, stolen=stolen)
+    with open_session() as session:
+        report = dump(operations.rotate_key(session, lost=lost, stolen=stolen))
     if json_:
-        print_json(told)
+        print_json(report)
         return
-    paper.print(f"signs from now on: [bold]{told['fingerprint']}[/], endorsed by {told['endorsed_by'] or 'nobody'}")
+    paper.print(f"signs from now on: [bold]{report['fingerprint']}[/], endorsed by {report['endorsed_by'] or 'nobody'}")
     paper.print("[dim]bring trusted-keys.json to your other machines: `nightscope keys trust FILE` there[/]")
 
 
@@ -60,9 +63,10 @@ def trust(
     json_: AsJson = False,
 ) -> None:
     """Trust another machine's keys: those that a trusted key endorses, and those that you name."""
-    from tasks import steps
+    from tasks import operations
 
-    changed = steps.trust_keys(file, tuple(fingerprint or ()))
+    with open_session() as session:
+        changed = [dump(key) for key in operations.trust_keys(session, file, tuple(fingerprint or ()))]
     if json_:
         print_json(changed)
         return

@@ -1,4 +1,4 @@
-"""What is in charge and why, history, reports, quarantine: `champion`, `verdicts`, `report`, `quarantine`."""
+"""`nightscope champion`, `verdicts`, `report` and `quarantine`: what is in charge and why, and what was set aside."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from typing import Annotated, Any
 
 import typer
 
-from tasks.cli.output import AsJson, Line, escape, paper, print_json, table
+from tasks.cli.output import AsJson, Line, dump, escape, paper, print_json, table
 from tasks.errors import ConfigError
+from tasks.session import open_session
 
 
 def champion(line: Line, json_: AsJson = False) -> None:
     """Say which model is in charge of LINE, how good it was when it was judged, and which verdict put it there."""
-    from tasks import steps
+    from tasks import operations
 
-    report = steps.describe_champion(line)
+    with open_session() as session:
+        report = dump(operations.describe_champion(session, line))
     if json_:
         print_json(report)
         return
@@ -39,10 +41,14 @@ def champion(line: Line, json_: AsJson = False) -> None:
 
 def verdicts(line: Line, json_: AsJson = False) -> None:
     """List every verdict of LINE, newest first, and what became of it."""
-    from tasks import steps
+    from tasks import operations
 
-    outcomes = steps.list_outcomes(line)
-    history = [{**item, "outcome": outcomes.get(item["verdict_id"])} for item in steps.list_verdicts(line)]
+    with open_session() as session:
+        outcomes = {name: dump(outcome) for name, outcome in operations.list_outcomes(session, line).items()}
+        history = [
+            {**dump(verdict), "outcome": outcomes.get(verdict.verdict_id)}
+            for verdict in operations.list_verdicts(session, line)
+        ]
     if json_:
         print_json(history)
         return
@@ -63,9 +69,10 @@ def report(
     out: Annotated[Path | None, typer.Option(help="Where to write it; default ./LINE-report.html.")] = None,
 ) -> None:
     """Save the report of a verdict (or of its labels) as an HTML file to open in a browser."""
-    from tasks import steps
+    from tasks import operations
 
-    page = steps.read_report(line, verdict_id, of_validation=validation)
+    with open_session() as session:
+        page = operations.read_report(session, line, verdict_id, of_validation=validation)
     path = out or Path(f"{line}-{'labels' if validation else 'report'}.html")
     try:
         path.write_bytes(page)
@@ -76,9 +83,10 @@ def report(
 
 def quarantine(line: Annotated[str | None, typer.Argument(metavar="[LINE]")] = None, json_: AsJson = False) -> None:
     """List what was set aside because it is bad, with its reason, newest first; with LINE, what concerns it."""
-    from tasks import steps
+    from tasks import operations
 
-    items = steps.list_quarantine(line)
+    with open_session() as session:
+        items = [dump(item) for item in operations.list_quarantine(session, line)]
     if json_:
         print_json(items)
         return

@@ -13,9 +13,9 @@ from rich.spinner import Spinner
 from rich.table import Table
 
 from tasks.cli.airflow_api import AirflowApi
-from tasks.cli.output import AsJson, Changes, Line, escape, paper, parse_changes, print_json, screen
-from tasks.config import load_line, load_settings
+from tasks.cli.output import AsJson, Changes, Line, dump, escape, paper, parse_changes, print_json, screen
 from tasks.schemas import ENDINGS, Decision, NightState, now
+from tasks.session import open_session
 
 OF_THE_RUN = ("force", "dry_run", "override", "note", "recipe_values")
 """Fields of the form that change nothing of the line."""
@@ -61,9 +61,9 @@ def run_night(line: str, changes: dict[str, Any]) -> dict[str, Any]:
     """
     from tasks import steps
 
-    settings = load_settings()
-    own = load_line(line, settings.lines_dir)
-    steps.check_request(line, {k: v for k, v in changes.items() if k not in OF_THE_RUN})
+    with open_session() as session:
+        settings, own = session.settings, session.line(line)
+        steps.check_request(session, line, {k: v for k, v in changes.items() if k not in OF_THE_RUN})
     airflow = AirflowApi(settings.airflow)
     dag = airflow.await_dag(own.dag_id)
     if dag.get("is_paused"):
@@ -98,7 +98,7 @@ def _conf(changes: dict[str, Any], fields: set[str]) -> dict[str, Any]:
 
 
 def _report(airflow: AirflowApi, dag_id: str, run_id: str, line: str, order: list[str]) -> dict[str, Any]:
-    from tasks import steps
+    from tasks import operations
 
     instances = airflow.task_instances(dag_id, run_id)
     ended = [
@@ -113,7 +113,9 @@ def _report(airflow: AirflowApi, dag_id: str, run_id: str, line: str, order: lis
     verdict = left.get("decide_verdict") or {}
     state, reason = _outcome(airflow, dag_id, run_id, ended, verdict, left.get("promote_model"))
     validation = left.get("validate_labels") or {}
-    quarantined = [*steps.quarantined_recordings(line), *validation.get("quarantined", [])]
+    with open_session() as session:
+        recordings = [dump(item) for item in operations.quarantined_recordings(session, line)]
+    quarantined = [*recordings, *validation.get("quarantined", [])]
     return {
         "line": line,
         "state": state,

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Annotated, Any, TextIO
 
 import typer
+from pydantic import BaseModel
 from rich import markup
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
@@ -86,6 +87,11 @@ Changes = Annotated[
 def print_json(value: Any) -> None:
     """Print one JSON document; dates as ISO 8601."""
     print(json_safe(json.dumps(value, indent=2, ensure_ascii=False, default=_plain)))
+
+
+def dump(result: BaseModel) -> dict[str, Any]:
+    """Turn a typed result into what JSON can hold."""
+    return result.model_dump(mode="json")
 
 
 def _plain(value: Any) -> Any:

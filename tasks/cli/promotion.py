@@ -1,15 +1,19 @@
-"""A person's word on who is in charge: `promote`, `rollback`. Both take a second and are recorded as evidence."""
+"""`nightscope promote` and `rollback`: put a model in charge by hand, in a second, recorded as evidence."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tasks.cli.output import AsJson, Line, escape, paper, print_json
+from tasks.cli.output import AsJson, Line, dump, escape, paper, print_json
+from tasks.session import Session, open_session
+
+if TYPE_CHECKING:
+    from tasks.operations.manual_promotion import ManualPromotion
 
 Note = Annotated[str, typer.Option("--note", help="Why; kept in the evidence.")]
 
@@ -27,10 +31,12 @@ def promote(
     json_: AsJson = False,
 ) -> None:
     """Put a version of LINE's model in charge because you say so; your name and the note go into the evidence."""
-    from tasks import steps
-    from tasks.steps.who import os_user
+    from tasks import operations
+    from tasks.operations.who import os_user
 
-    _give(lambda: steps.promote_version(line, to, by=os_user(), note=note, override=override), json_)
+    _change(
+        lambda session: operations.promote_version(session, line, to, by=os_user(), note=note, override=override), json_
+    )
 
 
 def rollback(
@@ -42,25 +48,26 @@ def rollback(
     json_: AsJson = False,
 ) -> None:
     """Put the model that was in charge of LINE before back in charge; takes a second, and is recorded."""
-    from tasks import steps
-    from tasks.steps.who import os_user
+    from tasks import operations
+    from tasks.operations.who import os_user
 
-    _give(lambda: steps.roll_back(line, to, by=os_user(), note=note), json_)
+    _change(lambda session: operations.roll_back(session, line, to, by=os_user(), note=note), json_)
 
 
-def _give(order: Callable[[], dict[str, Any]], json_: bool) -> None:
-    with redirect_stdout(sys.stderr):
-        told = order()
+def _change(promote: Callable[[Session], ManualPromotion], json_: bool) -> None:
+    with redirect_stdout(sys.stderr), open_session() as session:
+        promotion = dump(promote(session))
     if json_:
-        print_json(told)
+        print_json(promotion)
         return
-    before = f"version {told['before']}" if told["before"] else "nobody"
+    before = f"version {promotion['before']}" if promotion["before"] else "nobody"
     paper.print(
-        f"[bold]{told['line']}[/]: version [bold]{told['model_version']}[/] is in charge, until now it was {before}"
+        f"[bold]{promotion['line']}[/]: version [bold]{promotion['model_version']}[/] is in charge, "
+        f"until now it was {before}"
     )
-    paper.print(f"  [dim]evidence:[/] {told['evidence']}, by {escape(told['by'])}{_noted(told['note'])}")
-    if told["undo"]:
-        paper.print(f"  [dim]to undo:[/] {told['undo']}")
+    paper.print(f"  [dim]evidence:[/] {promotion['evidence']}, by {escape(promotion['by'])}{_noted(promotion['note'])}")
+    if promotion["undo"]:
+        paper.print(f"  [dim]to undo:[/] {promotion['undo']}")
 
 
 def _noted(note: str) -> str:

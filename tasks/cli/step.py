@@ -8,12 +8,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+from pydantic import BaseModel
 
-from tasks.cli.output import Changes, Line, escape, parse_changes, print_json, screen
+from tasks.cli.output import Changes, Line, dump, escape, parse_changes, print_json, screen
 from tasks.errors import NothingToDo
+from tasks.session import Session, open_session
 
 app = typer.Typer(help="Run one step of a DAG, without Airflow. Prints JSON.", no_args_is_help=True)
 
@@ -26,7 +28,7 @@ def ingest_recordings() -> None:
     """Take everything new in the landing bucket into the lake, once."""
     from tasks import steps
 
-    _print(lambda: steps.ingest_recordings())
+    _print(lambda session: steps.ingest_recordings(session))
 
 
 @app.command("sync-annotations")
@@ -34,7 +36,7 @@ def sync_annotations(line: Line) -> None:
     """Put LINE's new frames before the annotators and fetch what they have changed."""
     from tasks import steps
 
-    _print(lambda: steps.sync_annotations(line))
+    _print(lambda session: steps.sync_annotations(session, line))
 
 
 @app.command("check-news")
@@ -42,7 +44,7 @@ def check_news(line: Line, set_: Changes = None, force: Force = False) -> None:
     """Say whether LINE has anything new to learn from; prints the fingerprint of its inputs."""
     from tasks import steps
 
-    _print(lambda: {"news": steps.check_news(line, parse_changes(set_), force=force)})
+    _print(lambda session: steps.check_news(session, line, parse_changes(set_), force=force))
 
 
 @app.command("validate-labels")
@@ -50,7 +52,7 @@ def validate_labels(line: Line, set_: Changes = None) -> None:
     """Check LINE's labels; bad ones go to quarantine, the rest goes on."""
     from tasks import steps
 
-    _print(lambda: steps.validate_labels(line, parse_changes(set_)))
+    _print(lambda session: steps.validate_labels(session, line, parse_changes(set_)))
 
 
 @app.command("freeze-dataset")
@@ -63,7 +65,7 @@ def freeze_dataset(
     """Assign splits and freeze LINE's validated labels to a dataset version."""
     from tasks import steps
 
-    _print(lambda: {"dataset_version": steps.freeze_dataset(line, parse_changes(set_), validation_oid, force=force)})
+    _print(lambda session: steps.freeze_dataset(session, line, parse_changes(set_), validation_oid, force=force))
 
 
 @app.command("train-challenger")
@@ -71,7 +73,7 @@ def train_challenger(line: Line, dataset_version: DatasetVersion, set_: Changes 
     """Train on a dataset version and register the challenger; resumes what was killed, reuses what is finished."""
     from tasks import steps
 
-    _print(lambda: steps.train_challenger(line, parse_changes(set_), dataset_version))
+    _print(lambda session: steps.train_challenger(session, line, parse_changes(set_), dataset_version))
 
 
 @app.command("evaluate-models")
@@ -85,7 +87,7 @@ def evaluate_models(
     from tasks import steps
 
     changes = parse_changes(set_)
-    _print(lambda: {"evaluation_oid": steps.evaluate_models(line, changes, dataset_version, model_version)})
+    _print(lambda session: steps.evaluate_models(session, line, changes, dataset_version, model_version))
 
 
 @app.command("decide-verdict")
@@ -98,8 +100,11 @@ def decide_verdict(
     """Put the evaluation through LINE's gates and record the verdict."""
     from tasks import steps
 
-    training = steps.training_of(line, model_version)
-    _print(lambda: steps.decide_verdict(line, parse_changes(set_), evaluation_oid, training))
+    def decide(session: Session) -> BaseModel:
+        training = steps.training_of(session, line, model_version)
+        return steps.decide_verdict(session, line, parse_changes(set_), evaluation_oid, training)
+
+    _print(decide)
 
 
 @app.command("promote-model")
@@ -118,14 +123,14 @@ def promote_model(
 ) -> None:
     """Carry out a verdict, once: put the model in charge if it says so, and record the evidence. Safe to repeat."""
     from tasks import steps
+    from tasks.operations.who import os_user
     from tasks.schemas import now
-    from tasks.steps.who import os_user
 
     changes, by = parse_changes(set_), os_user()
     answer = None if approve is None else {"approved": approve, "by": by, "note": note, "at": now().isoformat()}
     _print(
-        lambda: steps.promote_model(
-            line, changes, verdict_id, dry_run=dry_run, answer=answer, override=override, note=note, by=by
+        lambda session: steps.promote_model(
+            session, line, changes, verdict_id, dry_run=dry_run, answer=answer, override=override, note=note, by=by
         )
     )
 
@@ -138,9 +143,9 @@ def plan_folds(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the folds.")] = 0,
 ) -> None:
     """Split LINE's newest dataset version in K folds by donor; prints their versions."""
-    from tasks import steps
+    from tasks import experiments
 
-    _print(lambda: {"folds": steps.plan_folds(line, parse_changes(set_), folds=folds, seed=seed)})
+    _print(lambda session: experiments.plan_folds(session, line, parse_changes(set_), folds=folds, seed=seed))
 
 
 @app.command("run-fold")
@@ -150,9 +155,9 @@ def run_fold(
     set_: Changes = None,
 ) -> None:
     """Train and test one fold; resumes what was killed, reuses what is finished."""
-    from tasks import steps
+    from tasks import experiments
 
-    _print(lambda: steps.run_fold(line, parse_changes(set_), fold))
+    _print(lambda session: experiments.run_fold(session, line, parse_changes(set_), fold))
 
 
 @app.command("summarise-folds")
@@ -162,9 +167,9 @@ def summarise_folds(
     set_: Changes = None,
 ) -> None:
     """Sum up the folds that are finished, and log them in MLflow."""
-    from tasks import steps
+    from tasks import experiments
 
-    _print(lambda: steps.summarise_folds(line, parse_changes(set_), folds))
+    _print(lambda session: experiments.summarise_folds(session, line, parse_changes(set_), folds))
 
 
 @app.command("collect-garbage")
@@ -172,7 +177,7 @@ def collect_garbage() -> None:
     """Remove blobs that nothing names (what killed steps left behind)."""
     from tasks import steps
 
-    _print(lambda: steps.collect_garbage())
+    _print(lambda session: steps.collect_garbage(session))
 
 
 @app.command("verify-evidence")
@@ -180,17 +185,17 @@ def verify_evidence(
     quick: Annotated[bool, typer.Option("--quick", help="Read no recordings and no frames.")] = False,
 ) -> None:
     """Verify the evidence of every line; an error that names what no longer holds, if anything does not."""
-    from tasks import steps
+    from tasks import operations
 
-    _print(lambda: steps.verify_all(quick=quick))
+    _print(lambda session: operations.verify_all(session, quick=quick))
 
 
-def _print(step: Callable[[], Any]) -> None:
-    """Run a step and print what it returns; what it says on the way goes to stderr. Nothing to do is a success."""
+def _print(step: Callable[[Session], BaseModel]) -> None:
+    """Run a step and print what it returns; its progress goes to stderr. Nothing to do is a success."""
     try:
-        with redirect_stdout(sys.stderr):
-            returned = step()
-        print_json(returned)
+        with redirect_stdout(sys.stderr), open_session() as session:
+            result = step(session)
+        print_json(dump(result))
     except NothingToDo as nothing:
         screen.print(escape(f"skipped: {nothing}"))
         print_json({"skipped": str(nothing)})

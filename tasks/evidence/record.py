@@ -19,8 +19,8 @@ from tasks.evaluation.evaluation import Evaluation, load_evaluation
 from tasks.evidence import chain, heads, model_card
 from tasks.evidence.bundle import Action, Bundle, DataEvidence, ModelEvidence, Named
 from tasks.evidence.code import code_now
-from tasks.evidence.gather import gather_apart, gather_data, gather_model, gather_verdict
-from tasks.evidence.gatherer import Gatherer
+from tasks.evidence.collect import collect_apart, collect_data, collect_model, collect_verdict
+from tasks.evidence.collector import Collector
 from tasks.lake import Lake
 from tasks.lake.keys import signing_key
 from tasks.lake.locks import lake_lock
@@ -80,7 +80,7 @@ def record(
             entry = next((link for link in links if link.evidence_id == evidence_id), None)
             lost = heads.note(lake.settings, line, links)
             if entry is None:
-                found, sealed = Gatherer(lake), chain.seal_before(lake, line, links)
+                found, sealed = Collector(lake), chain.seal_before(lake, line, links)
                 found.missing += [f"evidence {one.number}, bundle {one.bundle_oid}, which was there" for one in lost]
                 data, models = _basis(found, registry, line, verdict, model_version, links)
                 draft = Bundle(
@@ -133,7 +133,7 @@ def _append(lake: Lake, bundle: Bundle) -> EvidenceEntry | None:
 
 
 def _basis(
-    found: Gatherer,
+    found: Collector,
     registry: Registry,
     line: str,
     verdict: Verdict | None,
@@ -143,7 +143,7 @@ def _basis(
     """`data` and `models` of a bundle."""
     roles: dict[str, str] = {}
     if verdict:
-        gather_verdict(found, verdict)
+        collect_verdict(found, verdict)
         roles["challenger"] = verdict.model_version
         if verdict.champion_version:
             roles["champion"] = verdict.champion_version
@@ -151,13 +151,13 @@ def _basis(
         roles["subject"] = model_version
     models: dict[str, ModelEvidence] = {}
     for role, version in roles.items():
-        model = gather_model(found, registry, line, version, lambda v: _served_before(found.lake, links, v))
+        model = collect_model(found, registry, line, version, lambda v: _served_before(found.lake, links, v))
         if model:
             models[role] = model
     if verdict and "champion" in models:
-        gather_apart(found, line, verdict.dataset_version, models["champion"])
+        collect_apart(found, line, verdict.dataset_version, models["champion"])
     dataset = verdict.dataset_version if verdict else next((m.dataset_version for m in models.values()), None)
-    return (gather_data(found, line, dataset) if dataset else None), models
+    return (collect_data(found, line, dataset) if dataset else None), models
 
 
 def _served_before(lake: Lake, links: list[EvidenceEntry], version: str) -> dict[str, Oid] | None:

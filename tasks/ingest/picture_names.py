@@ -13,14 +13,14 @@ from collections.abc import Sequence
 
 from tasks.errors import IntegrityError, NotFound, UnreadableRecording
 from tasks.lake import Lake
-from tasks.schemas import Oid, Recording, canonical_json
+from tasks.schemas import Oid, Recording
 
 
 def store(lake: Lake, names: Sequence[str]) -> Oid:
     """Keep the names of a folder's pictures, one for each frame; the blob."""
     # Names in a ZIP may hold what is no Unicode.
     clean = [name.encode("utf-8", "replace").decode() for name in names]
-    return lake.blobs.put_bytes(canonical_json(clean).encode(), "application/json")
+    return lake.blobs.put_json(clean)
 
 
 def picture_names(lake: Lake, recording: Recording) -> list[str]:

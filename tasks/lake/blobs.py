@@ -14,11 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tasks.errors import DataError, IntegrityError, NotFound
-from tasks.lake.object_store import OCTETS, ObjectStore
-from tasks.schemas import Oid, now
+from tasks.lake.object_store import JSON, OCTETS, ObjectStore
+from tasks.schemas import Oid, canonical_json, now
 
 _OID = re.compile(r"[0-9a-f]{64}")
 _PREFIX = "blobs/sha256/"
@@ -82,6 +82,10 @@ class Blobs:
         if not self._stored(oid, len(data)):
             self._store.put_bytes(self.key(oid), data, content_type)
         return oid
+
+    def put_json(self, value: Any) -> Oid:
+        """Store a JSON document, with its keys in order, so that the same value is the same blob."""
+        return self.put_bytes(canonical_json(value).encode(), JSON)
 
     def put_file(self, path: Path, content_type: str = OCTETS) -> Oid:
         """Store a file under its hash, reading it in chunks; nothing is uploaded when it is already there.

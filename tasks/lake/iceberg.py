@@ -69,6 +69,12 @@ class Iceberg:
             self._connected = (os.getpid(), self._connect())
         return self._connected[1]
 
+    def close(self) -> None:
+        """Close the connections to the catalog's database; the next use opens them again."""
+        if self._connected is not None and self._connected[0] == os.getpid():  # a parent's are the parent's to close
+            self._connected[1].close()
+        self._connected = None
+
     def _connect(self) -> SqlCatalog:
         with lake_lock(self._settings, "catalog"):  # two processes must not both make the catalog's tables
             try:

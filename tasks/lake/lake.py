@@ -33,6 +33,12 @@ class Lake:
     datasets: Datasets
     tombstones: Tombstones
 
+    def close(self) -> None:
+        """Close the connections to S3 and to the catalog's database that are open."""
+        for store in (self.landing, self.store, self.frames.store):
+            store.close()
+        self.tables.close()
+
 
 def open_lake(settings: Settings) -> Lake:
     """Open the lake of an installation. Touches neither network nor disk: what is used first, connects first."""

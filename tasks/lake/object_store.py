@@ -22,12 +22,15 @@ from xml.etree.ElementTree import ParseError
 
 from tasks.config import S3Settings
 from tasks.errors import ConfigError, DataError, IntegrityError, NotFound, StorageUnavailable
+from tasks.schemas import canonical_json
 
 if TYPE_CHECKING:
     from minio import Minio
     from minio.error import S3Error
+    from urllib3 import PoolManager
 
 OCTETS = "application/octet-stream"
+JSON = "application/json"
 _PART_BYTES = 16 * 2**20
 _CHUNK_BYTES = 2**20
 _MISSING = {"NoSuchKey", "NoSuchObject", "ResourceNotFound"}
@@ -66,15 +69,21 @@ class ObjectStore:
         self.bucket = bucket
         self._s3 = s3
         self._connections = connections
-        self._connected: tuple[int, Minio] | None = None
+        self._connected: tuple[int, Minio, PoolManager] | None = None
 
     @property
     def _client(self) -> Minio:
         if self._connected is None or self._connected[0] != os.getpid():  # a forked child needs its own connections
-            self._connected = (os.getpid(), self._connect())
+            self._connected = (os.getpid(), *self._connect())
         return self._connected[1]
 
-    def _connect(self) -> Minio:
+    def close(self) -> None:
+        """Close the connections to the server; the next use opens them again."""
+        if self._connected is not None and self._connected[0] == os.getpid():  # a parent's are the parent's to close
+            self._connected[2].clear()
+        self._connected = None
+
+    def _connect(self) -> tuple[Minio, PoolManager]:
         from minio import Minio
 
         from tasks.lake.transport import pool
@@ -87,14 +96,16 @@ class ObjectStore:
                 found=repr(self._s3.endpoint),
                 fix="start the embedded stack (nightscope up), or name your own S3 server",
             )
-        return Minio(
+        connections = pool(self._connections)
+        client = Minio(
             url.netloc,
             access_key=self._s3.access_key or None,
             secret_key=self._s3.secret_key.get_secret_value() or None,
             secure=url.scheme == "https",
             region=self._s3.region,  # named, so that the client does not ask for it: rclone has no answer
-            http_client=pool(self._connections),
+            http_client=connections,
         )
+        return client, connections
 
     def ensure_bucket(self) -> None:
         """Make the bucket unless it is there. Safe to call from several processes at once."""
@@ -141,6 +152,10 @@ class ObjectStore:
             NotFound: No such key.
         """
         return b"".join(self._stream(key))
+
+    def put_json(self, key: str, value: Any) -> None:
+        """Store a JSON document, with its keys in order, so that the same value is the same bytes."""
+        self.put_bytes(key, canonical_json(value).encode(), JSON)
 
     def get_json(self, key: str) -> Any:
         """What a small JSON object says; None where there is no such key.

@@ -61,6 +61,11 @@ class Tables:
 
         return Iceberg(self._settings)
 
+    def close(self) -> None:
+        """Close the connections to the catalog's database, if there are any."""
+        if "_iceberg" in vars(self):
+            self._iceberg.close()
+
     def append(self, table: str, rows: Sequence[BaseModel] | pa.Table, *, key: str | Sequence[str] = ()) -> int:
         """Commit rows to a table; the table is made on first use, and gains the columns that its noun has gained.
 

@@ -18,6 +18,13 @@ class _Pool(urllib3.PoolManager):
     """Repairs XML answers. rclone labels errors `text/xml`, and the minio client reads only `application/xml`; and one
     key with a control character in it makes a listing, or an error that names it, no XML at all."""
 
+    def clear(self) -> None:
+        """Close all connections now; urllib3 alone would leave that to the garbage collector."""
+        for key in self.pools.keys():  # noqa: SIM118 - the container refuses to be iterated
+            if (connections := self.pools.get(key)) is not None:
+                connections.close()
+        super().clear()
+
     def urlopen(self, method: str, url: str, *args: Any, **kw: Any) -> BaseHTTPResponse:
         response = super().urlopen(method, url, *args, **kw)
         kind = response.headers.get("content-type", "")

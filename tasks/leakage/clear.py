@@ -16,7 +16,7 @@ class Clear:
     Attributes:
         kind: The kind of finding that was cleared. A finding of another kind between the same recordings is not.
         recordings: The two recordings, by oid, in a fixed order.
-        by: The person, as `tasks.steps.who` names people.
+        by: The person, as `tasks.operations.who` names people.
         at: ISO 8601 time.
         note: The person's reason.
         result_oid: Blob: the audit that found the pair, as JSON.

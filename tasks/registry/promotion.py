@@ -2,7 +2,7 @@
 
 Each of the moves may be repeated, and what is still to be done can be seen from what stands there: killed anywhere, the
 same promotion again leads to the one state that was meant. That it is called again is the lake's business: the signed
-order waits there until it is carried out (`tasks/steps/undertaking.py`). Readers look at the alias `champion` alone, so
+order waits there until it is carried out (`tasks/promotion/journal.py`). Readers look at the alias `champion` alone, so
 they see the old champion or the new one, never none.
 
 Nothing in MLflow orders anything: whoever may log a run there may write any tag. A tag that was such an order once,

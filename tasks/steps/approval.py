@@ -5,17 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tasks.config import Line, load_settings
+from tasks.config import Line
 from tasks.errors import NothingToDo
-from tasks.escaping import markdown, markdown_code, one_line, plain_text
-from tasks.lake import open_lake
-from tasks.schemas import Decision, Verdict
-from tasks.steps.loosening import judged_differently, loosened, told
-from tasks.steps.news import resolve_line
-from tasks.steps.verdicts import doubt, verdict_named
+from tasks.escaping import markdown, markdown_code, one_line
+from tasks.promotion.gate_overrides import described, judged_differently, loosened, override_of
+from tasks.promotion.verdict_rows import doubt, verdict_named
+from tasks.schemas import Decision, Frozen, Verdict
+from tasks.session import Session
+
+
+class ApprovalRequest(Frozen):
+    """A question to a person."""
+
+    subject: str
+    """A line of text."""
+    body: str
+    """Markdown."""
 
 
 def approval_request(
+    session: Session,
     name: str,
     changes: Mapping[str, Any] | None,
     verdict_id: str,
@@ -25,10 +34,11 @@ def approval_request(
     override: bool = False,
     note: str = "",
     asked_by: str = "",
-) -> dict[str, str]:
-    """The question to a person, with the numbers that it takes to answer it.
+) -> ApprovalRequest:
+    """Write the question to a person, with the numbers that it takes to answer it.
 
     Args:
+        session: Whose verdict it is.
         name: The line.
         changes: Of the line, for this run.
         verdict_id: What the gates said.
@@ -37,17 +47,13 @@ def approval_request(
         override, note: Of the run, for a verdict by loosened gates; see `promote_model`.
         asked_by: Who triggered the night; empty: the clock.
 
-    Returns:
-        `subject` (a line of text), `body` (Markdown).
-
     Raises:
         NothingToDo: There is nothing to ask: the gates said no (an approval cannot overrule them), they were loosened
             without an override, nothing will be promoted, or the verdict has been carried out already.
     """
     from tasks import evidence
 
-    settings = load_settings()
-    lake, line = open_lake(settings), resolve_line(settings, name, changes or {})
+    lake, line = session.lake, session.line(name, changes)
     verdict = verdict_named(lake, verdict_id)
     if verdict.verdict is not Decision.PROMOTE:
         raise NothingToDo(f"the verdict is {verdict.verdict}: there is nothing to approve")
@@ -55,18 +61,21 @@ def approval_request(
         raise NothingToDo("dry run: nothing will be promoted, so nobody is asked")
     if done := evidence.find(lake, name, "night", verdict_id):
         raise NothingToDo(f"this verdict was carried out already ({done.outcome}, evidence {done.number})")
-    found = judged_differently(lake, resolve_line(settings, name, {}), verdict, otherwise=line)
-    if why := doubt(settings, verdict):
+    found = judged_differently(lake, session.line(name), verdict, otherwise=line)
+    if why := doubt(session.settings, verdict):
         raise NothingToDo(f"the verdict is not believed: {why}; nothing will be promoted, so nobody is asked")
-    note = plain_text(note)
-    if loosened(found) and not (override and note):
-        raise NothingToDo(f"{told(found)} Without an override and a note nothing will be promoted, so nobody is asked")
-    marks = [markdown(told(found))] if found else []
-    marks += [f"The run overrides that: {markdown_code(note)}"] if loosened(found) else []
+    allowed = override_of(override, note, asked_by)
+    if loosened(found) and allowed is None:
+        raise NothingToDo(
+            f"{described(found)} Without an override and a note nothing will be promoted, so nobody is asked"
+        )
+    marks = [markdown(described(found))] if found else []
+    marks += [f"The run overrides that: {markdown_code(allowed.note)}"] if allowed and loosened(found) else []
     if asked_by:
         cannot = ", who cannot be the one who approves it (four eyes)" if line.approval.four_eyes else ""
         marks.append(f"This night was asked for by {markdown_code(asked_by)}{cannot}.")
-    return {"subject": _subject(line, verdict), "body": "\n".join(_body(line, verdict, report_url, marks))}
+    body = "\n".join(_body(line, verdict, report_url, marks))
+    return ApprovalRequest(subject=_subject(line, verdict), body=body)
 
 
 def _subject(line: Line, verdict: Verdict) -> str:

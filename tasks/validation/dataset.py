@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.config import MIN_GROUPS, Line
 from tasks.errors import InsufficientData
 from tasks.lake import Lake
-from tasks.schemas import SPLITS, Oid, canonical_json, single
+from tasks.schemas import SPLITS, Oid, single
 from tasks.validation.suites import SuiteResult, run_suite
 from tasks.validation.tables import data_frame
 
@@ -104,7 +104,7 @@ def check_dataset(lake: Lake, line: Line, rows: pa.Table) -> Oid:
     result, missing = check_requirements(lake, split_requirements(line, rows))
     if missing:
         raise insufficient(line, missing)
-    return lake.blobs.put_bytes(canonical_json(result.as_json()).encode(), "application/json")
+    return lake.blobs.put_json(result.as_json())
 
 
 def insufficient(line: Line, missing: Sequence[str]) -> InsufficientData:

@@ -308,7 +308,7 @@ def _store(lake: Lake, line: Line, found: Inputs, findings: _Findings, accepted:
         "quarantined": [item.model_dump(mode="json", exclude={"at"}) for item in findings.items],
         "suites": [suite.as_json() for suite in findings.suites],
     }
-    result_oid = lake.blobs.put_bytes(canonical_json(result).encode(), "application/json")
+    result_oid = lake.blobs.put_json(result)
     return Validation(
         line=line.line,
         accepted=accepted,

@@ -18,8 +18,8 @@ from tasks.lake import open_lake
 from tasks.registry import open_registry
 from tasks.stack.down import down
 from tasks.stack.services import UNITS
+from tests.promotion.promoting import Scene
 from tests.services import running
-from tests.steps.promoting import Scene
 
 LINE = "sperm-detector"
 """The shipped line; its night is the real one."""

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from tasks import evidence
 from tests.browser.airflow_pages import choose, ended, open_form, reason, states, submit, switch_on, until
 from tests.browser.conftest import ASKED, Visitor
-from tests.steps.promoting import Scene
+from tests.promotion.promoting import Scene
 
 DAGS = (
     "retrain_sperm_detector", "promote", "rollback", "cross_validate", "ingest_recordings", "sync_annotations",

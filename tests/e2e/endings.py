@@ -21,9 +21,10 @@ def ending(line: Line) -> Any:
     def night() -> None:
         @task
         def decide_verdict() -> dict[str, Any]:
-            from tasks import steps
+            from tasks import operations
+            from tasks.session import open_session
 
-            return steps.list_verdicts(line.line)[0]
+            return operations.list_verdicts(open_session(), line.line)[0].model_dump(mode="json")
 
         carry_out(line, decide_verdict())
 

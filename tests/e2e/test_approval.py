@@ -17,11 +17,11 @@ import pytest
 from tasks import evidence
 from tasks.config import HOME, Settings
 from tasks.lake import open_lake
+from tasks.operations.who import os_user
 from tasks.registry import open_registry
-from tasks.steps.who import os_user
 from tests import waiting
+from tests.promotion.promoting import Scene
 from tests.services import running
-from tests.steps.promoting import Scene
 
 ASKED, UNANSWERED = "asked-line", "unanswered-line"
 NOBODYS_PATIENCE_H = 4 / 3600

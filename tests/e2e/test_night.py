@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 import yaml
 
-from tasks import evidence, steps
+from tasks import evidence, operations
 from tasks.cli.stack import count_lake
 from tasks.config import HOME, Settings
 from tasks.ingest.landing import add
 from tasks.lake import open_lake
+from tasks.session import open_session
 from tasks.synthetic import make_recordings
 from tasks.synthetic.labels import write_voc
 from tests.airflow_home import airflow_environment
@@ -55,8 +56,8 @@ def _bring(settings: Settings, folder: Path, numbers: range) -> None:
     assert len(report.accepted) == len(numbers) and not report.refused
     for recording in made:
         write_voc(recording, folder / "labels", every=8)
-    imported = steps.import_labels(LINE, folder / "labels", "voc", 0)
-    assert not imported["unmatched"] and imported["annotations"] == len(numbers) * FRAMES // 8
+    imported = operations.import_labels(open_session(), LINE, folder / "labels", "voc", 0)
+    assert not imported.unmatched and imported.annotations == len(numbers) * FRAMES // 8
 
 
 def _night(settings: Settings, **changes: Any) -> dict[str, Any]:
@@ -79,8 +80,8 @@ def test_a_night_promotes_then_skips_then_compares(installation: Settings, tmp_p
     entry = evidence.entries(open_lake(installation), LINE)[-1]
     assert entry.by == "airflow:dag_test" and "AP50.sperm.at_least 0 instead of 0.6" in entry.note
     assert entry.note.endswith("a test's night")
-    champion = steps.describe_champion(LINE)
-    assert champion["model_version"] == "1" and champion["metrics"]["per_class"].keys() == {"sperm", "impurity"}
+    champion = operations.describe_champion(open_session(), LINE)
+    assert champion.model_version == "1" and champion.metrics["per_class"].keys() == {"sperm", "impurity"}
 
     second = _night(installation)
     assert second["tasks"]["check_news"] == "skipped" and second["tasks"]["promote_model"] == "skipped"
@@ -89,9 +90,9 @@ def test_a_night_promotes_then_skips_then_compares(installation: Settings, tmp_p
     _bring(installation, tmp_path / "second", range(4, 5))
     third = _night(installation)
     assert third["verdict"], third["outcomes"]
-    newest, oldest = steps.list_verdicts(LINE)
-    assert (newest["model_version"], newest["champion_version"], oldest["champion_version"]) == ("2", "1", None)
-    assert newest["dataset_version"] != oldest["dataset_version"] and newest["champion_metrics"]
+    newest, oldest = operations.list_verdicts(open_session(), LINE)
+    assert (newest.model_version, newest.champion_version, oldest.champion_version) == ("2", "1", None)
+    assert newest.dataset_version != oldest.dataset_version and newest.champion_metrics
 
     lake = open_lake(installation)
     splits = {row["group"]: row["split"] for row in lake.tables.scan("splits", {"line": LINE}).to_pylist()}
@@ -121,18 +122,18 @@ def test_a_night_on_stills(installation: Settings, tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("NIGHTSCOPE_LINES_DIR", str(tmp_path / "lines"))
     for number in range(24):
         labelled_cell(tmp_path / "set", number)
-    added = steps.add_stills([str(tmp_path / "set")], study="bccd")
+    added = operations.add_stills(open_session(), [str(tmp_path / "set")], study="bccd")
     assert (added.new, added.groups, added.passed_over) == (24, 24, 24)
-    imported = steps.import_labels("blood-cells", tmp_path / "set" / "labels", "voc")
-    assert (imported["annotations"], imported["unmatched"]) == (24, [])
+    imported = operations.import_labels(open_session(), "blood-cells", tmp_path / "set" / "labels", "voc")
+    assert (imported.annotations, imported.unmatched) == (24, ())
 
     small = {name: value for name, value in SMALL.items() if "sperm" not in name} | {"gate.AP50.at_least": 0.0}
     environment = airflow_environment(installation) | {"NIGHTSCOPE_LINES_DIR": str(tmp_path / "lines")}
     night = _run("blood-cells", small, environment)
     assert night["state"] == "success", night
-    (verdict,) = steps.list_verdicts("blood-cells")
+    (verdict,) = operations.list_verdicts(open_session(), "blood-cells")
     lake = open_lake(installation)
-    manifest = lake.datasets.load("blood-cells", verdict["dataset_version"])
+    manifest = lake.datasets.load("blood-cells", verdict.dataset_version)
     rows = manifest.rows.to_pylist()
     assert len(rows) == 24 == len({row["group"] for row in rows}), "each picture is a cluster of its own"
     assert {row["split"] for row in rows} == {"train", "val", "test"} and manifest.about["leak_check"]["passed"]

@@ -14,8 +14,8 @@ from tasks.lake import Lake
 from tasks.lake.tombstones import Tombstone, hidden
 from tasks.leakage.clears import clear_pair, read_clears
 from tasks.leakage.findings import Finding, Side
+from tasks.promotion.verdict_rows import doubt, signed
 from tasks.schemas import Recording, Verdict
-from tasks.steps.verdicts import doubt, signed
 from tests.evidence.world import Nights
 
 DONOR = "Mara Quillfeather"

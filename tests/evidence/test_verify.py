@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 from typer.testing import CliRunner
 
-from tasks import steps
+from tasks import operations
 from tasks.cli import app
 from tasks.errors import IntegrityError, NotFound
 from tasks.evidence import chain, heads
@@ -20,6 +21,7 @@ from tasks.lake.keys import signing_key
 from tasks.registry import Registry
 from tasks.registry.connection import connect
 from tasks.registry.served import served_files
+from tasks.session import open_session
 from tasks.training.records import trained_key
 from tests.evidence.world import Nights, change, flip
 from tests.services import use_external_s3
@@ -266,18 +268,19 @@ def test_what_is_signed_is_named_with_its_key(judged: Nights) -> None:
 
 
 def test_every_line_is_verified_and_what_no_longer_holds_is_named(
-    tampered: Nights, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tampered: Nights, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "tasks.operations")
     settings = tampered.lake.settings
     use_external_s3(settings.state_dir, settings.s3)
     monkeypatch.setenv("NIGHTSCOPE_STATE_DIR", str(settings.state_dir))
     monkeypatch.setenv("NIGHTSCOPE_MLFLOW__URL", settings.mlflow.url)
-    told = steps.verify_all()
-    assert list(told["lines"]) == [tampered.line.line] and "sperm-detector" in told["without"]
+    told = operations.verify_all(open_session())
+    assert list(told.lines) == [tampered.line.line] and "sperm-detector" in told.without
     with _flipped(tampered.lake.store, trained_key("b" * 64)):
         with pytest.raises(IntegrityError, match=f"{tampered.line.line}: 1 no longer hold: changed: training record"):
-            steps.verify_all(quick=True)
-        assert trained_key("b" * 64) in capsys.readouterr().out
+            operations.verify_all(open_session(), quick=True)
+        assert trained_key("b" * 64) in caplog.text
         done = CliRunner().invoke(app, ["step", "verify-evidence", "--quick"])
         assert done.exit_code == 1 and "no longer holds" in str(done.exception)
 

@@ -7,7 +7,7 @@ from airflow.api_fastapi.core_api.security import get_user
 from fastapi.testclient import TestClient
 from nightscope_airflow.views.reports import app
 
-from tasks import steps
+from tasks import operations
 from tasks.errors import NotFound, StorageUnavailable
 
 PAGE = "/verdicts/abc123/report"
@@ -26,14 +26,14 @@ def _raise(error: Exception) -> None:
 @pytest.mark.parametrize(
     ("made", "status"),
     [
-        (lambda _: "<html><script>alert(1)</script></html>", 200),
-        (lambda _: _raise(NotFound("no such verdict")), 404),
-        (lambda _: _raise(StorageUnavailable("the lake")), 503),
-        (lambda _: _raise(RuntimeError("nobody foresaw this")), 500),
+        (lambda *_: "<html><script>alert(1)</script></html>", 200),
+        (lambda *_: _raise(NotFound("no such verdict")), 404),
+        (lambda *_: _raise(StorageUnavailable("the lake")), 503),
+        (lambda *_: _raise(RuntimeError("nobody foresaw this")), 500),
     ],
 )
 def test_every_answer_is_guarded(signed_in, monkeypatch, made, status) -> None:
-    monkeypatch.setattr(steps, "report_of", made)
+    monkeypatch.setattr(operations, "report_of", made)
     _guarded(signed_in.get(PAGE), status)
 
 

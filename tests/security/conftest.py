@@ -12,10 +12,11 @@ from tasks import steps
 from tasks.config import S3Settings, Settings
 from tasks.lake import Lake, open_lake
 from tasks.schemas import Decision
+from tasks.session import open_session
 from tasks.stack.layout import Layout
+from tests.installation import scene, with_registry
+from tests.promotion.promoting import Scene
 from tests.services import running, s3_access
-from tests.steps.conftest import scene, with_registry
-from tests.steps.promoting import Scene
 
 __all__ = ["scene", "with_registry"]
 
@@ -56,7 +57,7 @@ def mlflow_key(services: Settings) -> S3Settings:
 def two(scene: Scene) -> tuple[str, str]:
     """A champion, and a version that its gates rejected."""
     first = scene.version().version
-    steps.promote_model(scene.name, {}, scene.verdict(first, None))
+    steps.promote_model(open_session(), scene.name, {}, scene.verdict(first, None))
     second = scene.version().version
     scene.verdict(second, first, Decision.REJECT)
     return first, second

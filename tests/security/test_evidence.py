@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
-from tasks import evidence, steps
+from tasks import evidence, operations, steps
 from tasks.cli import app
 from tasks.config import Settings, SigningSettings, load_settings
 from tasks.errors import DataError, IntegrityError, NothingToDo, StorageUnavailable
@@ -18,14 +18,15 @@ from tasks.evidence import chain, heads, orders
 from tasks.evidence.checks.findings import Finding, Verification
 from tasks.lake import Lake, keys, open_lake
 from tasks.lake.signed import bundle_statement, sign
+from tasks.operations.who import os_user
 from tasks.private_files import write_private
+from tasks.promotion.journal import PendingPromotion, promotion_lock
 from tasks.registry.served import EVIDENCE
 from tasks.schemas import Answer, Decision, EvidenceEntry, NightState, Verdict, canonical_json, digest, now
-from tasks.steps.news import finish_night, finished_night
-from tasks.steps.undertaking import Undertaking, command
-from tasks.steps.who import os_user
+from tasks.session import open_session
+from tasks.steps.change_detection import finish_night, finished_night
 from tasks.training.recorded import named_by_evidence
-from tests.steps.promoting import Scene
+from tests.promotion.promoting import Scene
 
 
 def verify(scene: Scene) -> Verification:
@@ -41,8 +42,8 @@ def signatures(scene: Scene) -> list[Finding]:
     return [finding for finding in verify(scene).findings if finding.cause == "signature"]
 
 
-def forged(scene: Scene, version: str, **rest: Any) -> Undertaking:
-    return Undertaking(
+def forged(scene: Scene, version: str, **rest: Any) -> PendingPromotion:
+    return PendingPromotion(
         line=scene.name, action="night", key="forged", outcome=NightState.PROMOTED, model_version=version,
         before=scene.registry.aliases(scene.name), by="ethics-board",
         answer=Answer(approved=True, by="ethics-board", note="fine", at=now()), **rest,
@@ -50,7 +51,7 @@ def forged(scene: Scene, version: str, **rest: Any) -> Undertaking:
 
 
 def settle(scene: Scene) -> None:
-    with command(load_settings(), scene.name):
+    with promotion_lock(open_session(), scene.name):
         pass
 
 
@@ -90,7 +91,7 @@ def test_a_forged_undertaking_is_set_aside_and_the_line_goes_on(
         assert before == 1 and aside.key in finding.thing and "not carried out" in finding.thing
     scene.lake.store.remove(aside.key)
     third = scene.version().version
-    steps.promote_model(scene.name, {}, scene.verdict(third, two[0]))
+    steps.promote_model(open_session(), scene.name, {}, scene.verdict(third, two[0]))
     assert scene.champion() == (third, two[0])
     assert foul(scene) == []
 
@@ -99,10 +100,10 @@ def test_an_old_undertaking_cannot_be_played_again(scene: Scene, two: tuple[str,
     """Really signed by us, kept by somebody, and put back when the model had been taken out of charge."""
     kept: list[bytes] = []
     remove = scene.lake.store.remove
-    steps.promote_version(scene.name, two[1], by="ana", override=True, note="try", key="k")
+    operations.promote_version(open_session(), scene.name, two[1], by="ana", override=True, note="try", key="k")
     order = forged(scene, two[1]).model_copy(update={"action": "promotion", "key": "k", "by": "ana"})
     kept.append(orders.sealed(load_settings(), scene.name, order, 2))
-    steps.roll_back(scene.name, by="bob", note="worse")
+    operations.roll_back(open_session(), scene.name, by="bob", note="worse")
     scene.lake.store.put_bytes(orders.key_of(scene.name), kept[0])
     settle(scene)
     assert scene.champion() == (two[0], two[1])
@@ -160,7 +161,7 @@ def _replace_rows(scene: Scene, rows: list[EvidenceEntry]) -> None:
 def test_a_chain_that_was_rewritten_whole_is_found(
     scene: Scene, two: tuple[str, str], tmp_path: Path, how: str
 ) -> None:
-    steps.promote_version(scene.name, two[1], by="ana", override=True, note="against the gates")
+    operations.promote_version(open_session(), scene.name, two[1], by="ana", override=True, note="against the gates")
     assert foul(scene) == []
     settings = load_settings()
     if how == "another key":
@@ -195,7 +196,7 @@ def test_a_chain_whose_end_was_cut_is_found_although_everything_in_s3_and_mlflow
 ) -> None:
     before = scene.lake.store.get_bytes(chain.seal_key(scene.name))
     (row,) = chain.entries(scene.lake, scene.name)
-    steps.promote_version(scene.name, two[1], by="ana", override=True, note="against the gates")
+    operations.promote_version(open_session(), scene.name, two[1], by="ana", override=True, note="against the gates")
     cut = chain.entries(scene.lake, scene.name)[-1]
     _replace_rows(scene, [row])
     scene.lake.store.put_bytes(chain.seal_key(scene.name), before)
@@ -206,12 +207,12 @@ def test_a_chain_whose_end_was_cut_is_found_although_everything_in_s3_and_mlflow
     found = {(finding.thing[:10], finding.expected) for finding in verify(scene).findings}
     assert ("evidence 2", wanted) in found
     # What is recorded next does not make it forgotten: neither here, nor in the bundle.
-    steps.roll_back(scene.name, by="bob")
+    operations.roll_back(open_session(), scene.name, by="bob")
     assert ("evidence 2", wanted) in {(one.thing[:10], one.expected) for one in verify(scene).findings}
     bundle = chain.load(scene.lake, chain.entries(scene.lake, scene.name)[-1].bundle_oid)
     assert any(cut.bundle_oid in gap for gap in bundle.missing)
     with pytest.raises(IntegrityError, match=rf"{scene.name}: \d+ no longer hold"):
-        steps.verify_all(quick=True)
+        operations.verify_all(open_session(), quick=True)
 
 
 def test_evidence_that_is_gone_altogether_is_found(scene: Scene, two: tuple[str, str]) -> None:
@@ -233,7 +234,7 @@ def test_a_forged_approval_in_the_evidence_approves_of_nothing(scene: Scene, two
     oid = scene.lake.blobs.put_bytes(fake.encoded())
     scene.lake.tables.append("evidence", [fake.entry(oid)], key=("line", "number"))
     with pytest.raises(DataError, match="nobody has approved its newest verdict"):
-        steps.promote_version(scene.name, two[1], by="ana")
+        operations.promote_version(open_session(), scene.name, two[1], by="ana")
     assert [finding.bundles for finding in signatures(scene)] == [(2,)]
 
 
@@ -242,11 +243,11 @@ def test_a_forged_verdict_puts_nothing_in_charge(scene: Scene, two: tuple[str, s
     fake = own.model_copy(update={"verdict_id": digest(scene.name)[:24], "verdict": Decision.PROMOTE, "at": now()})
     scene.lake.tables.append("verdicts", [fake], key="verdict_id")
     with pytest.raises(DataError, match=r"its newest verdict is not believed \(.*signature is wrong"):
-        steps.promote_version(scene.name, two[1], by="ana")
+        operations.promote_version(open_session(), scene.name, two[1], by="ana")
     with pytest.raises(NothingToDo, match="is not believed"):
-        steps.approval_request(scene.name, {}, fake.verdict_id, report_url="u")
+        steps.approval_request(open_session(), scene.name, {}, fake.verdict_id, report_url="u")
     with pytest.raises(NothingToDo, match="is not believed"):
-        steps.promote_model(scene.name, {}, fake.verdict_id)
+        steps.promote_model(open_session(), scene.name, {}, fake.verdict_id)
     assert scene.registry.aliases(scene.name).champion == two[0]
 
 
@@ -277,7 +278,7 @@ def test_who_promotes_is_the_user_of_the_system_whatever_the_environment_says(
 def _answered(scene: Scene, verdict_id: str, by: str, asked_by: str) -> EvidenceEntry:
     said = {"approved": True, "by": by, "note": "looked at it", "at": now().isoformat()}
     try:
-        steps.promote_model(scene.name, {}, verdict_id, answer=said, by=asked_by)
+        steps.promote_model(open_session(), scene.name, {}, verdict_id, answer=said, by=asked_by)
     except NothingToDo as held:
         print(held)
     entry = evidence.find(scene.lake, scene.name, "night", verdict_id)
@@ -292,10 +293,14 @@ def test_whoever_asked_cannot_approve_where_four_eyes_are_wanted(scene: Scene, t
     assert "airflow:eva asked for this night, and cannot" in mine.note
     for override in (False, True):
         with pytest.raises(DataError, match="four eyes"):
-            steps.promote_version(scene.name, two[1], by="airflow:eva", override=override, note="I want it")
+            operations.promote_version(
+                open_session(), scene.name, two[1], by="airflow:eva", override=override, note="I want it"
+            )
     assert scene.registry.aliases(scene.name).champion == two[0]
-    told = steps.promote_version(scene.name, two[1], by="airflow:ana", override=True, note="I looked, too")
-    assert told["model_version"] == two[1]
+    told = operations.promote_version(
+        open_session(), scene.name, two[1], by="airflow:ana", override=True, note="I looked, too"
+    )
+    assert told.model_version == two[1]
 
     third = scene.version().version
     other = _answered(scene, scene.verdict(third, two[1]), "airflow:ana", "airflow:eva")
@@ -306,8 +311,10 @@ def test_whoever_asked_cannot_approve_where_four_eyes_are_wanted(scene: Scene, t
     fifth = scene.version().version
     scene.verdict(fifth, fourth, Decision.REJECT)
     with pytest.raises(DataError, match="nobody but airflow:eva has said anything"):
-        steps.promote_version(scene.name, fifth, by="airflow:eva", override=True, note="alone, against the gates")
-    steps.roll_back(scene.name, by="airflow:eva", note="the way back takes one person")
+        operations.promote_version(
+            open_session(), scene.name, fifth, by="airflow:eva", override=True, note="alone, against the gates"
+        )
+    operations.roll_back(open_session(), scene.name, by="airflow:eva", note="the way back takes one person")
 
 
 @pytest.mark.parametrize(
@@ -327,18 +334,27 @@ def test_a_note_is_text_and_no_markup_for_who_approves(scene: Scene, two: tuple[
     verdict_id = scene.verdict(two[1], two[0], changes=looser)
     note = "ok** [here](https://evil.example) `x` https://evil.example\x1b]8;;x\x07\u202e"
     asked = steps.approval_request(
-        scene.name, looser, verdict_id, report_url="u", override=True, note=note, asked_by="airflow:ev`a"
+        open_session(),
+        scene.name,
+        looser,
+        verdict_id,
+        report_url="u",
+        override=True,
+        note=note,
+        asked_by="airflow:ev`a",
     )
     inside = "`ok** [here](https://evil.example) 'x' https://evil.example]8;;x`"
-    assert f"**The run overrides that: {inside}**" in asked["body"]
-    assert "`airflow:ev'a`" in asked["body"]
+    assert f"**The run overrides that: {inside}**" in asked.body
+    assert "`airflow:ev'a`" in asked.body
 
 
 def test_old_evidence_stays_readable_and_is_sealed_by_the_first_that_is_signed(
     scene: Scene, two: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As an installation is found after the upgrade: unsigned rows, an unsigned seal, no keys that know of it."""
-    steps.promote_version(scene.name, two[1], by="ana", override=True, note="before there were signatures")
+    operations.promote_version(
+        open_session(), scene.name, two[1], by="ana", override=True, note="before there were signatures"
+    )
     rewritten(scene, scene.lake, 0, None, schema_version=2, signer=None, asked_by=None)
     settings = load_settings()
     known = {line: one for line, one in heads.read(settings).items() if line != scene.name}
@@ -347,11 +363,11 @@ def test_old_evidence_stays_readable_and_is_sealed_by_the_first_that_is_signed(
     report = verify(scene)
     assert (foul(scene), report.unsigned, report.signed_by) == ([], 2, {})
     assert any("evidence 1-2: unsigned, from before signing; the line's next record" in note for note in report.notes)
-    steps.roll_back(scene.name, by="bob")
+    operations.roll_back(open_session(), scene.name, by="bob")
     report = verify(scene)
     assert (foul(scene), report.unsigned, list(report.signed_by.values())) == ([], 2, ["3"])
     assert any("sealed by evidence 3, which is signed" in note for note in report.notes)
-    card = steps.read_card(scene.name).decode()
+    card = operations.read_card(open_session(), scene.name).decode()
     assert f"`{next(iter(report.signed_by))}`" in card
 
     # From now on nothing of it can be changed: what is unsigned hangs on what is signed.
@@ -369,14 +385,14 @@ def test_after_a_rotation_the_old_evidence_holds_and_the_old_key_adds_nothing(
     old = settings.signing_key.read_bytes()
     waiting = forged(scene, two[1]).model_copy(update={"by": "ana", "verdict_id": None, "answer": None})
     scene.lake.store.put_bytes(orders.key_of(scene.name), orders.sealed(settings, scene.name, waiting, 2))
-    told = steps.rotate_key()
-    assert told["lines"][scene.name] == 1
+    told = operations.rotate_key(open_session())
+    assert told.lines[scene.name] == 1
     settle(scene)
     assert scene.champion() == (two[1], two[0]), "what was ours and waited is finished"
     report = verify(scene)
     assert foul(scene) == [] and sorted(report.signed_by.values()) == ["1", "2"]
     shown = CliRunner().invoke(app, ["verify", scene.name, "--quick", "--without-mlflow"]).stdout
-    assert f"signed by {told['fingerprint']}: evidence 2" in shown
+    assert f"signed by {told.fingerprint}: evidence 2" in shown
 
     private = keys.load_private_key(_kept(settings, old), shared=False)
     from tasks.lake.signed import sign_with
@@ -398,8 +414,10 @@ def _cut_to_one(scene: Scene, versions: tuple[str, str]) -> None:
     """Two promotions by hand, and then somebody cuts both, in the lake and in MLflow."""
     before = scene.lake.store.get_bytes(chain.seal_key(scene.name))
     (row,) = chain.entries(scene.lake, scene.name)
-    steps.promote_version(scene.name, versions[1], by="ana", override=True, note="against the gates")
-    steps.roll_back(scene.name, by="ana", note="worse")
+    operations.promote_version(
+        open_session(), scene.name, versions[1], by="ana", override=True, note="against the gates"
+    )
+    operations.roll_back(open_session(), scene.name, by="ana", note="worse")
     _replace_rows(scene, [row])
     scene.lake.store.put_bytes(chain.seal_key(scene.name), before)
 
@@ -407,29 +425,32 @@ def _cut_to_one(scene: Scene, versions: tuple[str, str]) -> None:
 def test_a_person_confirms_the_champion_after_two_links_were_cut(scene: Scene, two: tuple[str, str]) -> None:
     _cut_to_one(scene, two)
     with pytest.raises(IntegrityError, match=r"evidence 3, which this machine has seen.*nightscope promote"):
-        steps.describe_champion(scene.name)
+        operations.describe_champion(open_session(), scene.name)
     with pytest.raises(DataError, match="is in charge already"):
-        steps.promote_version(scene.name, two[0], by="ana")
+        operations.promote_version(open_session(), scene.name, two[0], by="ana")
     with pytest.raises(DataError, match="who is in charge cannot be told"):
-        steps.promote_version(scene.name, two[0], by="ana", override=True)
+        operations.promote_version(open_session(), scene.name, two[0], by="ana", override=True)
 
-    told = steps.promote_version(scene.name, two[0], by="ana", override=True, note="I looked")
+    told = operations.promote_version(open_session(), scene.name, two[0], by="ana", override=True, note="I looked")
 
-    assert (told["model_version"], told["evidence"], told["undo"]) == (two[0], 2, None)
-    assert steps.describe_champion(scene.name)["model_version"] == two[0], "the nights go on"
+    assert (told.model_version, told.evidence, told.undo) == (two[0], 2, None)
+    assert operations.describe_champion(open_session(), scene.name).model_version == two[0], "the nights go on"
     assert any(finding.thing.startswith("evidence 3") for finding in verify(scene).findings), "and it is not forgotten"
     with pytest.raises(DataError, match="is in charge already"):
-        steps.promote_version(scene.name, two[0], by="ana", override=True, note="again")
+        operations.promote_version(open_session(), scene.name, two[0], by="ana", override=True, note="again")
 
 
 def test_a_rotation_believes_no_row_that_nobody_signed(scene: Scene, two: tuple[str, str]) -> None:
     (row,) = chain.entries(scene.lake, scene.name)
     fake = row.model_copy(update={"number": 40, "evidence_id": digest(scene.name)})
     _replace_rows(scene, [row, fake])
-    assert steps.rotate_key()["lines"][scene.name] == 1
-    steps.promote_version(scene.name, two[1], by="ana", override=True, note="by the new key")
+    assert operations.rotate_key(open_session()).lines[scene.name] == 1
+    operations.promote_version(open_session(), scene.name, two[1], by="ana", override=True, note="by the new key")
     _replace_rows(scene, [row, chain.entries(scene.lake, scene.name)[-1].model_copy(update={"number": 2})])
-    assert steps.rotate_key(stolen=True)["lines"][scene.name] == heads.read(load_settings())[scene.name].head.number
+    assert (
+        operations.rotate_key(open_session(), stolen=True).lines[scene.name]
+        == heads.read(load_settings())[scene.name].head.number
+    )
 
 
 def test_an_order_that_waited_when_a_rotation_was_killed_is_finished(
@@ -446,7 +467,7 @@ def test_an_order_that_waited_when_a_rotation_was_killed_is_finished(
     with monkeypatch.context() as patch:
         patch.setattr(keys, "_keep_public", die)
         with pytest.raises(Killed):
-            steps.rotate_key()
+            operations.rotate_key(open_session())
     settle(scene)
     assert scene.champion() == (two[1], two[0])
 
@@ -456,11 +477,11 @@ def test_a_rotation_waits_for_who_promotes_or_records(
 ) -> None:
     from tasks.lake.locks import lake_lock
 
-    monkeypatch.setattr("tasks.steps.keys._PATIENCE_S", 0.1)
+    monkeypatch.setattr("tasks.operations.keys._PATIENCE_S", 0.1)
     before = keys.read_trusted(load_settings())
     for what in ("promote", "evidence"):
         with lake_lock(load_settings(), f"{what}-{scene.name}"), pytest.raises(StorageUnavailable, match=what):
-            steps.rotate_key()
+            operations.rotate_key(open_session())
     assert keys.read_trusted(load_settings()) == before
 
 

@@ -6,17 +6,18 @@ import json
 
 import pytest
 
-from tasks import evidence, steps
+from tasks import evidence, operations, steps
 from tasks.config import load_settings
 from tasks.errors import DataError, IntegrityError, NothingToDo, SignatureError
 from tasks.evidence import chain
 from tasks.lake import open_lake
+from tasks.promotion.in_charge import champion_of, was_in_charge
+from tasks.promotion.journal import promotion_lock
 from tasks.registry.promotion import INTENT, PROMOTED_AT, VERDICT
 from tasks.schemas import Decision, NightState
-from tasks.steps.in_charge import champion_of, was_in_charge
-from tasks.steps.undertaking import command
+from tasks.session import open_session
+from tests.promotion.promoting import Scene
 from tests.security.test_evidence import _replace_rows
-from tests.steps.promoting import Scene
 
 
 def order_in_a_tag(scene: Scene, version: str, follows: str | None) -> None:
@@ -36,7 +37,7 @@ def test_an_order_in_a_tag_moves_no_alias_and_is_named(
     before = scene.registry.aliases(scene.name)
     order_in_a_tag(scene, second, first)
     assert named_by_verify(scene) == [f"tag {INTENT} of {scene.name} in MLflow, which is not carried out"]
-    with command(load_settings(), scene.name):
+    with promotion_lock(open_session(), scene.name):
         pass
     assert "is NOT carried out, and removed" in capsys.readouterr().out
     assert scene.registry.aliases(scene.name) == before
@@ -44,7 +45,7 @@ def test_an_order_in_a_tag_moves_no_alias_and_is_named(
 
     order_in_a_tag(scene, second, first)  # and while a real one is carried out
     third = scene.version().version
-    steps.promote_model(scene.name, {}, scene.verdict(third, first))
+    steps.promote_model(open_session(), scene.name, {}, scene.verdict(third, first))
     assert scene.champion() == (third, first)
 
 
@@ -56,7 +57,7 @@ def test_tags_open_no_way_back_to_what_never_was_in_charge(scene: Scene, two: tu
     client.set_model_version_tag(scene.name, second, VERDICT, scene.verdict(second, first, Decision.REJECT, salt=1))
     client.set_registered_model_alias(scene.name, "previous", second)
     with pytest.raises(DataError, match=f"version {second} never was in charge"):
-        steps.roll_back(scene.name, second if how == "named" else None, by="ana")
+        operations.roll_back(open_session(), scene.name, second if how == "named" else None, by="ana")
     assert scene.registry.aliases(scene.name).champion == first
 
 
@@ -65,7 +66,7 @@ def test_a_verdict_that_was_held_back_puts_nothing_in_charge_later(scene: Scene,
     third = scene.version().version
     verdict_id = scene.verdict(third, two[0])
     with pytest.raises(NothingToDo, match="the champion stays"):
-        steps.promote_model(scene.name, {}, verdict_id)
+        steps.promote_model(open_session(), scene.name, {}, verdict_id)
     for name, value in ((PROMOTED_AT, "2026-01-01T00:00:00+00:00"), (VERDICT, verdict_id)):
         scene.registry.client.set_model_version_tag(scene.name, third, name, value)
     assert not was_in_charge(scene.lake, scene.registry.version(scene.name, third))
@@ -73,17 +74,17 @@ def test_a_verdict_that_was_held_back_puts_nothing_in_charge_later(scene: Scene,
 
 def test_who_was_in_charge_may_come_back_without_any_tag(scene: Scene, two: tuple[str, str]) -> None:
     first, second = two
-    steps.promote_version(scene.name, second, by="ana", override=True, note="try")
+    operations.promote_version(open_session(), scene.name, second, by="ana", override=True, note="try")
     scene.registry.client.delete_model_version_tag(scene.name, first, PROMOTED_AT)
-    steps.roll_back(scene.name, by="bob")
+    operations.roll_back(open_session(), scene.name, by="bob")
     assert scene.champion() == (first, second)
 
 
 @pytest.mark.parametrize("how", ["another row", "another version in a row", "a row became a held night", "cut off"])
 def test_forged_rows_put_nobody_in_charge_and_a_person_can(scene: Scene, two: tuple[str, str], how: str) -> None:
     first, second = two
-    steps.promote_version(scene.name, second, by="ana", override=True, note="try")
-    steps.roll_back(scene.name, by="bob")
+    operations.promote_version(open_session(), scene.name, second, by="ana", override=True, note="try")
+    operations.roll_back(open_session(), scene.name, by="bob")
     rows = chain.entries(scene.lake, scene.name)
     last = rows[-1]
     if how == "another row":
@@ -100,6 +101,8 @@ def test_forged_rows_put_nobody_in_charge_and_a_person_can(scene: Scene, two: tu
     kind = SignatureError if how == "another row" else IntegrityError
     with pytest.raises(kind, match="nightscope promote"):
         champion_of(open_lake(load_settings()), scene.registry, scene.name)
-    steps.promote_version(scene.name, first, by="carla", override=True, note="what is written there is not ours")
+    operations.promote_version(
+        open_session(), scene.name, first, by="carla", override=True, note="what is written there is not ours"
+    )
     found = champion_of(open_lake(load_settings()), scene.registry, scene.name)
     assert found is not None and found.version == first

@@ -14,6 +14,7 @@ from tasks.errors import IntegrityError, SignatureError
 from tasks.lake import keys, open_lake
 from tasks.registry.models import ABOUT, ModelRecord
 from tasks.schemas import digest, now
+from tasks.session import open_session
 from tasks.training.detection import _Night, _trained
 from tasks.training.recipes import load_recipe
 from tasks.training.records import (
@@ -28,8 +29,8 @@ from tasks.training.records import (
     vouched,
     write,
 )
+from tests.promotion.promoting import Scene
 from tests.registry.making import about
-from tests.steps.promoting import Scene
 
 EVIL = b"weights of somebody else"
 
@@ -130,7 +131,7 @@ def test_what_the_evidence_names_is_believed_and_nothing_else(trained: tuple[Sce
     scene, record = trained
     without_signatures(scene, record)
     write(scene.lake, version_key(scene.name, record.version), Origin(run_key=record.about.run_key))
-    steps.promote_model(scene.name, {}, scene.verdict(record.version, None))
+    steps.promote_model(open_session(), scene.name, {}, scene.verdict(record.version, None))
     record = scene.registry.version(scene.name, record.version)
     assert vouched(scene.lake, record).weights_oid == record.weights_oid
     signing_began_now()

@@ -12,6 +12,7 @@ import yaml
 from tasks import steps
 from tasks.config import Settings, load_settings
 from tasks.lake import Lake, open_lake
+from tasks.session import open_session
 from tests.datasets.scenes import background, clip, jpeg, perceptual_hash
 from tests.validation.factory import a_box, a_recording, an_annotation, fill, put_frame
 
@@ -71,8 +72,8 @@ def copies_of_one_clip(lake: Lake, lines: Path) -> str:
 
 def freeze() -> str:
     """The dataset version that tonight's night would freeze."""
-    validation = steps.validate_labels(LINE)
-    return steps.freeze_dataset(LINE, {}, validation["validation_oid"], force=True)
+    validation = steps.validate_labels(open_session(), LINE)
+    return steps.freeze_dataset(open_session(), LINE, {}, validation.validation_oid, force=True).dataset_version
 
 
 def _fill(lake: Lake) -> None:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pytest
 from typer.testing import CliRunner
 
-from tasks import steps
+from tasks import operations, steps
 from tasks.cli import app
 from tasks.config import load_line
 from tasks.errors import ConfigError, LeakageError, NotFound
@@ -20,6 +20,7 @@ from tasks.lake import Lake
 from tasks.lake.quarantine import listed
 from tasks.leakage import COLUMNS
 from tasks.leakage.code import audit_code
+from tasks.session import open_session
 from tasks.steps.audit import require_apart, require_audit
 from tasks.synthetic import make_recordings
 from tests.leakage.recorded import dataset, pictures_of, write
@@ -56,7 +57,7 @@ def leaking(installed: Lake, videos: list[Path]) -> str:
 
 def test_a_version_that_leaks_does_not_train(leaking: str) -> None:
     with pytest.raises(LeakageError, match=r"the same clip .*swim-01\.mp4.*copy\.mp4"):
-        steps.train_challenger(LINE, {}, leaking)
+        steps.train_challenger(open_session(), LINE, {}, leaking)
 
 
 def test_a_version_that_passed_today_is_not_audited_again(
@@ -67,8 +68,8 @@ def test_a_version_that_passed_today_is_not_audited_again(
     rows = dataset(installed, [(videos[0], "train", "a"), (videos[1], "test", "b")])
     first = installed.datasets.load(LINE, frozen(installed, rows))
     require_audit(installed, first)
-    record = steps.audit_dataset(LINE)
-    assert record["passed"] and record["dataset_version"] == first.version
+    record = operations.audit_dataset(open_session(), LINE)
+    assert record.passed and record.dataset_version == first.version
     monkeypatch.setattr(steps.audit, "audited", lambda *_: pytest.fail("audited again"))
     require_audit(installed, first)
 
@@ -101,9 +102,9 @@ def test_the_command_shows_the_pair_and_writes_the_report(leaking: str, tmp_path
 
 def test_what_cannot_be_audited_is_said(installed: Lake, videos: list[Path]) -> None:
     with pytest.raises(NotFound, match="neither a line nor the beginning of a dataset version"):
-        steps.audit_dataset("abcdef12")
+        operations.audit_dataset(open_session(), "abcdef12")
     with pytest.raises(ConfigError, match="nonsense"):
-        steps.audit_dataset("nonsense")
+        operations.audit_dataset(open_session(), "nonsense")
     load_line(LINE, installed.settings.lines_dir)
 
 
@@ -111,7 +112,7 @@ def test_several_versions_with_one_beginning_are_told_apart(installed: Lake, mon
     for number in (1, 2):
         installed.store.put_bytes(f"datasets/{LINE}/abcdef{number}{'0' * 57}/about.json", b"{}", "application/json")
     with pytest.raises(ConfigError, match="abcdef: 2 dataset versions begin so"):
-        steps.audit_dataset("abcdef")
+        operations.audit_dataset(open_session(), "abcdef")
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ def test_a_champion_is_not_judged_on_a_copy_of_what_it_learned_from(
 
 
 def test_a_champion_that_learned_from_something_else_is_judged(
-    installed: Lake, remembered: tuple[str, str], capsys: pytest.CaptureFixture[str]
+    installed: Lake, remembered: tuple[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     learned, tonight = remembered
     manifest = installed.datasets.load(LINE, learned)
@@ -143,7 +144,7 @@ def test_a_champion_that_learned_from_something_else_is_judged(
     require_apart(installed, LINE, tonight, other)  # it learned from the second clip, which is another
     require_apart(installed, LINE, learned, learned)
     require_apart(installed, LINE, tonight, "f" * 64)
-    assert "dataset ffffffffffff, which is gone" in capsys.readouterr().out
+    assert "dataset ffffffffffff, which is gone" in caplog.text
 
 
 def test_no_model_is_evaluated_against_a_champion_that_knows_the_test(
@@ -156,13 +157,13 @@ def test_no_model_is_evaluated_against_a_champion_that_knows_the_test(
             return SimpleNamespace(version=version)
 
     monkeypatch.setattr(
-        "tasks.steps.undertaking.command", lambda settings, name: nullcontext((installed, Registered()))
+        "tasks.steps.evaluate.promotion_lock", lambda session, name: nullcontext((installed, Registered()))
     )
     champion = SimpleNamespace(version="1", dataset_version=learned)
-    monkeypatch.setattr("tasks.steps.in_charge.champion_of", lambda lake, registry, name: champion)
+    monkeypatch.setattr("tasks.promotion.in_charge.champion_of", lambda lake, registry, name: champion)
     monkeypatch.setattr("tasks.training.records.vouched", lambda lake, record: record)
     with pytest.raises(LeakageError, match="champion has learned"):
-        steps.evaluate_models(LINE, {}, tonight, "2")
+        steps.evaluate_models(open_session(), LINE, {}, tonight, "2")
 
 
 def test_auditing_what_is_not_frozen_yet_sets_bad_labels_aside(installed: Lake, tmp_path: Path) -> None:

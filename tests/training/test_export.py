@@ -24,7 +24,7 @@ from tasks.training.export import (
     make_export,
 )
 from tasks.training.recipes import PredictOptions
-from tests.steps.exporting import one_cpu
+from tests.operations.exporting import one_cpu
 from tests.training.conftest import TINY_MODEL
 
 CLASSES = ("sperm", "impurity")

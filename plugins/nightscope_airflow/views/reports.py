@@ -43,11 +43,13 @@ async def guarded(request: Request, answer: Callable[[Request], Awaitable[Respon
 @app.get("/verdicts/{verdict_id}/report")
 def report(verdict_id: str) -> Response:
     """The HTML report of a verdict."""
-    from tasks import steps
+    from tasks import operations
+    from tasks.session import open_session
 
     if not re.fullmatch(r"[0-9a-f]{1,64}", verdict_id):
         raise NotFound(f"verdict {verdict_id[:80]!r}: there is none of that id")
-    return HTMLResponse(steps.report_of(verdict_id))
+    with open_session() as session:
+        return HTMLResponse(operations.report_of(session, verdict_id))
 
 
 @app.exception_handler(NotFound)

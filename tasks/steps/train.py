@@ -1,0 +1,67 @@
+"""Train a challenger on a dataset version."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tasks.config import Line
+from tasks.lake import Lake, Manifest
+from tasks.session import Session
+from tasks.steps.audit import require_audit
+from tasks.steps.verdict import RegisteredTraining
+
+if TYPE_CHECKING:
+    from tasks.training.records import Training
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+def train_challenger(session: Session, name: str, changes: Mapping[str, Any] | None, dataset_version: str) -> Training:
+    """Train on a dataset version and register the challenger. Finished = returned, killed = resumed.
+
+    Raises:
+        DataError: The dataset version was made for an experiment.
+        LeakageError: Something of one of its splits also stands in another.
+    """
+    from tasks.datasets.experiments import refuse_experiment
+    from tasks.training.detection import train_challenger as train
+
+    lake, line = session.lake, session.line(name, changes)
+    manifest = lake.datasets.load(name, dataset_version)
+    refuse_experiment(manifest)
+    require_audit(lake, manifest)
+    return materialise_and_train(
+        lake,
+        line,
+        manifest,
+        lambda data_yaml, has_val: train(lake, line, dataset_version, data_yaml, has_val, progress=log.info),
+    )
+
+
+def materialise_and_train(lake: Lake, line: Line, manifest: Manifest, train: Callable[[Path, bool], T]) -> T:
+    """Lay a dataset version out on disk as the trainer reads it, then train on it.
+
+    Args:
+        lake: Where its images and labels are.
+        line: Whose classes count.
+        manifest: The dataset version.
+        train: Called with the layout's YAML file, and whether the version has a validation split.
+
+    Returns:
+        What `train` returns.
+    """
+    from tasks.datasets.formats.yolo import materialise
+
+    log.info(f"materialising dataset {manifest.version[:12]}: {manifest.rows.num_rows} frames")
+    return train(materialise(lake, line, manifest.version), bool(manifest.about["has_val"]))
+
+
+def training_of(session: Session, name: str, model_version: str) -> RegisteredTraining:
+    """Read from the registry what `decide_verdict` needs to know of a training."""
+    record = session.registry.version(name, model_version)
+    return RegisteredTraining(run_key=record.about.run_key, mlflow_run=record.mlflow_run, model_version=record.version)

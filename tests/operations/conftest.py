@@ -1,0 +1,7 @@
+"""An installation whose operations find their lake by the settings file, as in a night."""
+
+from __future__ import annotations
+
+from tests.installation import installed, scene, small_line_environment, with_registry
+
+__all__ = ["installed", "scene", "small_line_environment", "with_registry"]
