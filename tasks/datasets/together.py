@@ -24,7 +24,7 @@ from tasks.schemas import STILL, Split, digest
 
 ROUNDS = 20
 _SHOWN = 5
-_ALIKE = {"frame", "clip", "blob"}
+_ALIKE = {"blob", "frame", "clip", "crop"}
 _Link = tuple[str, str]
 Place = TypeVar("Place")
 _NEEDED: tuple[Split, ...] = ("train", "test")
