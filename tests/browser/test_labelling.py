@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 from playwright.sync_api import Page
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from tasks.config import Settings
 from tasks.ingest.landing import add
@@ -59,14 +60,9 @@ def _draw_a_box(visitor: Visitor, shot: Shot) -> dict[str, float]:
     page.get_by_text("Sperm detection").first.click()
     page.get_by_role("button", name="Label").first.click()
     page.locator(".lsf-label").filter(has_text="sperm").click()
+    page.wait_for_function("[...document.images].some(each => each.complete && each.naturalWidth > 100)")
     page.wait_for_load_state("networkidle")
-    canvas = page.locator("canvas").last.bounding_box()
-    assert canvas is not None
-    x, y = canvas["x"] + canvas["width"] / 4, canvas["y"] + canvas["height"] / 4
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x + 100, y + 60, steps=8)
-    page.mouse.up()
+    until(lambda: _drag(page))
     shot(page, "labelling")
     with page.expect_response(lambda r: "/annotations" in r.url and r.request.method == "POST") as sent:
         page.get_by_role("button", name="Submit current annotation").click()
@@ -74,3 +70,20 @@ def _draw_a_box(visitor: Visitor, shot: Shot) -> dict[str, float]:
     width, height = region["original_width"], region["original_height"]
     sides = {"x_px": ("x", width), "y_px": ("y", height), "width_px": ("width", width), "height_px": ("height", height)}
     return {name: region["value"][key] * size / 100 for name, (key, size) in sides.items()}
+
+
+def _drag(page: Page) -> bool:
+    """Draw a box with the mouse; False where the page was not ready for it, and has no region."""
+    canvas = page.locator("canvas").last.bounding_box()
+    if canvas is None:
+        return False
+    x, y = canvas["x"] + canvas["width"] / 4, canvas["y"] + canvas["height"] / 4
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 100, y + 60, steps=8)
+    page.mouse.up()
+    try:
+        page.locator(".lsf-outliner-item").first.wait_for(timeout=10_000)
+    except PlaywrightTimeout:
+        return False
+    return True
