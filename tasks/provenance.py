@@ -13,7 +13,7 @@ import ast
 import hashlib
 import subprocess
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from threading import Lock
@@ -119,11 +119,15 @@ def code_version() -> str:
 
 def meaning_of(path: Path) -> str:
     """Hex sha256 of what a source file means: .py by its syntax tree, .yaml by its values, others by their bytes."""
-    data = path.read_bytes()
-    if path.suffix == ".py":
+    return _meaning(path.suffix, path.read_bytes())
+
+
+@lru_cache(maxsize=1024)  # a source counts for several results
+def _meaning(suffix: str, data: bytes) -> str:
+    if suffix == ".py":
         with _PARSING:
             return digest(ast.unparse(_Meaning().visit(ast.parse(data))))
-    if path.suffix in {".yaml", ".yml"}:
+    if suffix in {".yaml", ".yml"}:
         return digest(yaml.safe_load(data))
     return hashlib.sha256(data).hexdigest()
 

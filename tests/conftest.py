@@ -20,6 +20,7 @@ FOLDERS = {
     "e2e": "e2e",
     "browser": "browser",
     "stack": "integration",
+    "dags": "integration",
     "training": "integration",
     "steps": "integration",
     "operations": "integration",

@@ -12,6 +12,8 @@ import pytest
 
 from tasks.config import HOME
 
+pytestmark = pytest.mark.integration  # starts cyclonedx and builds a wheel: seconds each
+
 BUILD = HOME / "docker" / "build"
 
 
