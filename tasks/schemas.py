@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Oid = str
 Item = TypeVar("Item", bound=Mapping[str, Any])
@@ -40,6 +40,11 @@ def canonical_json(value: Any) -> str:
 def digest(*parts: Any) -> str:
     """Hex sha256 over the canonical JSON of `parts`: a deterministic identity for anything without bytes of its own."""
     return hashlib.sha256(canonical_json(parts).encode()).hexdigest()
+
+
+def faults_of(error: ValidationError) -> str:
+    """What pydantic found wrong, as one text: 'field.part: why; ...'."""
+    return "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
 
 
 class Frozen(BaseModel):

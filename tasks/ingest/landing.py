@@ -23,7 +23,7 @@ from tasks.ingest.sidecar import Sidecar
 from tasks.lake import Lake
 from tasks.lake.blobs import hash_file
 from tasks.lake.tombstones import Tombstone, hidden, why_erased
-from tasks.schemas import Frozen, Oid, Recording, Split
+from tasks.schemas import Frozen, Oid, Recording, Split, faults_of
 
 _TIFF_SUFFIXES = (".tif", ".tiff")
 
@@ -95,8 +95,7 @@ def add(
     try:
         said = Sidecar(study=study, donor=donor, um_per_px=um_per_px, split=split, fps_hz=fps_hz)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise ConfigError(f"add: {faults}") from error
+        raise ConfigError(f"add: {faults_of(error)}") from error
     own = Naming(lake.settings, said.donor) if pseudonyms else None
     if own:
         said = said.model_copy(update={"donor": own.donor})

@@ -15,6 +15,7 @@ import numpy as np
 from tasks.config import IngestLimits
 from tasks.errors import UnreadableRecording
 from tasks.ingest.formats import Format, check_content
+from tasks.ingest.images import MediaType
 from tasks.ingest.media import Media
 from tasks.ingest.sampling import Extractor, Rate, Sampler
 from tasks.ingest.watching import FILE, Region, Watcher
@@ -72,7 +73,7 @@ class TakenFrame:
     frame_index: int
     pts_s: float | None
     file: str
-    media_type: str
+    media_type: MediaType
     width_px: int
     height_px: int
     phash: int

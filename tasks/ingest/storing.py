@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from tasks.errors import UnreadableRecording
 from tasks.ingest import picture_names
 from tasks.ingest.arrivals import Arrival
+from tasks.ingest.media import Media
+from tasks.ingest.names import split_suffix
 from tasks.ingest.reading import Outcome, TakenFrame
+from tasks.ingest.sidecar import Sidecar, StillLabels
 from tasks.lake import Lake
 from tasks.schemas import Frame, Oid, Recording, now
 
@@ -25,12 +29,35 @@ def store_recording(lake: Lake, arrival: Arrival, outcome: Outcome) -> Recording
     media = outcome.media
     if media is None or outcome.pts_file is None or arrival.path is None:
         raise UnreadableRecording(f"recording {arrival.name!r}: {outcome.reason}")
-    said = arrival.said
-    return Recording(
+    return recording_row(
+        media,
+        arrival.said,
         recording_id=lake.blobs.put_file(arrival.path),
         name=arrival.name,
-        stem=arrival.stem,
         landing_key=arrival.info.key,
+        pts_oid=lake.blobs.put_file(Path(outcome.pts_file)),
+        size_bytes=arrival.info.size_bytes,
+        frame_names_oid=None if media.frame_names is None else picture_names.store(lake, media.frame_names),
+    )
+
+
+def recording_row(
+    media: Media,
+    said: Sidecar | StillLabels,
+    *,
+    recording_id: Oid,
+    name: str,
+    landing_key: str,
+    pts_oid: Oid,
+    size_bytes: int,
+    frame_names_oid: Oid | None = None,
+) -> Recording:
+    """The row of a recording, whose blobs are stored: what was read of it, and what was said of it."""
+    return Recording(
+        recording_id=recording_id,
+        name=name,
+        stem=split_suffix(name)[0],
+        landing_key=landing_key,
         study=said.study,
         donor=said.donor,
         um_per_px=said.um_per_px or media.um_per_px,
@@ -44,9 +71,9 @@ def store_recording(lake: Lake, arrival: Arrival, outcome: Outcome) -> Recording
         duration_s=media.duration_s,
         frames_announced=media.frames_announced,
         frames_decoded=media.frames_decoded,
-        pts_oid=lake.blobs.put_file(Path(outcome.pts_file)),
-        frame_names_oid=None if media.frame_names is None else picture_names.store(lake, media.frame_names),
-        size_bytes=arrival.info.size_bytes,
+        pts_oid=pts_oid,
+        frame_names_oid=frame_names_oid,
+        size_bytes=size_bytes,
         ingested_at=now(),
         grey_low=media.grey_low,
         grey_high=media.grey_high,
@@ -74,19 +101,24 @@ def store_frames(
         oids.update(zip((frame.frame_index for frame in of_type), stored, strict=True))
     at = now()
     return [
-        Frame(
-            line=line,
-            recording_id=recording_id,
-            frame_index=index,
-            oid=oids[index],
-            media_type=pictures[index].media_type,
-            pts_s=pictures[index].pts_s,
-            width_px=pictures[index].width_px,
-            height_px=pictures[index].height_px,
-            phash=f"{pictures[index].phash:016x}",
-            reason=reason,
-            taken_at=at,
-        )
+        frame_row(pictures[index], line, recording_id, oids[index], reason, at)
         for line, indices in lines.items()
         for index in indices
     ]
+
+
+def frame_row(taken: TakenFrame, line: str, recording_id: Oid, oid: Oid, reason: Reason, at: datetime) -> Frame:
+    """The row of a picture that a line keeps."""
+    return Frame(
+        line=line,
+        recording_id=recording_id,
+        frame_index=taken.frame_index,
+        oid=oid,
+        media_type=taken.media_type,
+        pts_s=taken.pts_s,
+        width_px=taken.width_px,
+        height_px=taken.height_px,
+        phash=f"{taken.phash:016x}",
+        reason=reason,
+        taken_at=at,
+    )

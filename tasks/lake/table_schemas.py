@@ -30,6 +30,7 @@ from tasks.schemas import (
     SplitAssignment,
     Verdict,
     canonical_json,
+    faults_of,
 )
 
 if TYPE_CHECKING:
@@ -129,8 +130,7 @@ def from_arrow(rows: pa.Table, model: type[M]) -> list[M]:
         try:
             parsed.append(model.model_validate(fields))
         except ValidationError as error:
-            faults = "; ".join(f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in error.errors())
-            raise DataError(f"row {number} is no {model.__name__}: {faults}") from error
+            raise DataError(f"row {number} is no {model.__name__}: {faults_of(error)}") from error
     return parsed
 
 

@@ -103,6 +103,18 @@ def tombstone_of(lake: Lake, donor: str) -> Tombstone | None:
     return lake.tombstones.of(donor) or lake.tombstones.of(pseudonym(lake.settings, "donor", donor))
 
 
+def readmit_donor(lake: Lake, donor: str | None) -> None:
+    """Record that an erased donor comes again, so that the recordings may land.
+
+    Raises:
+        ConfigError: Nobody of that name was erased.
+    """
+    tombstone = tombstone_of(lake, donor) if donor else None
+    if tombstone is None:
+        raise ConfigError(f"add: no donor {donor or '(none)'!r} was erased", fix="leave --readmit out")
+    lake.tombstones.readmit(tombstone, os_user())
+
+
 def _erasure(
     tombstone: Tombstone, *, erased: bool, recordings: tuple[str, ...] = (), tasks: dict[str, int] | None = None
 ) -> Erasure:

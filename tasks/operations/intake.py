@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tasks.errors import ConfigError
-from tasks.operations.erase import tombstone_of
-from tasks.operations.who import os_user
+from tasks.operations.erase import readmit_donor
 from tasks.schemas import QuarantineItem, Split
 from tasks.session import Session
 from tasks.steps.ingest import ingest_recordings
@@ -53,10 +52,7 @@ def add_recordings(
             fix="say --pseudonym, too",
         )
     if readmit:
-        tombstone = tombstone_of(lake, donor) if donor else None
-        if tombstone is None:
-            raise ConfigError(f"add: no donor {donor or '(none)'!r} was erased", fix="leave --readmit out")
-        lake.tombstones.readmit(tombstone, os_user())
+        readmit_donor(lake, donor)
     return add(
         lake, paths, study=study, donor=donor, um_per_px=um_per_px, fps_hz=fps_hz, split=split, pseudonyms=pseudonyms
     )

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tasks.errors import ConfigError
-from tasks.lake import Lake
-from tasks.operations.erase import tombstone_of
-from tasks.operations.who import os_user
+from tasks.operations.erase import readmit_donor
 from tasks.schemas import Split
 from tasks.session import Session
 
@@ -41,15 +38,8 @@ def add_stills(
 
     lake = session.lake
     if readmit:
-        _readmit(lake, donor)
+        readmit_donor(lake, donor)
     return into_landing(
         lake, places, group_by=group_by, study=study, donor=donor, um_per_px=um_per_px, split=split,
         pseudonyms=pseudonyms,
     )  # fmt: skip
-
-
-def _readmit(lake: Lake, donor: str | None) -> None:
-    tombstone = tombstone_of(lake, donor) if donor else None
-    if tombstone is None:
-        raise ConfigError(f"add: no donor {donor or '(none)'!r} was erased", fix="leave --readmit out")
-    lake.tombstones.readmit(tombstone, os_user())

@@ -21,7 +21,7 @@ from tasks.ingest.stills.sources import Source, Unread, opened
 from tasks.lake import Lake
 from tasks.lake.pseudonyms import known_names, pseudonym, remember_all
 from tasks.lake.tombstones import Tombstone, hidden, why_erased
-from tasks.schemas import Frozen, Landing, Oid, Recording, Split
+from tasks.schemas import Frozen, Landing, Oid, Recording, Split, faults_of
 
 _LABELS = ("study", "donor", "um_per_px", "split")
 
@@ -129,8 +129,8 @@ def _checked(values: Mapping[str, object]) -> StillLabels:
     try:
         return StillLabels.model_validate(values)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise ConfigError(f"add --stills: {faults}", found=repr({k: v for k, v in values.items() if v})) from error
+        given = repr({name: value for name, value in values.items() if value})
+        raise ConfigError(f"add --stills: {faults_of(error)}", found=given) from error
 
 
 class _Names:
@@ -256,12 +256,12 @@ class _Work:
                 inside.append((shown, packer.add(member, data, label)))
                 if packer.is_full:
                     self._land(packer, inside, study, source.name)
-                    packer.__exit__(None, None, None)
+                    packer.close()
                     packer, inside = Packer(self._lake.settings.work_dir), []
             if inside:
                 self._land(packer, inside, study, source.name)
         finally:
-            packer.__exit__(None, None, None)
+            packer.close()
 
     def _must_land(self, shown: str, member: str, label: StillLabels) -> bool:
         """Whether a picture has to land: it may, and is not there yet by this name."""

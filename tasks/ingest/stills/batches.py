@@ -63,6 +63,10 @@ class Packer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove what was packed."""
         self._archive.close()
         self._folder.cleanup()
 

@@ -14,10 +14,10 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from tasks.ingest.reading import Job, Outcome
 from tasks.ingest.sampling import Rate
 from tasks.ingest.sidecar import BatchSidecar, StillLabels
 from tasks.ingest.stills import batches
+from tasks.ingest.storing import frame_row, recording_row
 from tasks.ingest.workers import Workers
 from tasks.lake import Lake
 from tasks.lake.tombstones import Tombstone, hidden, why_erased
@@ -241,20 +242,9 @@ class Stills:
                 oid = hashlib.sha256(data).hexdigest()
                 if oid != recording_id:
                     stored.append(data)
+                timeless = replace(taken, pts_s=None)
                 frames += [
-                    Frame(
-                        line=line,
-                        recording_id=recording_id,
-                        frame_index=taken.frame_index,
-                        oid=oid,
-                        media_type=_media_type(taken.media_type),
-                        pts_s=None,
-                        width_px=taken.width_px,
-                        height_px=taken.height_px,
-                        phash=f"{taken.phash:016x}",
-                        reason="sampled",
-                        taken_at=at,
-                    )
+                    frame_row(timeless, line, recording_id, oid, "sampled", at)
                     for line, kept in outcome.kept.items()
                     if taken.frame_index in kept
                 ]
@@ -348,36 +338,20 @@ def _job(
     return Job(str(path), Format.STILL, str(own), rates=rates, grey_range=grey_range)
 
 
-def _media_type(said: str) -> Literal["image/jpeg", "image/png"]:
-    return "image/png" if said == "image/png" else "image/jpeg"
-
-
 def _recording(arrival: Arrival, still: Still, outcome: Outcome, pts_oid: Oid) -> Recording:
     media, labels = outcome.media, still.labels
     if media is None:
         raise UnreadableRecording(f"picture {still.member!r}: {outcome.reason}")
     name = safe_name(still.member.replace("\\", "/").rpartition("/")[2], fallback="picture")
-    return Recording(
+    timeless = replace(
+        media, fps_hz=None, variable_frame_rate=False, duration_s=None, frames_announced=1, frames_decoded=1
+    )
+    return recording_row(
+        timeless,
+        labels,
         recording_id=still.oid,
         name=name,
-        stem=split_suffix(name)[0],
         landing_key=_key(arrival, still.member),
-        study=labels.study,
-        donor=labels.donor,
-        um_per_px=labels.um_per_px or media.um_per_px,
-        pinned_split=labels.split,
-        container=media.container,
-        codec=media.codec,
-        width_px=media.width_px,
-        height_px=media.height_px,
-        fps_hz=None,
-        variable_frame_rate=False,
-        duration_s=None,
-        frames_announced=1,
-        frames_decoded=1,
         pts_oid=pts_oid,
         size_bytes=still.path.stat().st_size,
-        ingested_at=now(),
-        grey_low=media.grey_low,
-        grey_high=media.grey_high,
     )
