@@ -51,7 +51,16 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]
 
 def _bring(settings: Settings, folder: Path, numbers: range) -> None:
     """Recordings into the landing bucket, and every 8th frame's labels into Label Studio."""
-    made = make_recordings(folder / "recordings", count=len(numbers), first=numbers.start, seed=1, frames=FRAMES)
+    made = make_recordings(
+        folder / "recordings",
+        count=len(numbers),
+        first=numbers.start,
+        seed=1,
+        frames=FRAMES,
+        impurities_per_frame=(6, 9),
+    )
+    # Which donor tests follows from the installation's secret: it may be any, so each has both classes.
+    assert all(recording.count("sperm") and recording.count("impurity") for recording in made)
     report = add(open_lake(settings), [recording.path for recording in made], study="e2e")
     assert len(report.accepted) == len(numbers) and not report.refused
     for recording in made:
