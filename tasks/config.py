@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from tasks.errors import ConfigError
+from tasks.known_kinds import place_of
 from tasks.schemas import Frozen, Recording, digest
 from tasks.small_yaml import read_yaml
 
@@ -24,8 +25,6 @@ HOME = Path(os.environ.get("NIGHTSCOPE_HOME", Path(__file__).resolve().parent.pa
 
 LARGEST = 2**53
 """Whole numbers up to here survive JSON everywhere."""
-
-Kind = Literal["detection", "classification", "segmentation"]
 
 LINE_NAME = r"^[a-z][a-z0-9-]{1,48}[a-z0-9]$"
 """What a line may be called."""
@@ -306,7 +305,7 @@ class Plausibility(Frozen):
 
 
 class RecipeChoice(BaseModel):
-    """A recipe by name, and the values this line changes. The values are checked by `tasks.training.recipes`."""
+    """A recipe by name, and the values this line changes. The values are checked by the line's kind."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -459,7 +458,7 @@ class Line(Frozen):
 
     line: str = Field(pattern=LINE_NAME)
     title: str = ""
-    kind: Kind
+    kind: str = Field(description="What the line learns, e.g. detection; a kind that is there.")
     classes: dict[str, ClassSpec] = Field(min_length=1)
     schedule: str | None = Field(default=None, description="Cron, UTC; none = on demand only.")
     recordings: RecordingFilter = RecordingFilter()
@@ -476,6 +475,14 @@ class Line(Frozen):
     gates: tuple[Gate, ...] = Field(min_length=1)
     approval: ApprovalPlan = Field(default=ApprovalPlan(), description="'none', 'required', or a plan's keys.")
     intended_use: str = Field(default="", description="For the model card: what the model is for, and what not.")
+
+    @field_validator("kind")
+    @classmethod
+    def _kind_is_there(cls, value: str) -> str:
+        try:
+            return place_of(value).name
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
 
     @field_validator("classes", mode="before")
     @classmethod
@@ -534,7 +541,7 @@ class Line(Frozen):
 
         Args:
             changes: `recipe` (name), `seed`, `gate.<gate id>` (a threshold), `evaluation.<key>`, any other key is a
-                recipe value (`epochs`, `imgsz`, ...), checked by `tasks.training.recipes`.
+                recipe value (`epochs`, `imgsz`, ...), checked by the line's kind.
 
         Raises:
             ConfigError: A gate that the line does not have, or a value that is none.

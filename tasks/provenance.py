@@ -4,7 +4,8 @@ A result that the lake keeps (a training, an evaluation, a verdict, an audit, an
 digest of the code that makes it is the same. The digest must change when the code could make another result, and must
 not when somebody mends a comment: each of them trained every line again in the next night. So a Python source counts by
 its syntax tree, without comments, docstrings, layout, and the texts of log messages, of errors and of field
-descriptions; a YAML source counts by its values. See `DECIDING` for what each result rests on.
+descriptions; a YAML source counts by its values. See `DECIDING` for what each result rests on; most rest on the
+kind of the line, too, and then on no other kind.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Literal
 import yaml
 
 from tasks.config import HOME
+from tasks.known_kinds import place_of
 from tasks.schemas import digest
 
 ROOT = Path(__file__).parent
@@ -33,49 +35,57 @@ Result = Literal["training", "layout", "export", "evaluation", "verdict", "signa
 
 @dataclass(frozen=True)
 class Sources:
-    """What one kind of result rests on.
+    """What one sort of result rests on.
 
     Attributes:
         files: Patterns below `tasks/`.
-        without: Files among them that only see or show a finished result.
-        libraries: Distributions whose version counts.
+        kind: Patterns below the folder of the line's kind; empty: such a result is the same for every kind.
+        without: Of all these, files that only see or show a finished result; for the kind's, patterns below its folder.
+        libraries: Distributions whose version counts, beside those that the kind names in `LIBRARIES`.
         results: Results that this one is made from: their code is its code, too.
+        follow: Whether the modules of `tasks.metrics` and of the kind that these files import count, too.
     """
 
-    files: tuple[str, ...]
+    files: tuple[str, ...] = ()
+    kind: tuple[str, ...] = ()
     without: frozenset[str] = frozenset()
     libraries: tuple[str, ...] = ()
     results: tuple[Result, ...] = ()
+    follow: bool = False
 
 
-_AFTER_TRAINING = frozenset(f"training/{name}.py" for name in ("export", "export_worker", "footprint", "comparison"))
 _SHOWING = ("report", "content", "plots", "tables", "artifacts", "unlearned")
 _ONLY_SHOWN = frozenset(f"evaluation/{name}.py" for name in _SHOWING)
-# People's agreement is shown with the labels; no model is judged by it.
-_NOT_JUDGING = _ONLY_SHOWN | {"metrics/label_agreement.py"}
+# In a kind's room these names mean the same for every kind (see `tasks.kind`). What is not listed is taken to train.
+_LABELLING = ("labels.py", "files.py", "formats/*.py", "checks.py")
+_JUDGING = ("metrics.py", "drawing.py")
+_EXPORTING = ("exports.py", "export_*.py", "footprint.py")
 _AUDIT = "leakage"
 # Makes the small pictures that the whole audit compares.
 _WATCHING = "ingest/watching.py"
 
 DECIDING: dict[Result, Sources] = {
     # What writes a dataset version's images and label files to disk for a trainer.
-    "layout": Sources(("datasets/formats/*.py",)),
+    "layout": Sources(kind=("layout.py",), follow=True),
     # How a finished model predicts lies in the same room, and so counts, too.
     "training": Sources(
-        ("training/**/*.py", "training/**/*.yaml"),
-        without=_AFTER_TRAINING,
-        libraries=("ultralytics", "torch", "torchvision"),
+        ("training/**/*.py",),
+        kind=("**/*.py", "**/*.yaml"),
+        without=frozenset({*_LABELLING, *_JUDGING, *_EXPORTING, "comparison.py", "layout.py", "training/weights.py"}),
         results=("layout",),
     ),
-    "export": Sources(
-        ("training/export.py", "training/export_worker.py", "training/footprint.py"),
-        libraries=("ultralytics", "torch", "onnx", "onnxruntime", "onnxslim", "openvino", "nncf"),
-        results=("training",),
-    ),
+    "export": Sources(kind=_EXPORTING, results=("training",)),
     # From predictions to an evaluation. How a model predicts is its training's affair, which is named elsewhere.
-    "evaluation": Sources(("metrics/*.py", "evaluation/*.py"), without=_NOT_JUDGING, libraries=("numpy",)),
+    # Experiments keep their results by this digest, and so their metrics belong to it.
+    "evaluation": Sources(
+        ("evaluation/*.py", "metrics/optimism.py", "metrics/crossvalidation.py"),
+        kind=_JUDGING,
+        without=_ONLY_SHOWN,
+        libraries=("numpy",),
+        follow=True,
+    ),
     # From an evaluation to a decision.
-    "verdict": Sources(("gates/*.py",), libraries=("numpy", "scipy"), results=("evaluation",)),
+    "verdict": Sources(("gates/*.py",), libraries=("numpy", "scipy"), results=("evaluation",), follow=True),
     "signature": Sources((*(f"{_AUDIT}/{name}.py" for name in ("signatures", "thumbnails", "features")), _WATCHING)),
     "audit": Sources(
         (f"{_AUDIT}/*.py", _WATCHING),
@@ -89,32 +99,107 @@ LIBRARIES = ("ultralytics", "torch", "torchvision", "numpy", "opencv-python-head
 
 
 @cache
-def code_of(result: Result) -> str:
-    """The digest of all that decides such a result: sources and library versions; 16 hex digits."""
-    return code_below(ROOT, result)
+def code_of(result: Result, kind: str | None = None) -> str:
+    """The digest of all that decides such a result for lines of a kind: sources and library versions; 16 hex digits.
+
+    Args:
+        result: What is made.
+        kind: Of the line. None only for results that know no kind (`signature`, `audit`).
+    """
+    return code_below(ROOT, result, kind)
 
 
-def code_below(root: Path, result: Result) -> str:
+def code_below(root: Path, result: Result, kind: str | None = None) -> str:
     """`code_of`, of the sources below another folder `tasks/`."""
     deciding = DECIDING[result]
-    sources = {name: meaning_of(root / name) for name in files_of(result, root)}
-    behind = {each: code_below(root, each) for each in deciding.results}
-    return digest(sources, library_versions(deciding.libraries), behind)[:16]
+    sources = {name: meaning_of(path) for name, path in files_of(result, kind, root).items()}
+    behind = {each: code_below(root, each, kind) for each in deciding.results}
+    libraries = (*deciding.libraries, *(_libraries_of(root, kind).get(result, ()) if kind else ()))
+    return digest(sources, library_versions(libraries), behind)[:16]
 
 
-def files_of(result: Result, root: Path = ROOT) -> list[str]:
-    """The files that decide such a result by themselves, relative to `tasks/`, sorted."""
+def files_of(result: Result, kind: str | None = None, root: Path = ROOT) -> dict[str, Path]:
+    """The files that decide such a result by themselves: name below `tasks/`, or '<kind>:' and below its room -> path.
+
+    Raises:
+        ConfigError: There is no such kind.
+    """
     deciding = DECIDING[result]
-    found = {path.relative_to(root).as_posix() for pattern in deciding.files for path in root.glob(pattern)}
-    return sorted(found - deciding.without)
+    if deciding.kind and kind is None:
+        raise ValueError(f"what decides a result {result!r} depends on the kind of the line")
+    found = {path.relative_to(root).as_posix(): path for pattern in deciding.files for path in root.glob(pattern)}
+    found = {name: path for name, path in found.items() if name not in deciding.without}
+    if kind and deciding.kind:
+        room = _room(root, kind)
+        left_out = {path for pattern in deciding.without for path in room.glob(pattern)}
+        own = {path for pattern in deciding.kind for path in room.glob(pattern)} - left_out
+        found |= {f"{kind}:{path.relative_to(room).as_posix()}": path for path in own}
+    if deciding.follow:
+        found |= _followed(list(found.values()), root, kind)
+    return dict(sorted(found.items()))
 
 
-def code_version() -> str:
+def _room(root: Path, kind: str) -> Path:
+    """The folder of a kind: one that ships stands below `root`."""
+    shipped = root / "kinds" / kind
+    return shipped if shipped.is_dir() else place_of(kind).folder
+
+
+def _followed(paths: list[Path], root: Path, kind: str | None) -> dict[str, Path]:
+    """The modules of `tasks.metrics`, and of the kind, that some files import, and those that these import, and so on.
+
+    So that metrics of one kind are no part of what another kind's numbers rest on.
+    """
+    rooms = {"tasks.metrics": ("metrics/", root / "metrics")}
+    if kind:
+        room = _room(root, kind)
+        package = f"tasks.kinds.{kind}" if room.is_relative_to(root) else place_of(kind).package
+        rooms[package] = (f"{kind}:", room)
+    found: dict[str, Path] = {}
+    waiting = list(paths)
+    while waiting:
+        for module in _imports(waiting.pop()):
+            package, _, name = module.rpartition(".")
+            if package in rooms and (path := rooms[package][1] / f"{name}.py").is_file():
+                called = f"{rooms[package][0]}{name}.py"
+                if called not in found:
+                    found[called] = path
+                    waiting.append(path)
+    return found
+
+
+def _imports(path: Path) -> set[str]:
+    """Full names of what a source imports: modules, and what may be a module of a package."""
+    with _PARSING:
+        parsed = ast.parse(path.read_bytes())
+    names: set[str] = set()
+    for node in ast.walk(parsed):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def _libraries_of(root: Path, kind: str) -> dict[str, tuple[str, ...]]:
+    """What a kind's `__init__.py` says of libraries: result -> distributions. Read, not imported."""
+    with _PARSING:
+        parsed = ast.parse((_room(root, kind) / "__init__.py").read_bytes())
+    for node in parsed.body:
+        if isinstance(node, ast.Assign) and any(
+            isinstance(to, ast.Name) and to.id == "LIBRARIES" for to in node.targets
+        ):
+            return {result: tuple(names) for result, names in ast.literal_eval(node.value).items()}
+    return {}
+
+
+def code_version(kind: str) -> str:
     """The version of what can change a training's result: '0.1.0+4f1c...'.
 
-    Not the git commit: a commit that touches a report would train every line again in the next night.
+    Not the git commit: a commit that touches a report would train every line again in the next night. And a change in
+    one kind's room trains only that kind's lines again.
     """
-    return f"{library_versions().get('nightscope', '0')}+{code_of('training')}"
+    return f"{library_versions().get('nightscope', '0')}+{code_of('training', kind)}"
 
 
 def meaning_of(path: Path) -> str:

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Oid = str
-Item = TypeVar("Item", bound=Mapping[str, Any])
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
@@ -24,7 +22,7 @@ STILL = "still"
 
 MAX_OBJECTS = 5_000
 """Labelled objects on one frame. More is taken for damage: comparing each with each would cost the night, and no
-detector here is asked for more than a tenth of it."""
+model here is asked for more than a tenth of it."""
 
 
 def now() -> datetime:
@@ -133,34 +131,10 @@ class Frame(Frozen):
     taken_at: datetime
 
 
-class Box(Frozen):
-    """An axis-aligned labelled box; pixels from the top left corner of the frame. One object of a detection line.
-
-    `crowd` marks a region of many objects that nobody boxed one by one: neither an object to learn nor one to be found,
-    and what a model finds in it is no false alarm. It stands only in the objects that are one.
-    """
-
-    label: str
-    x_px: float
-    y_px: float
-    width_px: float
-    height_px: float
-    crowd: bool = False
-
-    def as_object(self) -> dict[str, Any]:
-        """As annotations keep it; `crowd` only where it is one."""
-        return self.model_dump(exclude_defaults=True)
-
-
-def single(objects: Iterable[Item]) -> list[Item]:
-    """Those of a frame's labelled objects that are one object each, without crowds (see `Box`)."""
-    return [each for each in objects if not each.get("crowd")]
-
-
 class Annotation(Frozen):
     """One revision of one annotator's work on one frame. Append-only: the newest revision wins.
 
-    `objects` holds what the line's kind implies: `Box.model_dump()` each for detection.
+    `objects` holds what the line's kind makes of an object: see `tasks.kind`.
     """
 
     annotation_id: str = Field(description="Stable across revisions: '<project id>-<Label Studio annotation id>'.")

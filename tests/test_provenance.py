@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -97,12 +98,21 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+KIND = "kinds/detection"
 RESTS_ON: dict[str, set[Result]] = {
-    "datasets/formats/yolo.py": {"layout", "training", "export"},  # it writes the labels that are trained on
-    "training/trainer.py": {"training", "export"},
-    "training/architectures": {"training", "export"},
-    "training/export_worker.py": {"export"},
+    f"{KIND}/layout.py": {"layout", "training", "export"},  # it writes the labels that are trained on
+    f"{KIND}/boxes.py": {"layout", "training", "export"},
+    f"{KIND}/trainer.py": {"training", "export"},
+    f"{KIND}/architectures": {"training", "export"},
+    f"{KIND}/export_worker.py": {"export"},
+    f"{KIND}/metrics.py": {"evaluation", "verdict"},
+    f"{KIND}/drawing.py": {"evaluation", "verdict"},  # an evaluation keeps its worst frames as they are drawn
+    f"{KIND}/labels.py": set(),
+    f"{KIND}/formats/voc.py": set(),
+    f"{KIND}/checks.py": set(),
+    "training/train.py": {"training", "export"},
     "metrics/matching.py": {"evaluation", "verdict"},
+    "metrics/label_agreement.py": set(),  # shown with the labels; no model is judged by it
     "evaluation/measure.py": {"evaluation", "verdict"},
     "gates/decide.py": {"verdict"},
     "leakage/thumbnails.py": {"signature", "audit"},
@@ -114,34 +124,88 @@ RESTS_ON: dict[str, set[Result]] = {
     "leakage/refusal.py": set(),
     "steps/change_detection.py": set(),
 }
+OTHER = "other"
+
+
+def _codes(root: Path, kind: str = "detection") -> dict[Result, str]:
+    return {each: code_below(root, each, kind) for each in DECIDING}
 
 
 @pytest.mark.parametrize("name", RESTS_ON)
 def test_a_change_reaches_the_results_that_rest_on_it_and_no_others(copied: Path, name: str) -> None:
     path = copied / name
     path = next(path.glob("*.yaml")) if path.is_dir() else path
-    before, text = {each: code_below(copied, each) for each in DECIDING}, path.read_text()
+    before, text = _codes(copied), path.read_text()
     try:
         path.write_text(f"# only a comment\n{text}")
-        assert {each: code_below(copied, each) for each in DECIDING} == before
+        assert _codes(copied) == before
         path.write_text(f"{text}\nADDED = 1\n" if path.suffix == ".py" else f"{text}\nadded: 1\n")
-        after = {each: code_below(copied, each) for each in DECIDING}
+        after = _codes(copied)
     finally:
         path.write_text(text)
     assert {each for each in DECIDING if after[each] != before[each]} == RESTS_ON[name]
 
 
+@pytest.fixture
+def other(copied: Path) -> Iterator[Path]:
+    """The room of another kind among our sources, with metrics of its own."""
+    room, metric = copied / "kinds" / OTHER, copied / "metrics" / "other.py"
+    room.mkdir()
+    (room / "__init__.py").write_text('LIBRARIES = {"training": ("numpy",)}\n')
+    (room / "train.py").write_text("STEPS = 1\n")
+    (room / "layout.py").write_text("FOLDERS = 1\n")
+    (room / "metrics.py").write_text("from tasks.metrics.other import judge\nfrom tasks.kinds.other import scores\n")
+    (room / "scores.py").write_text("BEST = 1\n")
+    metric.write_text("def judge():\n    return 1\n")
+    yield room
+    shutil.rmtree(room)
+    metric.unlink()
+
+
+@pytest.mark.parametrize(
+    ("name", "rests"),
+    [
+        ("train.py", {"training", "export"}),
+        ("layout.py", {"layout", "training", "export"}),
+        ("metrics.py", {"evaluation", "verdict"}),
+        ("scores.py", {"evaluation", "verdict", "training", "export"}),
+        ("../../metrics/other.py", {"evaluation", "verdict"}),
+        ("__init__.py", {"training", "export"}),
+    ],
+)
+def test_a_change_in_one_kinds_room_leaves_the_lines_of_other_kinds_alone(
+    copied: Path, other: Path, name: str, rests: set[Result]
+) -> None:
+    ours, theirs, path = _codes(copied), _codes(copied, OTHER), other / name
+    path.write_text(f"{path.read_text()}ADDED = 1\n")
+    assert _codes(copied) == ours
+    after = _codes(copied, OTHER)
+    assert {each for each in DECIDING if after[each] != theirs[each]} == rests
+
+
+def test_a_change_in_our_room_leaves_the_other_kind_alone(copied: Path, other: Path) -> None:
+    ours, theirs, path = _codes(copied), _codes(copied, OTHER), copied / KIND / "trainer.py"
+    text = path.read_text()
+    try:
+        path.write_text(f"{text}\nADDED = 1\n")
+        assert _codes(copied, OTHER) == theirs
+        assert _codes(copied)["training"] != ours["training"]
+    finally:
+        path.write_text(text)
+
+
 def test_every_result_has_sources_and_every_exception_is_a_file() -> None:
     for result, deciding in DECIDING.items():
-        assert files_of(result), result
-        assert all((ROOT / name).is_file() for name in deciding.without), result
-        assert len(code_of(result)) == 16
+        assert files_of(result, "detection"), result
+        for name in deciding.without:
+            assert [*ROOT.glob(name), *(ROOT / KIND).glob(name)], (result, name)
+        assert len(code_of(result, "detection")) == 16
 
 
 def test_a_library_of_another_version_is_other_code(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = code_below(ROOT, "export")
+    before = code_below(ROOT, "export", "detection")
     real = provenance.library_versions
     monkeypatch.setattr(
         provenance, "library_versions", lambda names: {**real(names), **({"onnx": "0"} if "onnx" in names else {})}
     )
-    assert code_below(ROOT, "export") != before
+    assert code_below(ROOT, "export", "detection") != before

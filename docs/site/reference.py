@@ -26,7 +26,6 @@ GROUP: Any = get_command(app)
 KEYS = {
     "Line.line": "Its name, which is also the file's name: lower-case letters, digits and hyphens.",
     "Line.title": "For people; Airflow shows it.",
-    "Line.kind": "What the line learns.",
     "Line.classes": "What there is to find. A list of names will do; `name: {...}` says more of a class.",
     "Line.recordings": "Which recordings it learns from.",
     "Line.annotators": "Whose labels count where several people labelled one frame.",

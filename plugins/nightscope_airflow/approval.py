@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Any
@@ -16,6 +17,8 @@ from nightscope_airflow.params import changes, note_of
 from tasks.config import Line
 from tasks.escaping import plain_text
 from tasks.schemas import Answer
+
+log = logging.getLogger(__name__)
 
 APPROVE, HOLD = "Approve", "Hold"
 TASK_ID = "approve_promotion"
@@ -94,5 +97,5 @@ class ApprovePromotion(HITLOperator):
             note=note if person else f"nobody answered within {self.line.approval.timeout_h:g} hours",
             at=said["responded_at"],
         )
-        print(f"{answer.by or 'nobody'}: {'approved' if answer.approved else 'hold'}. {answer.note}", flush=True)
+        log.info(f"{answer.by or 'nobody'}: {'approved' if answer.approved else 'hold'}. {answer.note}")
         return answer.model_dump(mode="json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 from typing import Any
 
@@ -26,6 +27,8 @@ from nightscope_airflow.params import changes, check_form, form, note_of
 from tasks.config import Line, dag_id_of
 from tasks.errors import ConfigError
 from tasks.escaping import markdown, markdown_code
+
+log = logging.getLogger(__name__)
 
 _DOC = """# {title}
 
@@ -165,7 +168,7 @@ def retrain_dag(line: Line, recipes: list[str]) -> DAG:
             with open_session() as session:
                 trained = RegisteredTraining.model_validate(training)
                 verdict = steps.decide_verdict(session, name, wanted(), evaluation_oid, trained)
-            print(f"read the report: {report_url(verdict.verdict_id)}")
+            log.info(f"read the report: {report_url(verdict.verdict_id)}")
             return verdict.model_dump(mode="json")
 
         news = check_news()

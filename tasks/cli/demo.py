@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.panel import Panel
 
-from tasks.cli import intake, models, night, stack
+from tasks.cli import models, night, stack
 from tasks.cli.output import Changes, escape, paper, parse_changes, screen
 from tasks.config import Settings, load_settings
 from tasks.errors import ConfigError, NotFound
@@ -90,9 +90,7 @@ def _samples_in(done: Path) -> tuple[Sample, ...] | None:
 def demo(
     recordings: Annotated[Path | None, typer.Option(help="Your own recordings, instead of simulated ones.")] = None,
     labels: Annotated[Path | None, typer.Option(help="Their label files.")] = None,
-    format_: Annotated[
-        intake.LabelFormat, typer.Option("--format", help="What the label files are.")
-    ] = intake.LabelFormat.voc,
+    format_: Annotated[str, typer.Option("--format", help="What they are: voc, coco or yolo.")] = "voc",
     test: Annotated[list[str] | None, typer.Option(help="Stem of a recording to pin to the test split.")] = None,
     frame_base: Annotated[int | None, typer.Option(min=0, max=1, help="See `labels import`.")] = None,
     set_: Changes = None,
@@ -124,7 +122,7 @@ def demo(
     _headline("3/5", "into the landing bucket")
     add_all(settings, samples, test or [])
     _headline("4/5", "labels into Label Studio, as an annotator's work")
-    _import(labels, format_.value, frame_base)
+    _import(labels, format_, frame_base)
     _headline("5/5", "the night, in Airflow")
     report = night.run_night(LINE, changes)
     night.show(report)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from tasks.cli.output import AsJson, Line, dump, escape, paper, print_json, table
+from tasks.kinds import kind_of
 from tasks.session import open_session
 
 
@@ -47,9 +48,10 @@ def _print(report: dict[str, Any]) -> None:
         paper.print(f"[bold red]refused:[/] {what}; nothing was attached")
         for reason in report["reasons"]:
             paper.print(escape(f"  {reason}"))
-    checks, boxes = report["checks"], report["checks"]["boxes"]
+    checks = report["checks"]
+    main = next(iter(checks["metrics"]))
     rows = table(f"on {checks['images']} test frames", "", "original", "export", "difference", "interval")
-    shown = checks["metrics"] | {f"AP50 of {name}": found for name, found in checks["classes"].items()}
+    shown = checks["metrics"] | {f"{main} of {name}": found for name, found in checks["classes"].items()}
     for name, found in shown.items():
         between = "" if found["low"] is None else f"{found['low']:+.4f} to {found['high']:+.4f}"
         values = (
@@ -57,11 +59,9 @@ def _print(report: dict[str, Any]) -> None:
         )
         rows.add_row(name, *values, between)
     paper.print(rows)
-    paper.print(
-        f"boxes from score {checks['score']:g}: {boxes['compared']} compared, {boxes['without_partner']} missing, "
-        f"{boxes['extra']} new; moved by {_number(boxes['corner_px_p95'], '.3f')} px (p95), "
-        f"{_number(boxes['corner_px_max'], '.3f')} px at most"
-    )
+    exports = kind_of(report["kind"]).exports
+    for sentence in exports.described(checks) if exports else ():
+        paper.print(sentence)
     if calibration := report["export"]["calibration"]:
         paper.print(f"calibrated on {calibration['images']} frames of the training split")
     timed = report["benchmark"]

@@ -26,14 +26,6 @@ class SplitName(StrEnum):
     test = "test"
 
 
-class LabelFormat(StrEnum):
-    """Formats of existing labels."""
-
-    voc = "voc"
-    coco = "coco"
-    yolo = "yolo"
-
-
 def add(
     paths: Annotated[
         list[str], typer.Argument(metavar="PATH...", help="Videos, tif stacks, folders; of stills also zip, s3://.")
@@ -138,7 +130,7 @@ def _show_stills(report: StillsReport, as_json: bool) -> None:
 
 def import_labels(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with the label files.")],
-    format_: Annotated[LabelFormat, typer.Option("--format", help="What they are.")],
+    format_: Annotated[str, typer.Option("--format", help="What they are; of a detection line: voc, coco or yolo.")],
     line: Annotated[str, typer.Option(help="The line whose annotators' work this becomes.")],
     frame_base: Annotated[
         int | None,
@@ -158,7 +150,7 @@ def import_labels(
     if not folder.is_dir():
         raise ConfigError(f"{folder}: is no folder", fix="name the folder that holds the label files")
     with screen.status("ingesting what is new, then importing labels"), open_session() as session:
-        report = dump(operations.import_labels(session, line, folder, format_.value, frame_base))
+        report = dump(operations.import_labels(session, line, folder, format_, frame_base))
     if json_:
         print_json(report)
     else:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tasks.cli.output import AsJson, Line, dump, escape, paper, print_json, table
 from tasks.errors import ConfigError
 from tasks.session import open_session
+
+if TYPE_CHECKING:
+    from tasks.metrics.judgement import Metric
 
 
 def champion(line: Line, json_: AsJson = False) -> None:
@@ -18,6 +21,7 @@ def champion(line: Line, json_: AsJson = False) -> None:
 
     with open_session() as session:
         report = dump(operations.describe_champion(session, line))
+        kind = session.line(line).kind
     if json_:
         print_json(report)
         return
@@ -31,7 +35,7 @@ def champion(line: Line, json_: AsJson = False) -> None:
             f"  [bold yellow]mind:[/] it learned from data that was erased on {escape(one['at'][:10])} "
             f"({escape(one['tombstone'])}); the line's next night trains without it"
         )
-    _print_metrics(report["metrics"])
+    _print_metrics(kind, report["metrics"])
     if report["order"] and report["order"]["by"]:
         note = f": {report['order']['note']}" if report["order"]["note"] else ""
         paper.print(escape(f"  put in charge by {report['order']['by']} ({report['order']['action']}){note}"))
@@ -49,12 +53,15 @@ def verdicts(line: Line, json_: AsJson = False) -> None:
             {**dump(verdict), "outcome": outcomes.get(verdict.verdict_id)}
             for verdict in operations.list_verdicts(session, line)
         ]
+        kind = session.line(line).kind
     if json_:
         print_json(history)
         return
-    rows = table(f"verdicts of {line}", "at", "verdict", "outcome", "model", "AP50", "AP50-95", "dataset", "why")
+    main = _main_metrics(kind)
+    titles = [metric.title for metric in main]
+    rows = table(f"verdicts of {line}", "at", "verdict", "outcome", "model", *titles, "dataset", "why")
     for item in history:
-        numbers = (_number(item["metrics"].get(name)) for name in ("AP50", "AP50_95"))
+        numbers = (_number(item["metrics"].get(metric.name)) for metric in main)
         rows.add_row(
             item["at"][:16], item["verdict"], _outcome(item["outcome"]), item["model_version"], *numbers,
             item["dataset_version"][:12], escape(item["reasons"][0] if item["reasons"] else ""),
@@ -105,11 +112,20 @@ def _outcome(outcome: dict[str, Any] | None) -> str:
     return escape(f"{outcome['state'].replace('_', ' ')}{by}")
 
 
-def _print_metrics(metrics: dict[str, Any]) -> None:
-    rows = table("on the frozen test split", "", "AP50", "AP50-95", "labels")
-    rows.add_row("all", _number(metrics.get("AP50")), _number(metrics.get("AP50_95")), "")
+def _main_metrics(kind: str) -> list[Metric]:
+    """The two metrics of a kind that a table has room for."""
+    from tasks.kinds import kind_of
+
+    return [metric for metric in kind_of(kind).metrics.METRICS if metric.paired][:2]
+
+
+def _print_metrics(kind: str, metrics: dict[str, Any]) -> None:
+    main = _main_metrics(kind)
+    rows = table("on the frozen test split", "", *(metric.title for metric in main), "labels")
+    rows.add_row("all", *(_number(metrics.get(metric.name)) for metric in main), "")
     for name, own in (metrics.get("per_class") or {}).items():
-        rows.add_row(escape(name), _number(own.get("AP50")), _number(own.get("AP50_95")), str(own.get("labels", "")))
+        numbers = (_number(own.get(metric.name)) for metric in main)
+        rows.add_row(escape(name), *numbers, str(own.get("labels", "")))
     paper.print(rows)
 
 

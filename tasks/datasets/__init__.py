@@ -1,5 +1,5 @@
 """Dataset versions: which group is in which split, what is frozen, how it reaches a trainer's disk.
 
 `freeze.freeze` makes a version out of validated annotations (`splits` places their groups, the room `leakage`
-finds what stands in two splits); `formats.yolo.materialise` lays one out on local disk.
+finds what stands in two splits); a line's kind lays one out on local disk.
 """

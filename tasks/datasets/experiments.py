@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.config import Line
 from tasks.datasets.freeze import counts
 from tasks.errors import DataError, NotFound
+from tasks.kind import Kind
 from tasks.lake import Lake, Manifest
 from tasks.lake.datasets import EXPERIMENT
 from tasks.schemas import Split, canonical_json, now
@@ -64,6 +65,7 @@ def refuse_experiment(manifest: Manifest) -> None:
 def save_experiment(
     lake: Lake,
     line: Line,
+    kind: Kind,
     base: Manifest,
     rows: pa.Table,
     places: Sequence[Split],
@@ -75,6 +77,7 @@ def save_experiment(
     Args:
         lake: Where it goes.
         line: Whose dataset it is.
+        kind: Of the line.
         base: The version that the rows are of.
         rows: Rows of its manifest.
         places: Their splits, in order; there is no validation split among them (see `tasks.datasets.folds`).
@@ -91,7 +94,7 @@ def save_experiment(
         "kind": line.kind,
         "classes": list(line.classes),
         "has_val": False,
-        "counts": counts(placed),
+        "counts": counts(placed, kind),
         "experiment": content,
         "validation": base.about.get("validation"),
         "line_fingerprint": line.fingerprint(),

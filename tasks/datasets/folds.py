@@ -22,9 +22,10 @@ from tasks.config import Line
 from tasks.datasets.experiments import save_experiment
 from tasks.datasets.together import brought_together
 from tasks.errors import ConfigError, InsufficientData
+from tasks.kind import Kind
 from tasks.lake import Lake, Manifest
 from tasks.leakage import Audit
-from tasks.schemas import Split, digest, single
+from tasks.schemas import Split, digest
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,6 +38,7 @@ LeakCheck = Callable[["pa.Table"], dict[str, Any]]
 def make_folds(
     lake: Lake,
     line: Line,
+    kind: Kind,
     base: Manifest,
     folds: int,
     seed: int,
@@ -67,7 +69,7 @@ def make_folds(
         InsufficientData: Fewer groups than folds.
         LeakageError: Something of one fold also stands in another.
     """
-    fold_of = assign(sizes(base.rows), folds, seed, line=line)
+    fold_of = assign(sizes(base.rows, kind), folds, seed, line=line)
     groups = base.rows.column("group").to_pylist()
 
     def spread(places: Mapping[str, int]) -> pa.Table:
@@ -92,12 +94,13 @@ def make_folds(
             save_experiment(
                 lake,
                 line,
+                kind,
                 base,
                 base.rows,
                 [splits[group] for group in groups],
                 {"what": WHAT, "fold": fold, "folds": folds, "seed": seed},
                 splits=splits,
-                warnings=[*_warnings(line, base.rows, splits), *more],
+                warnings=[*_warnings(line, kind, base.rows, splits), *more],
                 leak_check=leak_check,
             )
         )
@@ -149,13 +152,14 @@ def assign(
     return found
 
 
-def sizes(rows: pa.Table) -> dict[str, dict[str, int]]:
+def sizes(rows: pa.Table, kind: Kind) -> dict[str, dict[str, int]]:
     """What each group of a manifest holds: frames, and labelled objects by class."""
     found: dict[str, Counter[str]] = defaultdict(Counter)
     columns = (rows.column(name).to_pylist() for name in ("group", "objects"))
     for group, objects in zip(*columns, strict=True):
         found[group]["frames"] += 1
-        found[group].update(f"label {item['label']}" for item in single(json.loads(objects or "[]")) if "label" in item)
+        labels = kind.checks.counted(json.loads(objects or "[]"))
+        found[group].update(f"label {item['label']}" for item in labels)
     return {group: dict(counted) for group, counted in found.items()}
 
 
@@ -183,10 +187,10 @@ def _split_in(rows: pa.Table, names: Sequence[str]) -> pa.Table:
     return rows.set_column(rows.schema.get_field_index("split"), "split", pa.array(list(names), pa.string()))
 
 
-def _warnings(line: Line, rows: pa.Table, splits: Mapping[str, Split]) -> list[str]:
+def _warnings(line: Line, kind: Kind, rows: pa.Table, splits: Mapping[str, Split]) -> list[str]:
     """Classes that a fold cannot learn, or cannot test."""
     there: dict[Split, Counter[str]] = {"train": Counter(), "test": Counter()}
-    for group, counted in sizes(rows).items():
+    for group, counted in sizes(rows, kind).items():
         there[splits[group]].update(counted)
     lacking: Sequence[tuple[Split, str]] = (("train", "learn"), ("test", "test"))
     return [

@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.config import Line
 from tasks.datasets import splits, together
+from tasks.kind import Kind
 from tasks.lake import Lake
 from tasks.lake.datasets import COLUMNS
 from tasks.lake.locks import lake_lock
 from tasks.leakage import audited, require_passed
 from tasks.leakage.thumbnails import Viewer
-from tasks.schemas import SPLITS, Oid, Split, canonical_json, now, single
+from tasks.schemas import SPLITS, Oid, Split, canonical_json, now
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-DatasetCheck = Callable[[Lake, Line, "pa.Table"], Oid]
+DatasetCheck = Callable[[Lake, Line, Kind, "pa.Table"], Oid]
 """Judges split manifest rows: the oid of its result, or InsufficientData. `tasks.validation.dataset.check_dataset`."""
 
 
@@ -33,6 +34,7 @@ def freeze(
     line: Line,
     accepted: pa.Table,
     *,
+    kind: Kind,
     validation: Mapping[str, Any],
     check: DatasetCheck,
     viewer: Viewer | None = None,
@@ -43,6 +45,7 @@ def freeze(
         lake: The lake.
         line: Whose dataset it is.
         accepted: What validation accepted: one row per frame, columns `tasks.validation.validate.ACCEPTED`.
+        kind: Of the line.
         validation: What to keep of the validation: `result_oid`, `report_oid`, `snapshots`.
         check: Judges the dataset once it is split.
         viewer: Shows recordings to the leak audit, `tasks.ingest.viewing.Viewer`; None: only frames are compared, and
@@ -64,13 +67,13 @@ def freeze(
         )
         require_passed(lake, line.line, audit)
         rows = manifest_rows(line, placed(accepted, planned.splits))
-        check_oid = check(lake, line, rows)
+        check_oid = check(lake, line, kind, rows)
         splits.record(lake, line, planned)
         about = {
             "kind": line.kind,
             "classes": list(line.classes),
             "has_val": "val" in planned.splits.values(),
-            "counts": counts(rows),
+            "counts": counts(rows, kind),
             "splits": planned.splits,
             "warnings": list(planned.warnings),
             "leak_check": audit.as_json(),
@@ -87,7 +90,7 @@ def manifest_rows(line: Line, rows: pa.Table) -> pa.Table:
     return rows.select(list(COLUMNS)).replace_schema_metadata(metadata)
 
 
-def counts(rows: pa.Table) -> dict[str, Any]:
+def counts(rows: pa.Table, kind: Kind) -> dict[str, Any]:
     """Groups, recordings, frames, and objects by class, of each split that a manifest has."""
     found: dict[str, Any] = {}
     columns = [rows.column(name).to_pylist() for name in ("split", "group", "recording_id", "objects")]
@@ -95,7 +98,7 @@ def counts(rows: pa.Table) -> dict[str, Any]:
     for split in SPLITS:
         own = [row for row in everything if row[0] == split]
         if own:
-            labels = Counter(item["label"] for row in own for item in single(json.loads(row[3])) if "label" in item)
+            labels = Counter(item["label"] for row in own for item in kind.checks.counted(json.loads(row[3])))
             found[split] = {
                 "groups": len({row[1] for row in own}),
                 "recordings": len({row[2] for row in own}),

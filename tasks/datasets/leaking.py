@@ -14,6 +14,7 @@ from typing import Any
 from tasks.config import Line
 from tasks.datasets.experiments import save_experiment
 from tasks.errors import InsufficientData
+from tasks.kind import Kind
 from tasks.lake import Lake, Manifest
 from tasks.schemas import Split, digest
 
@@ -38,7 +39,7 @@ class Pair:
     new_groups: str | None
 
 
-def make_pair(lake: Lake, line: Line, base: Manifest, seed: int) -> Pair:
+def make_pair(lake: Lake, line: Line, kind: Kind, base: Manifest, seed: int) -> Pair:
     """Split a version's frames both ways. The same arguments give the same versions.
 
     Raises:
@@ -62,7 +63,7 @@ def make_pair(lake: Lake, line: Line, base: Manifest, seed: int) -> Pair:
     def save(numbers: list[int], places: list[Split], part: str, **about: Any) -> str:
         mark = {"what": WHAT, "part": part, "seed": seed}
         taken = base.rows.take(pa.array(numbers, pa.int64()))
-        return save_experiment(lake, line, base, taken, places, mark, **about)
+        return save_experiment(lake, line, kind, base, taken, places, mark, **about)
 
     def probe(numbers: list[int], part: str) -> str | None:
         return save(numbers, ["test"] * len(numbers), part) if numbers else None

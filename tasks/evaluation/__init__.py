@@ -1,4 +1,4 @@
 """Champion and challenger judged on the same frozen test split, in the same run, and the report people read.
 
-What is about boxes (or, later, masks and classes) is in one adapter for each kind, listed in `kinds`.
+What objects are, and how they are scored and drawn, the line's kind knows (`tasks.kind`).
 """

@@ -10,9 +10,9 @@ from markupsafe import Markup
 
 from tasks.config import Line
 from tasks.evaluation.evaluation import Difference, Evaluation
-from tasks.evaluation.kinds import kind_of
 from tasks.evaluation.plots import ForestRow, forest, line_plot, signed
 from tasks.evaluation.tables import SLICE
+from tasks.kind import Kind
 from tasks.metrics.judgement import Metric, MetricPath, address, find
 
 NAMED_LOSSES = 4
@@ -128,10 +128,11 @@ def weakest(evaluation: Evaluation, metric: Metric) -> list[tuple[str, float]]:
     return sorted(known, key=lambda item: item[1])[:3]
 
 
-def forest_plot(line: Line, evaluation: Evaluation, metrics: Sequence[Metric]) -> Markup | None:
+def forest_plot(line: Line, kind: Kind, evaluation: Evaluation) -> Markup | None:
     """The differences of the first two metrics overall and in every slice, and of whatever else a gate compares."""
+    metrics = kind.metrics.METRICS
     named = {metric.name: metric for metric in metrics}
-    margins = _margins(line, evaluation)
+    margins = _margins(line, kind, evaluation)
     rows = []
     for difference in sorted(evaluation.differences, key=lambda d: list(named).index(d.path[-1])):
         metric, margin = named[difference.path[-1]], margins.get(difference.path)
@@ -141,9 +142,9 @@ def forest_plot(line: Line, evaluation: Evaluation, metrics: Sequence[Metric]) -
     return forest(rows) if rows else None
 
 
-def _margins(line: Line, evaluation: Evaluation) -> dict[MetricPath, float]:
+def _margins(line: Line, kind: Kind, evaluation: Evaluation) -> dict[MetricPath, float]:
     """How much worse the gates allow a metric to be, by its address; the strictest where several ask."""
-    slices = kind_of(evaluation.kind).slices(line)
+    slices = kind.metrics.slices(line)
     margins: dict[MetricPath, float] = {}
     for gate in line.gates:
         if gate.not_worse_by is None:

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.config import Line
 from tasks.errors import ConfigError, InsufficientData, IntegrityError
-from tasks.evaluation.evaluation import Evaluation, Latency, ModelRef
-from tasks.evaluation.kinds import kind_of
+from tasks.evaluation.evaluation import Evaluation, Latency
 from tasks.evaluation.measure import Rows, Run, measure
 from tasks.evaluation.predict import LoadPredictor, predict
+from tasks.kind import Kind, ModelRef
 from tasks.lake import Lake
 from tasks.provenance import code_of
 from tasks.schemas import Oid, canonical_json
@@ -34,9 +35,10 @@ def evaluate(
     line: Line,
     dataset_version: str,
     *,
+    kind: Kind,
     challenger: ModelRef,
     champion: ModelRef | None,
-    load: LoadPredictor,
+    load: LoadPredictor | None = None,
 ) -> tuple[Oid, Evaluation]:
     """Evaluate on the test split of a dataset version and store everything.
 
@@ -44,9 +46,10 @@ def evaluate(
         lake: Where the manifest and the images are.
         line: Its classes, evaluation plan and gates (a latency gate on the CPU has the CPU timed too).
         dataset_version: Whose test split judges, whatever either model was trained on.
+        kind: Of the line.
         challenger: The new model.
         champion: The one in charge; None = there is none yet.
-        load: Makes a predictor of a model reference.
+        load: Makes a predictor of a model reference; default: the kind's own.
 
     Returns:
         The evaluation's oid, and the evaluation.
@@ -59,13 +62,16 @@ def evaluate(
     paths_by_oid = lake.blobs.fetch_many({row["frame_oid"] for row in frames})
     paths = [paths_by_oid[row["frame_oid"]] for row in frames]
     models = {"challenger": challenger} | ({"champion": champion} if champion else {})
-    runs = {role: _run(lake, line, role, model, frames, paths, load) for role, model in models.items()}
-    evaluation = measure(line, dataset_version, frames, runs, measured_by=code_of("evaluation"))
+    if load is None:
+        load = partial(kind.predictors.load, lake)
+    runs = {role: _run(lake, line, kind, role, model, frames, paths, load) for role, model in models.items()}
+    measured_by = code_of("evaluation", kind.name)
+    evaluation = measure(line, kind, dataset_version, frames, runs, measured_by=measured_by)
     data = canonical_json(evaluation.model_dump(mode="json")).encode()
     return lake.blobs.put_bytes(data, "application/json"), evaluation
 
 
-def recompute(lake: Lake, line: Line, evaluation: Evaluation) -> Evaluation:
+def recompute(lake: Lake, line: Line, kind: Kind, evaluation: Evaluation) -> Evaluation:
     """Measure again, from the stored predictions and the manifest: every metric, interval, difference and draw.
 
     What cannot be measured again without the models is taken as it is stored: latencies, sizes, and by which code it
@@ -74,6 +80,7 @@ def recompute(lake: Lake, line: Line, evaluation: Evaluation) -> Evaluation:
     Args:
         lake: Where the predictions and the manifest are.
         line: As it was judged, the run's changes included.
+        kind: Of the line.
         evaluation: The stored one.
 
     Returns:
@@ -103,7 +110,7 @@ def recompute(lake: Lake, line: Line, evaluation: Evaluation) -> Evaluation:
         )
         for role, result in results.items()
     }
-    return measure(line, evaluation.dataset_version, frames, runs, measured_by=evaluation.measured_by)
+    return measure(line, kind, evaluation.dataset_version, frames, runs, measured_by=evaluation.measured_by)
 
 
 def frames_of_test_split(lake: Lake, line: Line, dataset_version: str) -> Rows:
@@ -126,6 +133,7 @@ def frames_of_test_split(lake: Lake, line: Line, dataset_version: str) -> Rows:
 def _run(
     lake: Lake,
     line: Line,
+    kind: Kind,
     role: str,
     model: ModelRef,
     frames: Rows,
@@ -134,7 +142,7 @@ def _run(
 ) -> Run:
     """Predict everything and store it; read back what was stored, as whoever recomputes will."""
     outputs, latencies = _predict(line, model, role, paths, load)
-    oid = _store(lake, kind_of(line.kind).tabulate(outputs, frames, model.classes, line))
+    oid = _store(lake, kind.metrics.tabulate(outputs, frames, model.classes, line))
     size_mb = lake.blobs.fetch(model.weights_oid).stat().st_size / _MB
     return Run(model, stored_predictions(lake, oid), oid, latencies, size_mb)
 

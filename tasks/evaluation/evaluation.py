@@ -8,21 +8,11 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from tasks.errors import IntegrityError
+from tasks.kind import FrameView, ModelRef
 from tasks.lake import Lake
 from tasks.metrics.bootstrap import bounds
 from tasks.metrics.judgement import ErrorKind, MetricPath, address, find
 from tasks.schemas import Frozen, Interval, Oid
-
-
-class ModelRef(Frozen):
-    """A model to be judged: enough to load it, and to say later which one it was."""
-
-    model_version: str = Field(description="In the registry; for a challenger not yet registered, any name for it.")
-    weights_oid: Oid
-    classes: tuple[str, ...] = Field(description="Names by the model's own class index; may differ from the line's.")
-    dataset_version: str | None = Field(default=None, description="What it was trained on.")
-    mlflow_run: str | None = None
-    options: dict[str, Any] = Field(default_factory=dict, description="What its kind's predictor needs, e.g. imgsz.")
 
 
 class Latency(Frozen):
@@ -33,29 +23,6 @@ class Latency(Frozen):
     images: int
     latency_ms_p50: float
     latency_ms_p95: float
-
-
-class Shape(Frozen):
-    """One drawn object: a closed outline in pixels of the frame, and how it fared."""
-
-    points: tuple[tuple[float, float], ...]
-    label: str
-    state: Literal["right", "wrong", "missed"]
-    score: float | None = None
-
-
-class FrameView(Frozen):
-    """One frame with what was labelled and what was predicted, to be drawn side by side."""
-
-    frame_oid: Oid
-    recording_name: str
-    frame_index: int
-    pts_s: float | None
-    width_px: int
-    height_px: int
-    errors: int
-    labelled: tuple[Shape, ...]
-    predicted: tuple[Shape, ...]
 
 
 class Plot(Frozen):
@@ -74,6 +41,7 @@ class Table(Frozen):
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
+    nothing: bool = Field(default=True, description="Whether the last row and column are no classes.")
 
 
 class ModelResult(Frozen):
@@ -131,7 +99,7 @@ class Evaluation(Frozen):
     challenger: ModelResult
     champion: ModelResult | None = None
     differences: tuple[Difference, ...] = Field(default=(), description="Empty without a champion.")
-    measured_by: str = Field(default="", description="`provenance.code_of('evaluation')` of the code that measured.")
+    measured_by: str = Field(default="", description="`provenance.code_of('evaluation', kind)` of its code.")
 
     @property
     def metrics(self) -> dict[str, Any]:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tasks.config import Line
-from tasks.evaluation.evaluation import Difference, Evaluation, Latency, ModelRef, ModelResult, Plot, Table
-from tasks.evaluation.kinds import Kind, kind_of
+from tasks.evaluation.evaluation import Difference, Evaluation, Latency, ModelResult, Plot, Table
+from tasks.kind import Kind, ModelRef
 from tasks.metrics.bootstrap import Resamples, interval, paired_bootstrap, supporting_clusters
 from tasks.metrics.judgement import (
     DIGITS,
@@ -59,18 +59,21 @@ class Run:
     size_mb: float
 
 
-def measure(line: Line, dataset_version: str, frames: Rows, runs: Mapping[str, Run], *, measured_by: str) -> Evaluation:
+def measure(
+    line: Line, kind: Kind, dataset_version: str, frames: Rows, runs: Mapping[str, Run], *, measured_by: str
+) -> Evaluation:
     """Judge stored predictions.
 
     Args:
         line: Its classes and evaluation plan.
+        kind: Of the line.
         dataset_version: Where the frames are from.
         frames: Manifest rows of the test split, in the order of `frames_of_test_split`.
         runs: By role: 'challenger', and 'champion' if there is one.
         measured_by: The code's version, to be noted.
     """
-    kind, plan = kind_of(line.kind), line.evaluation
-    judged = {role: kind.judge(run.predictions, frames, line) for role, run in runs.items()}
+    plan = line.evaluation
+    judged = {role: kind.metrics.judge(run.predictions, frames, line) for role, run in runs.items()}
     clusters, cluster = _clusters([row["group"] for row in frames])
     drawn = paired_bootstrap(
         {role: judgement.statistic for role, judgement in judged.items()},
@@ -83,7 +86,7 @@ def measure(line: Line, dataset_version: str, frames: Rows, runs: Mapping[str, R
     }
     return Evaluation(
         line=line.line,
-        kind=line.kind,
+        kind=kind.name,
         classes=tuple(line.classes),
         dataset_version=dataset_version,
         images=len(frames),
@@ -155,9 +158,9 @@ def _result(
             )
             for curve in judgement.curves
         ),
-        confusion=Table(rows=confusion.rows, columns=confusion.columns, counts=confusion.counts) if confusion else None,
+        confusion=Table(**asdict(confusion)) if confusion else None,
         breakdown=judgement.breakdown,
-        worst=tuple(kind.views(run.predictions, frames, line, judgement, worst)),
+        worst=tuple(kind.drawing.views(run.predictions, frames, line, judgement, worst)),
     )
 
 

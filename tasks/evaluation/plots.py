@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from tasks.evaluation.evaluation import Plot, Shape
+from tasks.evaluation.evaluation import Plot
+from tasks.kind import Shape
 
 _WIDTH, _HEIGHT = 460, 330
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 12, 42

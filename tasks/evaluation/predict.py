@@ -7,33 +7,18 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tasks.errors import IntegrityError
-from tasks.evaluation.evaluation import Latency, ModelRef
+from tasks.evaluation.evaluation import Latency
+from tasks.kind import Image, ModelRef, Predictor
 
 log = logging.getLogger(__name__)
 
 WARM_UP_IMAGES = 3
 _SAY_EVERY_S = 20.0
-
-Image = NDArray[np.uint8]
-
-
-class Predictor(Protocol):
-    """A loaded model. What `predict` returns for an image is its kind's affair (detection: floats [n, 6])."""
-
-    @property
-    def device(self) -> str:
-        """Where it runs: 'cpu', 'cuda:0'."""
-        ...
-
-    def predict(self, images: Sequence[Image]) -> Sequence[Any]:
-        """Predictions for BGR uint8 images [H, W, 3], in order; low scores included, average precision needs them."""
-        ...
 
 
 LoadPredictor = Callable[[ModelRef, str | None], Predictor]

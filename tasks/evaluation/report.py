@@ -20,9 +20,9 @@ from markupsafe import Markup
 from tasks.config import Line
 from tasks.evaluation import content
 from tasks.evaluation.evaluation import Evaluation
-from tasks.evaluation.kinds import kind_of
 from tasks.evaluation.plots import outlines, signed
 from tasks.evaluation.unlearned import unlearned
+from tasks.kind import Kind
 from tasks.lake import Lake
 from tasks.schemas import Decision, GateResult, Oid
 
@@ -61,12 +61,15 @@ class Judged:
     at: datetime
 
 
-def store_report(lake: Lake, line: Line, evaluation: Evaluation, judged: Judged, *, links: Sequence[Link] = ()) -> Oid:
+def store_report(
+    lake: Lake, line: Line, kind: Kind, evaluation: Evaluation, judged: Judged, *, links: Sequence[Link] = ()
+) -> Oid:
     """Write the report of a verdict and store it.
 
     Args:
         lake: Holds the frames that are shown, and gets the report.
         line: As it was judged.
+        kind: Of the line.
         evaluation: What was measured.
         judged: What the gates made of it.
         links: Validation report, leak audit, MLflow run and so on, beside what the evaluation itself names.
@@ -76,12 +79,13 @@ def store_report(lake: Lake, line: Line, evaluation: Evaluation, judged: Judged,
     """
     shown = {view.frame_oid for view in evaluation.challenger.worst}
     images = {oid: _jpeg(path.read_bytes()) for oid, path in lake.blobs.fetch_many(shown).items()}
-    html = render(line, evaluation, judged, links=links, images=images)
+    html = render(line, kind, evaluation, judged, links=links, images=images)
     return lake.blobs.put_bytes(html.encode(), "text/html; charset=utf-8")
 
 
 def render(
     line: Line,
+    kind: Kind,
     evaluation: Evaluation,
     judged: Judged,
     *,
@@ -89,7 +93,7 @@ def render(
     images: Mapping[Oid, bytes] | None = None,
 ) -> str:
     """The report's HTML. `images` are JPEGs of the worst frames by oid; frames without one are left out."""
-    metrics = kind_of(evaluation.kind).metrics
+    metrics = kind.metrics.METRICS
     losses = content.losses(evaluation, metrics)
     template = _environment().from_string(files("tasks.evaluation").joinpath("report.html.j2").read_text("utf-8"))
     return template.render(
@@ -98,7 +102,7 @@ def render(
         judged=judged,
         headline=HEADLINES[judged.decision],
         headlines=HEADLINES,
-        marks=_marks(line, evaluation, judged),
+        marks=_marks(line, kind, evaluation, judged),
         links=links,
         lead=[content.lead(evaluation, metric) for metric in metrics[:2]],
         top_losses=content.top_losses(losses, metrics[:2]),
@@ -107,7 +111,7 @@ def render(
         sure_losses=sum(loss.sure for loss in losses),
         weakest=content.weakest(evaluation, metrics[0]),
         main=metrics[0],
-        forest=content.forest_plot(line, evaluation, metrics),
+        forest=content.forest_plot(line, kind, evaluation),
         tables=content.slice_tables(evaluation, metrics),
         counts=content.counts(evaluation),
         breakdown=content.breakdown(evaluation),
@@ -133,9 +137,9 @@ def render(
     )
 
 
-def _marks(line: Line, evaluation: Evaluation, judged: Judged) -> list[str]:
+def _marks(line: Line, kind: Kind, evaluation: Evaluation, judged: Judged) -> list[str]:
     """What a reader must not overlook, beside the decision."""
-    marks = [f"{sentence[0].upper()}{sentence[1:]}" for sentence in unlearned(evaluation)]
+    marks = [f"{sentence[0].upper()}{sentence[1:]}" for sentence in unlearned(evaluation, kind)]
     if evaluation.champion is None and judged.decision is Decision.PROMOTE:
         marks.append("First champion: there was none to compare with, so that only the absolute gates judged")
     elif evaluation.champion is None:

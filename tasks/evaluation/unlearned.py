@@ -1,8 +1,8 @@
 """Classes that a model claims and has learned nothing of: said first, wherever a model is spoken of.
 
 "Nothing" is what was measured on the test split: the kind's main metric (AP50 for detection) of the class lies below
-`NOTHING`, or the whole interval around it does; or the model found not one of the class's labels; or the test split
-holds no label of the class, so that nobody knows. Which of these it is stands in the sentence.
+what the kind calls nothing, or the whole interval around it does; or the model found not one of the class's labels; or
+the test split holds no label of the class, so that nobody knows. Which of these it is stands in the sentence.
 """
 
 from __future__ import annotations
@@ -11,36 +11,34 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tasks.evaluation.evaluation import Evaluation
+from tasks.kind import Kind
 from tasks.metrics.judgement import Metric, address, find
 
-NOTHING = 0.05
-"""Of AP50: a detector that puts boxes at random over sparse frames reaches less."""
 ADVICE = "label more of it, take it out of the line's classes, or put the model in charge by a recorded override"
 
 
-def unlearned(evaluation: Evaluation) -> tuple[str, ...]:
+def unlearned(evaluation: Evaluation, kind: Kind) -> tuple[str, ...]:
     """A sentence without a full stop for each class of the line that the challenger has learned nothing of."""
-    from tasks.evaluation.kinds import kind_of
-
-    main = kind_of(evaluation.kind).metrics[0]
-    return unlearned_of(evaluation.classes, main, evaluation.metrics, evaluation.challenger.intervals)
+    return unlearned_of(evaluation.classes, kind, evaluation.metrics, evaluation.challenger.intervals)
 
 
 def unlearned_of(
-    classes: Iterable[str], metric: Metric, metrics: Mapping[str, Any], intervals: Mapping[str, Any]
+    classes: Iterable[str], kind: Kind, metrics: Mapping[str, Any], intervals: Mapping[str, Any]
 ) -> tuple[str, ...]:
     """The same of a metrics tree, e.g. a verdict's.
 
     Args:
         classes: That the line claims.
-        metric: By which it is judged whether anything was learned.
+        kind: Whose main metric says whether anything was learned.
         metrics, intervals: As an evaluation has them.
     """
-    said = (_sentence(name, metric, metrics, intervals) for name in classes)
+    said = (_sentence(name, kind.metrics.METRICS[0], kind.metrics.NOTHING, metrics, intervals) for name in classes)
     return tuple(sentence for sentence in said if sentence)
 
 
-def _sentence(name: str, metric: Metric, metrics: Mapping[str, Any], intervals: Mapping[str, Any]) -> str | None:
+def _sentence(
+    name: str, metric: Metric, nothing: float, metrics: Mapping[str, Any], intervals: Mapping[str, Any]
+) -> str | None:
     where = f"class.{name}"
     known = find(metrics, address("labels", where))
     if known is None:  # whoever measured did not look at this class: nothing can be said of it
@@ -54,8 +52,8 @@ def _sentence(name: str, metric: Metric, metrics: Mapping[str, Any], intervals: 
     value = find(metrics, address(metric.name, where))
     if value is None:
         return f"learned nothing of {name}: found none {on}"
-    if value < NOTHING:
+    if value < nothing:
         return f"learned nothing of {name}: {metric.title} {value:.3f} {on}"
-    if (high := interval.get("high")) is not None and high < NOTHING:
+    if (high := interval.get("high")) is not None and high < nothing:
         return f"learned nothing of {name}: {metric.title} {value:.3f} {on}, at most {high:.3f}"
     return None

@@ -17,11 +17,11 @@ from tasks.provenance import (
 )
 
 
-def code_now() -> CodeEvidence:
-    """The code of this process, and what it runs on."""
+def code_now(kind: str | None) -> CodeEvidence:
+    """The code of this process that decides for lines of a kind (None: of one that is gone), and what it runs on."""
     return CodeEvidence(
-        judging=code_of("verdict"),
-        training=code_version(),
+        judging=code_of("verdict", kind) if kind else "",
+        training=code_version(kind) if kind else "",
         git_commit=git_commit(),
         git_dirty=git_dirty(),
         lock_sha256=lock_sha256(),

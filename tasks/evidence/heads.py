@@ -6,6 +6,7 @@ or written anew; that is remembered here for good (`lost`), until the bundle is 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from pydantic import TypeAdapter, ValidationError
@@ -15,6 +16,8 @@ from tasks.errors import ConfigError
 from tasks.lake.locks import lake_lock
 from tasks.private_files import write_private
 from tasks.schemas import EvidenceEntry, Frozen, Oid, now
+
+log = logging.getLogger(__name__)
 
 
 class Place(Frozen):
@@ -78,7 +81,7 @@ def note(
         except ConfigError as error:
             aside = settings.heads.with_suffix(".damaged")
             settings.heads.replace(aside)
-            print(f"{error}; moved to {aside}, and begun anew", flush=True)
+            log.warning(f"{error}; moved to {aside}, and begun anew")
             everything = {}
         known = everything.get(line)
         lost = lost_of(known, rows)

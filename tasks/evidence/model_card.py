@@ -17,9 +17,10 @@ from jinja2 import Environment, StrictUndefined
 from tasks.config import Line
 from tasks.escaping import markdown
 from tasks.evaluation.evaluation import Evaluation
-from tasks.evaluation.kinds import kind_of
 from tasks.evaluation.unlearned import unlearned
 from tasks.evidence.bundle import Bundle
+from tasks.kind import Kind
+from tasks.known_kinds import known_kinds
 from tasks.metrics.judgement import Metric
 from tasks.schemas import NightState, Recording
 
@@ -27,11 +28,6 @@ NOT_MEDICAL = (
     "Not a medical device. It was made for research, was not assessed for clinical use, and must not decide about "
     "anybody's diagnosis or treatment."
 )
-_USES = {
-    "detection": "finds, marks and counts {classes} in single frames",
-    "classification": "says which of {classes} a single frame shows",
-    "segmentation": "outlines {classes} in single frames",
-}
 _SLICE = "per_"
 _RECORDING = "per_recording"
 _SHOWN_WEAK = 3
@@ -124,12 +120,17 @@ def intended_use(line: Line | None, registered: Mapping[str, Any]) -> str:
     kind = line.kind if line else str(registered.get("kind", ""))
     names = list(line.classes) if line else [str(name) for name in registered.get("classes", ())]
     classes = " and ".join(filter(None, (", ".join(names[:-1]), names[-1]))) if names else "its classes"
-    does = _USES.get(kind, "looks for {classes} in single frames").format(classes=classes)
+    does = _use(kind).format(classes=classes)
     return (
         f"It {does} of recordings that were made like those it learned from: the same kind of sample, microscope or "
         "probe, magnification and frame size. It supports a person who can look at the frames, and replaces nobody. "
         "Recordings of other laboratories, instruments or preparations are outside what it was measured on."
     )
+
+
+def _use(kind: str) -> str:
+    """What models of a kind are for; of one that is not here any more, in general."""
+    return Kind.named(kind).use if kind in known_kinds() else "looks for {classes} in single frames"
 
 
 def status(bundle: Bundle) -> str:
@@ -171,8 +172,9 @@ def limits(bundle: Bundle, line: Line | None, evaluation: Evaluation | None) -> 
     """Where the model is weak, and where nobody knows."""
     if evaluation is None:
         return ["It was never judged: nothing is known of how good it is."]
-    found = [f"Of one of its classes: {escape(sentence)}." for sentence in unlearned(evaluation)]
-    main = kind_of(evaluation.kind).metrics[0]
+    kind = Kind.named(evaluation.kind)
+    found = [f"Of one of its classes: {escape(sentence)}." for sentence in unlearned(evaluation, kind)]
+    main = kind.metrics.METRICS[0]
     rows = [row for row in _rows(evaluation) if row.slice and row.metric.name == main.name]
     known = [row for row in rows if row.value is not None]
     sign = 1 if main.better == "higher" else -1
@@ -234,7 +236,7 @@ def _rows(evaluation: Evaluation | None) -> Iterator[Row]:
                 theirs = ((evaluation.champion_metrics or {}).get(family) or {}).get(name) or {}
                 trees.append((f"{family.removeprefix(_SLICE)} {name}", own, intervals, theirs))
     for where, values, intervals, theirs in trees:
-        for metric in kind_of(evaluation.kind).metrics:
+        for metric in Kind.named(evaluation.kind).metrics.METRICS:
             if metric.name in values:
                 interval = intervals.get(metric.name) or {}
                 yield Row(

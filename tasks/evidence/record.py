@@ -10,6 +10,7 @@ import json
 import random
 import tempfile
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tasks.evidence.bundle import Action, Bundle, DataEvidence, ModelEvidence, N
 from tasks.evidence.code import code_now
 from tasks.evidence.collect import collect_apart, collect_data, collect_model, collect_verdict
 from tasks.evidence.collector import Collector
+from tasks.known_kinds import known_kinds
 from tasks.lake import Lake
 from tasks.lake.keys import signing_key
 from tasks.lake.locks import lake_lock
@@ -104,7 +106,7 @@ def record(
                     after=after,
                     data=data,
                     models=models,
-                    code=code_now(),
+                    code=code_now(_kind(models)),
                     signer=signing_key(lake.settings)[1],
                     card_oid=None,
                     objects=found.named(),  # before `missing`, which it adds to
@@ -187,6 +189,12 @@ def _with_card(lake: Lake, draft: Bundle) -> Bundle:
     oid = lake.blobs.put_bytes(data, MARKDOWN)
     card = Named(what="model card", key=lake.blobs.key(oid), sha256=oid, size_bytes=len(data))
     return draft.model_copy(update={"card_oid": oid, "objects": (*draft.objects, card)})
+
+
+def _kind(models: Mapping[str, ModelEvidence]) -> str | None:
+    """The kind of the line's models, if it is still there."""
+    registered = next((str(model.registered.get("kind")) for model in models.values()), "")
+    return registered if registered in known_kinds() else None
 
 
 def judged_line(lake: Lake, verdict: Verdict | None) -> Line | None:

@@ -6,6 +6,7 @@ what has changed since.
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,8 @@ from tasks.lake import Lake, open_lake
 from tasks.lake.locks import lake_lock
 from tasks.registry.models import Registry
 from tasks.schemas import EvidenceEntry, Oid
+
+log = logging.getLogger(__name__)
 
 _PATIENCE_S = 60.0
 
@@ -130,7 +133,7 @@ def _remember(lake: Lake, line: str, rows: Sequence[EvidenceEntry], signed_from:
     try:
         heads.note(lake.settings, line, rows, signed_from)
     except OSError as error:  # of somebody who may only read
-        print(f"{lake.settings.heads}: not kept ({error.strerror})", flush=True)
+        log.warning(f"{lake.settings.heads}: not kept ({error.strerror})")
 
 
 @contextmanager

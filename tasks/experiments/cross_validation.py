@@ -20,6 +20,7 @@ from tasks.config import Line
 from tasks.errors import DataError, StepFailed
 from tasks.experiments.experiment_runs import evaluate, file_result, measures, train_unregistered
 from tasks.experiments.fold_log import log_summary
+from tasks.kinds import kind_of
 from tasks.lake import Lake
 from tasks.lake.signed import keep, kept
 from tasks.schemas import Frozen, Oid, digest, now
@@ -140,7 +141,7 @@ def plan_folds(
     base = starting_version(lake, line, dataset_version)
     log.info(f"{folds} folds of dataset {base.version[:12]}: {base.rows.num_rows} frames")
     made = make_folds(
-        lake, line, base, folds, seed,
+        lake, line, kind_of(line.kind), base, folds, seed,
         audit=lambda rows: _refuse_leaks(lake, line, rows), look=lambda rows: audited(lake, line.line, rows),
     )  # fmt: skip
     return PlannedFolds(folds=tuple(made))
@@ -246,7 +247,6 @@ def _run(lake: Lake, line: Line, version: str, mark: Mapping[str, Any]) -> FoldR
 
 def _summary(lake: Lake, line: Line, versions: Sequence[str], keys: Sequence[str]) -> dict[str, Any]:
     from tasks.evaluation.evaluation import load_evaluation
-    from tasks.training.recipes import load_recipe
 
     mark = _mark(lake, line, versions[0])
     folds, evaluations = [], []
@@ -254,7 +254,7 @@ def _summary(lake: Lake, line: Line, versions: Sequence[str], keys: Sequence[str
         result = kept(lake, FOLD, line.line, f"{key}.json")
         evaluations.append(load_evaluation(lake, result["evaluation_oid"]) if result else None)
         folds.append({"state": "finished", **result} if result else _missing(lake, line, number, version, key))
-    recipe = load_recipe(line.recipe)
+    recipe = kind_of(line.kind).recipes.load_recipe(line.recipe)
     return {
         "line": line.line,
         "dataset_version": mark["of"],
@@ -322,5 +322,10 @@ def _fold_key(lake: Lake, line: Line, version: str) -> str:
     from tasks.provenance import code_of
     from tasks.training.identity import run_key
 
-    parts = (run_key(lake, line, version), code_of("evaluation"), line.evaluation.model_dump(), list(line.classes))
+    parts = (
+        run_key(lake, line, version, kind_of(line.kind)),
+        code_of("evaluation", line.kind),
+        line.evaluation.model_dump(),
+        list(line.classes),
+    )
     return f"experiments/{line.line}/folds/{digest(*parts)}"

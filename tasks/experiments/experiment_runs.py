@@ -8,13 +8,15 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from tasks.config import Line
+from tasks.kinds import kind_of
 from tasks.lake import Lake
 from tasks.lake.signed import keep, kept
 from tasks.schemas import Frozen, Oid
 from tasks.steps.train import materialise_and_train
 
 if TYPE_CHECKING:
-    from tasks.evaluation.evaluation import Evaluation, ModelRef
+    from tasks.evaluation.evaluation import Evaluation
+    from tasks.kind import ModelRef
     from tasks.metrics.judgement import Metric
     from tasks.training.records import Trained
 
@@ -35,23 +37,23 @@ def train_unregistered(lake: Lake, line: Line, dataset_version: str) -> tuple[Tr
     Returns:
         The training, and what evaluation needs to know of its model.
     """
-    from tasks.evaluation.evaluation import ModelRef
-    from tasks.training import detection
+    from tasks.kind import ModelRef
+    from tasks.training import train
 
+    kind = kind_of(line.kind)
     trained = materialise_and_train(
         lake,
         line,
+        kind,
         lake.datasets.load(line.line, dataset_version),
-        lambda data_yaml, has_val: detection.train_quietly(
-            lake, line, dataset_version, data_yaml, has_val, progress=log.info
-        ),
+        lambda data, has_val: train.train_quietly(lake, line, kind, dataset_version, data, has_val, progress=log.info),
     )
     model = ModelRef(
         model_version=f"run {trained.run_key[:12]}",
         weights_oid=trained.weights_oid,
         classes=tuple(line.classes),
         dataset_version=dataset_version,
-        options={"imgsz": int(trained.setup["imgsz"]), "predict": trained.recipe["predict"]},
+        options={"imgsz": int(trained.setup.get("imgsz", 0)), "predict": trained.recipe.get("predict", {})},
     )
     return trained, model
 
@@ -61,21 +63,18 @@ def evaluate(
 ) -> tuple[Oid, Evaluation]:
     """Test a model, or two on the same frames, on the test split of a version."""
     from tasks.evaluation.evaluate import evaluate as judge
-    from tasks.steps.predictors import loader
     from tasks.training.devices import compute_slot
 
     with compute_slot(lake.settings, lambda what: log.info(f"waiting for {what}")):
-        return judge(lake, line, dataset_version, challenger=model, champion=other, load=loader(lake, line))
+        return judge(lake, line, dataset_version, kind=kind_of(line.kind), challenger=model, champion=other)
 
 
 def measures(line: Line) -> Iterable[tuple[Metric, str | None]]:
     """List what there is to compare: every resampled metric of the line's kind overall, then in every slice."""
-    from tasks.evaluation.kinds import kind_of
-
-    kind = kind_of(line.kind)
+    kind = kind_of(line.kind).metrics
     slices = [f"{family}.{name}" for family, names in kind.slices(line).items() for name in names]
     for where in (None, *slices):
-        for metric in kind.metrics:
+        for metric in kind.METRICS:
             if metric.paired:
                 yield metric, where
 

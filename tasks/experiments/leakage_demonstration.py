@@ -16,6 +16,7 @@ from tasks.experiments.experiment_runs import (
     score_of,
     train_unregistered,
 )
+from tasks.kinds import kind_of
 from tasks.lake import Lake
 from tasks.schemas import Frozen, Oid, digest
 from tasks.session import Session
@@ -24,7 +25,8 @@ from tasks.steps.change_detection import check_request
 
 if TYPE_CHECKING:
     from tasks.datasets.leaking import Pair
-    from tasks.evaluation.evaluation import Evaluation, ModelRef
+    from tasks.evaluation.evaluation import Evaluation
+    from tasks.kind import ModelRef
     from tasks.lake import Manifest
     from tasks.metrics.judgement import Metric
 
@@ -107,9 +109,11 @@ def demonstrate_leakage(
     lake, line = session.lake, session.line(name, changes)
     base = starting_version(lake, line, dataset_version)
     require_audit(lake, base)  # or the honest side of the comparison would leak, too
-    pair = make_pair(lake, line, base, line.recipe.seed)
-    keys = [run_key(lake, line, version) for version in (pair.by_frame, pair.by_group)]
-    key = digest("demonstration", keys, code_of("evaluation"), line.evaluation.model_dump(), list(line.classes))
+    pair = make_pair(lake, line, kind_of(line.kind), base, line.recipe.seed)
+    keys = [run_key(lake, line, version, kind_of(line.kind)) for version in (pair.by_frame, pair.by_group)]
+    key = digest(
+        "demonstration", keys, code_of("evaluation", line.kind), line.evaluation.model_dump(), list(line.classes)
+    )
     where = f"experiments/{name}/demonstrations/{key}.json"
     result = filed_result(lake, where)
     if result is None:
@@ -170,7 +174,6 @@ def _split(lake: Lake, line: Line, version: str) -> dict[str, Any]:
 def _apart(lake: Lake, line: Line, flattered: Evaluation, honest: Evaluation) -> list[dict[str, Any]]:
     """Score each model on its own test split, and the difference."""
     from tasks.evaluation.evaluate import frames_of_test_split, stored_predictions
-    from tasks.evaluation.kinds import kind_of
     from tasks.metrics.bootstrap import interval, supporting_clusters
     from tasks.metrics.judgement import address
     from tasks.metrics.optimism import optimism
@@ -180,7 +183,7 @@ def _apart(lake: Lake, line: Line, flattered: Evaluation, honest: Evaluation) ->
     for evaluation in (flattered, honest):
         frames = frames_of_test_split(lake, line, evaluation.dataset_version)
         predictions = stored_predictions(lake, evaluation.challenger.predictions_oid)
-        judged.append(kind_of(line.kind).judge(predictions, frames, line))
+        judged.append(kind_of(line.kind).metrics.judge(predictions, frames, line))
         groups.append([row["group"] for row in frames])
     draws = optimism(judged[0], judged[1], groups[0], groups[1], resamples=plan.resamples, seed=plan.seed)
     numbers = [[sorted(set(names)).index(name) for name in names] for names in groups]

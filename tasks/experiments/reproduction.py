@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tasks.errors import NotFound
+from tasks.kind import Kind
+from tasks.kinds import kind_of
 from tasks.lake import Lake
 from tasks.promotion.in_charge import champion_now
 from tasks.schemas import Frozen, Oid
@@ -15,8 +17,8 @@ from tasks.steps.train import materialise_and_train
 
 if TYPE_CHECKING:
     from tasks.registry.models import ModelRecord
-    from tasks.training.comparison import WeightsComparison
     from tasks.training.records import Trained
+    from tasks.training.weights import WeightsComparison
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +65,8 @@ def reproduce(session: Session, name: str, version: str | None = None) -> Reprod
         ConfigError: The weights that it started from are gone.
         StepFailed, StepKilled: The training failed.
     """
-    from tasks.training.detection import train_again
     from tasks.training.records import Trained, read, trained_key, vouched
+    from tasks.training.train import train_again
 
     lake, line, registry = session.lake, session.line(name), session.registry
     record = registry.version(name, version) if version else champion_now(lake, registry, name)
@@ -75,27 +77,30 @@ def reproduce(session: Session, name: str, version: str | None = None) -> Reprod
     if trained is None:
         raise NotFound(f"line {name}: the record of training {record.about.run_key[:12]} is not in the lake")
     log.info(f"training {trained.run_key[:12]} again: {trained.epochs} epochs, {trained.steps} steps")
+    kind = kind_of(line.kind)
     again = materialise_and_train(
         lake,
         line,
+        kind,
         lake.datasets.load(name, trained.dataset_version),
-        lambda data_yaml, has_val: train_again(lake, line, trained, data_yaml, has_val, progress=log.info),
+        lambda data, has_val: train_again(lake, line, kind, trained, data, has_val, progress=log.info),
     )
-    result = compared(lake, record, trained, again)
+    result = compared(lake, kind, record, trained, again)
     log.info(result.sentence)
     return result
 
 
-def compared(lake: Lake, record: ModelRecord, trained: Trained, again: Trained) -> Reproduction:
+def compared(lake: Lake, kind: Kind, record: ModelRecord, trained: Trained, again: Trained) -> Reproduction:
     """Compare a training with its repetition."""
-    from tasks.training.comparison import compare_weights
     from tasks.training.identity import run_key_of
-    from tasks.training.recipes import Recipe
 
     oids = (record.weights_oid, again.weights_oid)
     same = oids[0] == oids[1]
-    comparison = None if same else compare_weights(lake.blobs.fetch(oids[0]), lake.blobs.fetch(oids[1]), oids)
-    key = run_key_of(lake, trained.line, trained.dataset_version, Recipe.model_validate(trained.recipe))
+    comparison = None
+    if not same and kind.comparison:
+        files = lake.blobs.fetch(oids[0]), lake.blobs.fetch(oids[1])
+        comparison = kind.comparison.compare_weights(*files, oids)
+    key = run_key_of(lake, trained.line, trained.dataset_version, kind.recipes.recorded(trained.recipe))
     result = {
         "line": record.line,
         "model_version": record.version,
@@ -140,7 +145,9 @@ def _sentence(result: Mapping[str, Any], comparison: WeightsComparison | None) -
     who = f"line {result['line']}, model version {result['model_version']}"
     if result["same"]:
         return f"{who}: trained again, the weights are the same to the byte"
-    if comparison is None or comparison.same_tensors:
+    if comparison is None:
+        return f"{who}: trained again, the weights are other bytes; where they differ, nobody can tell for this kind"
+    if comparison.same_tensors:
         return f"{who}: trained again, every tensor is the same to the bit; only what stands beside them differs"
     text = f"{who}: trained again, {comparison.differing_tensors} of {comparison.tensors} tensors differ"
     if comparison.first and comparison.first.largest_difference is not None:

@@ -7,20 +7,19 @@ from collections.abc import Iterator, Mapping
 
 from tasks.config import Gate, Line
 from tasks.errors import ConfigError
-from tasks.evaluation.kinds import kind_of
+from tasks.kind import Kind
 from tasks.metrics.judgement import COST, Metric
 
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?|mps")
 
 
-def check_gates(line: Line) -> None:
+def check_gates(line: Line, kind: Kind) -> None:
     """Check every gate of a line against what its kind can measure.
 
     Raises:
-        ConfigError: Listing all faults of all gates at once; or the line's kind cannot be evaluated.
+        ConfigError: Listing all faults of all gates at once.
     """
-    kind = kind_of(line.kind)
-    metrics, slices = {metric.name: metric for metric in kind.metrics}, kind.slices(line)
+    metrics, slices = {metric.name: metric for metric in kind.metrics.METRICS}, kind.metrics.slices(line)
     faults = [f"gate {gate.id}: {fault}" for gate in line.gates for fault in _faults(gate, metrics, slices)]
     if faults:
         families = "; ".join(f"{family}: {', '.join(names)}" for family, names in slices.items())
@@ -31,9 +30,9 @@ def check_gates(line: Line) -> None:
         )
 
 
-def metric_of(line: Line, gate: Gate) -> Metric:
+def metric_of(kind: Kind, gate: Gate) -> Metric:
     """The metric a gate is about. Only for gates that `check_gates` passed."""
-    return next(metric for metric in kind_of(line.kind).metrics if metric.name == gate.metric)
+    return next(metric for metric in kind.metrics.METRICS if metric.name == gate.metric)
 
 
 def _faults(gate: Gate, metrics: Mapping[str, Metric], slices: Mapping[str, tuple[str, ...]]) -> Iterator[str]:

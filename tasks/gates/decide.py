@@ -22,6 +22,7 @@ from tasks.gates.difference import compare
 from tasks.gates.family import judge_each
 from tasks.gates.findings import Asked
 from tasks.gates.severity import SEVERITY, worst
+from tasks.kind import Kind
 from tasks.schemas import Decision, GateResult
 
 NO_CHAMPION = "no champion yet: the absolute gates alone decided"
@@ -36,22 +37,23 @@ class Outcome(NamedTuple):
     gates: tuple[GateResult, ...]
 
 
-def decide(line: Line, evaluation: Evaluation) -> Outcome:
+def decide(line: Line, evaluation: Evaluation, kind: Kind) -> Outcome:
     """Judge a challenger by its line's gates.
 
     Args:
         line: Its gates, with this run's changes if any.
         evaluation: Of challenger and champion.
+        kind: Of the line.
 
     Raises:
         ConfigError: A gate makes no sense (see `check_gates`).
     """
-    check_gates(line)
-    results = tuple(_judge(line, gate, evaluation) for gate in line.gates)
+    check_gates(line, kind)
+    results = tuple(_judge(line, kind, gate, evaluation) for gate in line.gates)
     decision = worst(result.decision for result in results)
     sentences = [r.reason for r in sorted(results, key=lambda r: SEVERITY.index(r.decision), reverse=True)]
     judged = [gate for gate in line.gates if evaluation.champion or not gate.compares]
-    blind = unlearned(evaluation)
+    blind = unlearned(evaluation, kind)
     if not judged:
         reason = "No champion yet, and the line has no absolute gate to judge a first model by: add an at_least gate."
         reasons = (_with(reason, blind), *sentences)
@@ -75,8 +77,8 @@ def _all_passed(gates: int) -> str:
     return words.get(gates, f"All {gates} gates were passed.")
 
 
-def _judge(line: Line, gate: Gate, evaluation: Evaluation) -> GateResult:
-    asked = Asked(line, gate, metric_of(line, gate), evaluation)
+def _judge(line: Line, kind: Kind, gate: Gate, evaluation: Evaluation) -> GateResult:
+    asked = Asked(line, kind, gate, metric_of(kind, gate), evaluation)
     if gate.for_each:
         return judge_each(asked)
     return (compare if gate.compares else judge_value)(asked, gate.where).as_gate_result(gate)

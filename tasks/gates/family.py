@@ -23,18 +23,18 @@ from dataclasses import replace
 
 from tasks.config import Gate, Line
 from tasks.evaluation.evaluation import Difference
-from tasks.evaluation.kinds import kind_of
 from tasks.gates.absolute import judge_value
 from tasks.gates.difference import compare, surely_fails, too_wide
 from tasks.gates.findings import Asked, Finding
 from tasks.gates.severity import worst
 from tasks.gates.wording import allowed, listed, name_of, number, place
+from tasks.kind import Kind
 from tasks.schemas import Decision, GateResult
 
 
-def slices_of(line: Line, gate: Gate) -> tuple[str, ...]:
+def slices_of(line: Line, kind: Kind, gate: Gate) -> tuple[str, ...]:
     """The slices that a gate asks for, each once, e.g. ('class.sperm', 'size.small')."""
-    families = kind_of(line.kind).slices(line)
+    families = kind.metrics.slices(line)
     found = [
         f"{family}.{name}"
         for asked in gate.for_each
@@ -47,7 +47,7 @@ def slices_of(line: Line, gate: Gate) -> tuple[str, ...]:
 def judge_each(asked: Asked) -> GateResult:
     """Judge a `for_each` gate: slice by slice, then together."""
     judge = compare if asked.gate.compares else judge_value
-    slices = slices_of(asked.line, asked.gate)
+    slices = slices_of(asked.line, asked.kind, asked.gate)
     findings = _corrected(asked, {where: _unless_empty(asked, where) or judge(asked, where) for where in slices})
     decisions = [found.decision for found in findings.values() if found.decision]
     return GateResult(

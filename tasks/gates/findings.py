@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tasks.config import Gate, Line
 from tasks.evaluation.evaluation import Evaluation
+from tasks.kind import Kind
 from tasks.metrics.judgement import Metric, address, find
 from tasks.schemas import Decision, GateResult, Interval, SliceFinding
 
@@ -15,6 +16,7 @@ class Asked:
     """One gate's question about one evaluation, everywhere it is asked."""
 
     line: Line
+    kind: Kind
     gate: Gate
     metric: Metric
     evaluation: Evaluation

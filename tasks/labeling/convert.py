@@ -1,10 +1,9 @@
-"""Label Studio's regions ⇄ our objects, one converter per kind of line.
+"""Label Studio's regions ⇄ our objects: what all kinds of line share. What a region means, its kind says.
 
 Label Studio gives places in percent of the image it showed, and says how large that was. We keep pixels from the top
 left corner, rounded to a millionth: enough that percent and back gives the very number that went in.
 
-A rotated rectangle becomes its axis-aligned hull: that is the box which contains what the annotator marked, and our
-configs do not offer rotation. A region that cannot be an object of the line (another kind of region, a turned view,
+A region that cannot be an object of the line (another kind of region, a turned view,
 places that are not numbers, an image of another size than the frame) is a fault, and its annotation is set aside whole:
 without it, the frame would seem to show fewer objects than it does. Answers to the lab's own questions, notes and
 relations are not ours to judge. Which labels are right is not judged here: validation does that, and sees them as they
@@ -14,32 +13,24 @@ are.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tasks.config import Kind
 from tasks.escaping import marked
+from tasks.kind import Kind, Object, Region, UnfitRegion
 from tasks.labeling.label_config import CONTROL, IMAGE, Questions
-from tasks.schemas import MAX_OBJECTS, Box, digest
+from tasks.schemas import MAX_OBJECTS, digest
 
-Object = dict[str, Any]
-Region = dict[str, Any]
-_DECIMALS = 6
+DECIMALS = 6
+"""Of pixels."""
 _FARTHEST_PERCENT = 1e9
 """A place farther out than ten million pictures was never drawn, and what is computed from it stays a number."""
 _ANSWERS = ("choices", "textarea", "rating", "number", "datetime", "taxonomy", "pairwise", "ranker")
 """What answers a question instead of drawing something."""
 _MOST_TOLD = 3
 _LONGEST_REASON = 600
-_LONGEST_LABEL = 200
+LONGEST_LABEL = 200
 _OURS = Questions()
-
-CROWD = "crowd"
-"""The note (`meta.text`) on a region in Label Studio that says it is one; see `tasks.schemas.Box`."""
-
-
-class UnfitRegion(Exception):
-    """A region that cannot be an object of the line; the text says why."""
 
 
 def to_objects(
@@ -59,7 +50,7 @@ def to_objects(
     """
     if not isinstance(regions, list):
         return [], [({}, f"is damaged: the annotation is {type(regions).__name__!r} instead of a list of regions")]
-    read = _READERS[kind]
+    read = kind.labels.read_region
     objects: list[Object] = []
     faults: list[tuple[Region, str]] = []
     for region in regions:
@@ -124,9 +115,8 @@ def to_regions(kind: Kind, objects: Sequence[Object], width_px: int, height_px: 
     Args:
         mark: Starts every region's id, which Label Studio keeps when people edit: by it an import is recognised.
     """
-    write = _WRITERS[kind]
     regions = []
-    for index, each in enumerate(objects):
+    for index, made in enumerate(kind.labels.write_objects(objects, width_px, height_px)):
         region: Region = {
             "id": f"{mark}.{index}",
             "from_name": CONTROL,
@@ -135,7 +125,7 @@ def to_regions(kind: Kind, objects: Sequence[Object], width_px: int, height_px: 
             "original_height": height_px,
             "image_rotation": 0,
         }
-        regions.append(region | write(each, width_px, height_px))
+        regions.append(region | made)
     return regions
 
 
@@ -149,14 +139,14 @@ def _rounded(value: Any) -> Any:
         return {key: _rounded(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [_rounded(each) for each in value]
-    return round(float(value), _DECIMALS) + 0.0 if isinstance(value, int | float) else value
+    return round(float(value), DECIMALS) + 0.0 if isinstance(value, int | float) else value
 
 
 def _shown_size(region: Region, width_px: int, height_px: int) -> tuple[int, int]:
     """The size of the image that the annotator saw: the frame's, or somebody changed the image."""
     shown = (region.get("original_width") or width_px, region.get("original_height") or height_px)
     turned = region.get("image_rotation") or 0
-    if not _is_number(turned) or turned % 360:
+    if not is_number(turned) or turned % 360:
         raise UnfitRegion(f"was drawn on an image turned by {_brief(turned)} degrees")
     if shown != (width_px, height_px):
         across, down = map(_brief, shown)
@@ -164,7 +154,12 @@ def _shown_size(region: Region, width_px: int, height_px: int) -> tuple[int, int
     return width_px, height_px
 
 
-def _value(region: Region, *kinds: str) -> Mapping[str, Any]:
+def value_of(region: Region, *kinds: str) -> Mapping[str, Any]:
+    """A region's `value`, if it is of one of these types.
+
+    Raises:
+        UnfitRegion: It is of another, or damaged.
+    """
     found = region.get("type")
     value = region.get("value")
     if found not in kinds:
@@ -174,19 +169,24 @@ def _value(region: Region, *kinds: str) -> Mapping[str, Any]:
     return value
 
 
-def _label(value: Mapping[str, Any], key: str) -> str:
+def label_of(value: Mapping[str, Any], key: str) -> str:
     """The label; '' where none was given. Several on one region stay visible as 'a,b', which no line has as a class."""
     given = value.get(key)
     if given is None:
         return ""
     if not isinstance(given, list) or not all(isinstance(each, str) for each in given):
         raise UnfitRegion(f"has a label that is not text: {_brief(given)}")
-    return ",".join(marked(each, _LONGEST_LABEL) for each in given)
+    return ",".join(marked(each, LONGEST_LABEL) for each in given)
 
 
-def _numbers(value: Mapping[str, Any], *names: str) -> list[float]:
+def numbers_of(value: Mapping[str, Any], *names: str) -> list[float]:
+    """Places in percent of the frame, by name; `rotation` is 0 where it is not stated.
+
+    Raises:
+        UnfitRegion: One is not a number, or lies far outside of the picture.
+    """
     found = [value.get(name, 0.0 if name == "rotation" else None) for name in names]
-    if not all(_is_number(each) for each in found):
+    if not all(is_number(each) for each in found):
         places = ", ".join(f"{name} {_brief(each)}" for name, each in zip(names, found, strict=True))
         raise UnfitRegion(f"has a place that is no number: {places}")
     numbers = [float(each) for each in found if each is not None]
@@ -195,7 +195,7 @@ def _numbers(value: Mapping[str, Any], *names: str) -> list[float]:
     return numbers
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     """A finite number that fits a float; true and false are none."""
     try:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
@@ -212,96 +212,6 @@ def _brief(value: Any) -> str:
     return marked(repr(value), 40)
 
 
-def _px(percent: float, size_px: float) -> float:
-    return round(percent * size_px / 100, _DECIMALS) + 0.0
-
-
-def _read_box(region: Region, width_px: int, height_px: int) -> list[Object]:
-    value = _value(region, "rectanglelabels", "rectangle")
-    x, y, width, height, rotation = _numbers(value, "x", "y", "width", "height", "rotation")
-    label = _label(value, "rectanglelabels")
-    if rotation % 360:
-        left, top, right, bottom = _hull(x, y, width, height, rotation, width_px, height_px)
-        sides = (left, top, round(right - left, _DECIMALS), round(bottom - top, _DECIMALS))
-    else:
-        sides = (_px(x, width_px), _px(y, height_px), _px(width, width_px), _px(height, height_px))
-    return [_box(label, *sides, crowd=_is_crowd(region))]
-
-
-def _hull(
-    x: float, y: float, width: float, height: float, rotation: float, width_px: int, height_px: int
-) -> tuple[float, float, float, float]:
-    """Edges of the hull: Label Studio turns a rectangle clockwise about its top left corner, in pixels."""
-    turn = math.radians(rotation)
-    across = (width * width_px / 100, 0.0)
-    down = (0.0, height * height_px / 100)
-    corners = [(0.0, 0.0), across, down, (across[0], down[1])]
-    turned = [(u * math.cos(turn) - v * math.sin(turn), u * math.sin(turn) + v * math.cos(turn)) for u, v in corners]
-    xs = [x * width_px / 100 + u for u, _ in turned]
-    ys = [y * height_px / 100 + v for _, v in turned]
-    left, top, right, bottom = (round(edge, _DECIMALS) + 0.0 for edge in (min(xs), min(ys), max(xs), max(ys)))
-    return left, top, right, bottom
-
-
-def _box(label: str, x: float, y: float, width: float, height: float, *, crowd: bool) -> Object:
-    return Box(label=label, x_px=x, y_px=y, width_px=width, height_px=height, crowd=crowd).as_object()
-
-
-def _is_crowd(region: Region) -> bool:
-    """Whether a region's note in Label Studio is `CROWD`, as an import or an annotator leaves it there."""
-    meta = region.get("meta")
-    text = meta.get("text") if isinstance(meta, dict) else None
-    words = text if isinstance(text, list) else [text]
-    return any(isinstance(word, str) and word.strip().lower() == CROWD for word in words)
-
-
-def _write_box(box: Object, width_px: int, height_px: int) -> Region:
-    value = {
-        "x": box["x_px"] / width_px * 100,
-        "y": box["y_px"] / height_px * 100,
-        "width": box["width_px"] / width_px * 100,
-        "height": box["height_px"] / height_px * 100,
-        "rotation": 0,
-        "rectanglelabels": [box["label"]],
-    }
-    region: Region = {"type": "rectanglelabels", "value": value}
-    return region | {"meta": {"text": [CROWD]}} if box.get("crowd") else region
-
-
-def _read_polygon(region: Region, width_px: int, height_px: int) -> list[Object]:
-    value = _value(region, "polygonlabels", "polygon")
-    points = value.get("points")
-    if not isinstance(points, list) or not all(isinstance(point, list) and len(point) == 2 for point in points):
-        raise UnfitRegion("has points that are not pairs of numbers")
-    if len(points) < 3:
-        raise UnfitRegion(f"is an outline of {len(points)} points, expected 3 or more")
-    places = [_numbers({"x": x, "y": y}, "x", "y") for x, y in points]
-    outline = [[_px(x, width_px), _px(y, height_px)] for x, y in places]
-    return [{"label": _label(value, "polygonlabels"), "polygon_px": outline}]
-
-
-def _write_polygon(polygon: Object, width_px: int, height_px: int) -> Region:
-    points = [[x / width_px * 100, y / height_px * 100] for x, y in polygon["polygon_px"]]
-    return {"type": "polygonlabels", "value": {"points": points, "polygonlabels": [polygon["label"]], "closed": True}}
-
-
-def _read_choice(region: Region, width_px: int, height_px: int) -> list[Object]:
-    value = _value(region, "choices")
-    _label(value, "choices")
-    return [{"label": marked(each, _LONGEST_LABEL)} for each in value.get("choices") or ()]
-
-
-def _write_choice(choice: Object, width_px: int, height_px: int) -> Region:
-    return {"type": "choices", "value": {"choices": [choice["label"]]}}
-
-
-_READERS: Mapping[Kind, Callable[[Region, int, int], list[Object]]] = {
-    "detection": _read_box,
-    "segmentation": _read_polygon,
-    "classification": _read_choice,
-}
-_WRITERS: Mapping[Kind, Callable[[Object, int, int], Region]] = {
-    "detection": _write_box,
-    "segmentation": _write_polygon,
-    "classification": _write_choice,
-}
+def to_px(percent: float, size_px: float) -> float:
+    """Percent of a side as pixels, rounded to a millionth."""
+    return round(percent * size_px / 100, DECIMALS) + 0.0

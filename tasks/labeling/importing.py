@@ -18,18 +18,18 @@ from uuid import UUID, uuid5
 from tasks.config import Line
 from tasks.errors import ConfigError, DataError
 from tasks.escaping import short_repr
+from tasks.kind import BadFile, Kind, LabelFile, Misplaced, Object
 from tasks.labeling import state as states
 from tasks.labeling.answers import Project, TaskWork
 from tasks.labeling.client import LabelStudio
-from tasks.labeling.convert import Object, objects_digest, to_objects, to_regions
-from tasks.labeling.formats import READERS, BadFile, Format, LabelFile
+from tasks.labeling.convert import objects_digest, to_objects, to_regions
 from tasks.labeling.matching import Match, PictureNames, Unmatched, clear_pictures, clearly_named, match, other_names
 from tasks.labeling.placing import frame_row, place, refresh, remove_doubles, settle
 from tasks.labeling.projects import ensure_project
 from tasks.labeling.state import FrameKey, SyncState
 from tasks.lake import Lake
 from tasks.lake.locks import lake_lock
-from tasks.schemas import Box, Frame, Frozen, Landing, Recording
+from tasks.schemas import Frame, Frozen, Landing, Recording
 
 TakeFrames = Callable[[Lake, Recording, str, Sequence[int]], list[Frame]]
 """`tasks.ingest.frames.take_frames`: rows for frames of a recording, extracting those that are missing."""
@@ -46,8 +46,9 @@ class ImportReport(Frozen):
         matched: Label files whose labels are in Label Studio now.
         unmatched: Files that went nowhere: [{file, reason}].
         annotations: Annotations made or replaced by this import; 0 if all were there already.
-        boxes: Objects in the matched files, crowds not counted.
-        crowds: Regions of many objects in them (COCO's `iscrowd`).
+        boxes: Objects in the matched files that count as one label each, whatever the line's kind; scripts know the
+            number by this name.
+        crowds: Those that do not: regions of many objects (COCO's `iscrowd`).
     """
 
     matched: int
@@ -73,17 +74,18 @@ class _Labelled:
     def mark(self) -> str:
         return objects_digest(self.objects)[:_MARK_DIGITS]
 
-    def regions(self, line: Line) -> list[dict[str, Any]]:
-        return to_regions(line.kind, self.objects, self.frame.width_px, self.frame.height_px, self.mark)
+    def regions(self, kind: Kind) -> list[dict[str, Any]]:
+        return to_regions(kind, self.objects, self.frame.width_px, self.frame.height_px, self.mark)
 
 
 def import_labels(
     lake: Lake,
     line: Line,
     folder: Path,
-    label_format: Format,
+    label_format: str,
     frame_base: int | None = None,
     *,
+    kind: Kind,
     take_frames: TakeFrames,
     picture_names: PictureNames | None = None,
     clear_names: Mapping[str, str] | None = None,
@@ -96,16 +98,17 @@ def import_labels(
         folder: Searched with everything below it.
         label_format: What the files are.
         frame_base: Number of the first frame in the file names of videos and stacks; None = find out.
+        kind: Of the line; reads the files.
         take_frames: Gives the frames that labels need, extracting those that were not sampled.
         picture_names: Names the pictures of folders of images, whose labels are found by them.
         clear_names: Pseudonym of a recording's stem, or a picture's → the name that label files know it by.
 
     Raises:
-        ConfigError: The folder, the format or the frame base is wrong, or the line is not one for boxes.
+        ConfigError: The folder, the format or the frame base is wrong, or the line's kind reads no such files.
         ServiceUnavailable: Label Studio does not answer.
     """
-    _check(line, folder, label_format)
-    files = _read(folder, label_format)
+    _check(line, kind, folder, label_format)
+    files = _read(kind, folder, label_format)
     recordings = lake.tables.rows("recordings", Recording)
     again = lake.tables.rows("landings", Landing, {"outcome": "duplicate"})
     clear = clear_names or {}
@@ -114,42 +117,44 @@ def import_labels(
     matches, unmatched = match(files, called, line, frame_base, other_names(again, called, clear), pictures)
     by_id = {one.recording_id: one for one in recordings}  # clear names are for matching only
     matches = [replace(one, recording=by_id[one.recording.recording_id]) for one in matches]
-    labelled, refused = _frames(lake, line, matches, take_frames)
+    labelled, refused = _frames(lake, line, kind, matches, take_frames)
     unmatched += refused
     annotations = 0
     if labelled:
         with lake_lock(lake.settings, f"labels-{line.line}"), LabelStudio(lake.settings.label_studio) as client:
-            annotations, refused = _annotate(client, lake, line, labelled)
+            annotations, refused = _annotate(client, lake, line, kind, labelled)
             unmatched += refused
     placed = {each.file for each in labelled} - {each.file for each in unmatched}
-    crowds = sum(bool(one.get("crowd")) for each in labelled if each.file in placed for one in each.objects)
+    counted = sum(len(kind.checks.counted(each.objects)) for each in labelled if each.file in placed)
     return ImportReport(
         matched=len(placed),
         unmatched=tuple({"file": each.file, "reason": each.reason} for each in sorted(unmatched, key=lambda u: u.file)),
         annotations=annotations,
-        boxes=sum(len(each.objects) for each in labelled if each.file in placed) - crowds,
-        crowds=crowds,
+        boxes=counted,
+        crowds=sum(len(each.objects) for each in labelled if each.file in placed) - counted,
     )
 
 
-def _check(line: Line, folder: Path, label_format: str) -> None:
-    if label_format not in READERS:
-        raise ConfigError(f"label format {label_format!r}", expected=f"one of: {', '.join(READERS)}")
-    if line.kind != "detection":
-        raise ConfigError(f"line {line.line}: its kind is {line.kind}", expected="detection: these files hold boxes")
+def _check(line: Line, kind: Kind, folder: Path, label_format: str) -> None:
+    formats = kind.files.FORMATS
+    if label_format not in formats:
+        raise ConfigError(
+            f"label format {label_format!r}",
+            expected=f"one of those of {kind.name} lines such as {line.line}: {', '.join(formats) or 'none'}",
+        )
     if not folder.is_dir():
         raise ConfigError(f"{folder}: is no folder", fix="name the folder that holds the label files")
 
 
-def _read(folder: Path, label_format: Format) -> list[LabelFile | BadFile]:
-    files = list(READERS[label_format](folder))
+def _read(kind: Kind, folder: Path, label_format: str) -> list[LabelFile | BadFile]:
+    files = list(kind.files.FORMATS[label_format](folder))
     if not files:
         raise ConfigError(f"{folder}: holds no {label_format} label files")
     return files
 
 
 def _frames(
-    lake: Lake, line: Line, matches: Sequence[Match], take_frames: TakeFrames
+    lake: Lake, line: Line, kind: Kind, matches: Sequence[Match], take_frames: TakeFrames
 ) -> tuple[list[_Labelled], list[Unmatched]]:
     """The frame rows that the matches need, and the matches in pixels of those frames."""
     present = _present(lake, line)
@@ -157,7 +162,7 @@ def _frames(
     labelled, unmatched = [], []
     by_recording: dict[str, list[Match]] = {}
     for each in matches:
-        refused = _unknown_class(each, line) or _unheard_of_size(each, seen)
+        refused = _unknown_class(each, line, kind) or _unheard_of_size(each, seen)
         if refused is None:
             by_recording.setdefault(each.recording.recording_id, []).append(each)
         else:
@@ -176,10 +181,13 @@ def _frames(
             frame = present.get((recording_id, each.frame_index))
             if frame is None:
                 unmatched.append(Unmatched(each.labels.file, why))
-            elif refused := _other_size(each, frame) or _off_the_frame(each, frame):
+            elif refused := _other_size(each, frame):
                 unmatched.append(Unmatched(each.labels.file, refused))
             else:
-                labelled.append(_Labelled(each.labels.file, frame, _objects(each, frame, line)))
+                try:
+                    labelled.append(_Labelled(each.labels.file, frame, kind.files.place(each.labels, frame, line)))
+                except Misplaced as error:
+                    unmatched.append(Unmatched(each.labels.file, str(error)))
     return labelled, unmatched
 
 
@@ -196,10 +204,10 @@ def _sizes(frames: Iterable[Frame]) -> dict[str, set[tuple[int, int]]]:
     return found
 
 
-def _unknown_class(found: Match, line: Line) -> str | None:
+def _unknown_class(found: Match, line: Line, kind: Kind) -> str | None:
     """Why a file cannot be used: a class. It is left out whole: frames with only a part of their labels would teach
     that the rest is background."""
-    unknown = sorted({box.label for box in found.labels.boxes if line.class_named(box.label) is None})
+    unknown = sorted(name for name in kind.files.classes_in(found.labels) if line.class_named(name) is None)
     if not unknown:
         return None
     return f"unknown class {', '.join(map(short_repr, unknown[:10]))} (line {line.line} has {', '.join(line.classes)})"
@@ -227,46 +235,20 @@ def _other_size(found: Match, frame: Frame) -> str | None:
     return f"is about images of {stated[0]}x{stated[1]} px, {where}"
 
 
-def _off_the_frame(found: Match, frame: Frame) -> str | None:
-    """Why a file cannot be about its frame: a box that lies nowhere on it. One that sticks out, validation judges."""
-    width_px, height_px = (1, 1) if found.labels.normalised else (frame.width_px, frame.height_px)
-    for number, box in enumerate(found.labels.boxes, 1):
-        if box.x >= width_px or box.y >= height_px or box.x + box.width <= 0 or box.y + box.height <= 0:
-            place = f"left {box.x:g}, top {box.y:g}, width {box.width:g}, height {box.height:g}"
-            size = f"{frame.width_px}x{frame.height_px} px"
-            return f"box {number} lies outside of the picture ({place}; frame {found.frame_index} has {size})"
-    return None
-
-
 def _stated(found: Match, otherwise: tuple[int, int]) -> tuple[int, int]:
     """The size that a file states, filled up where it states none."""
     return found.labels.width_px or otherwise[0], found.labels.height_px or otherwise[1]
 
 
-def _objects(found: Match, frame: Frame, line: Line) -> list[Object]:
-    across, down = (frame.width_px, frame.height_px) if found.labels.normalised else (1, 1)
-    return [
-        Box(
-            label=line.class_named(box.label) or box.label,
-            x_px=round(box.x * across, 6),
-            y_px=round(box.y * down, 6),
-            width_px=round(box.width * across, 6),
-            height_px=round(box.height * down, 6),
-            crowd=box.crowd,
-        ).as_object()
-        for box in found.labels.boxes
-    ]
-
-
 def _annotate(
-    client: LabelStudio, lake: Lake, line: Line, labelled: Sequence[_Labelled]
+    client: LabelStudio, lake: Lake, line: Line, kind: Kind, labelled: Sequence[_Labelled]
 ) -> tuple[int, list[Unmatched]]:
     """Make the annotations; how many, and the files whose labels were not taken.
 
     What is learned of the project here is not kept: the next sync has to see these changes as changes.
     """
     state = states.load(lake, line.line)
-    project = ensure_project(client, line, state.project_id)
+    project = ensure_project(client, line, state.project_id, kind=kind)
     if state.project_id != project.project_id:
         state = SyncState(project_id=project.project_id)
     refresh(client, project, state)
@@ -275,17 +257,17 @@ def _annotate(
     new = [each for each in labelled if each.key not in placed]
     place(
         client, project, lake, [frame_row(each.frame) for each in new], state,
-        annotations={each.key: each.regions(line) for each in new},
+        annotations={each.key: each.regions(kind) for each in new},
     )  # fmt: skip
     if new:
         settle(client, project, state)
     old = [(placed[each.key], each) for each in labelled if each.key in placed]
-    changed, refused = _annotate_present(client, project, line, state, old)
+    changed, refused = _annotate_present(client, project, kind, state, old)
     return len(new) + changed, refused
 
 
 def _annotate_present(
-    client: LabelStudio, project: Project, line: Line, state: SyncState, labelled: Sequence[tuple[int, _Labelled]]
+    client: LabelStudio, project: Project, kind: Kind, state: SyncState, labelled: Sequence[tuple[int, _Labelled]]
 ) -> tuple[int, list[Unmatched]]:
     """Annotations on frames that have their labeling task already."""
     worked_on = [task_id for task_id, _ in labelled if state.tasks[task_id].annotations]
@@ -293,7 +275,7 @@ def _annotate_present(
     plans = {task_id: _Plan() for task_id, _ in labelled}
     wanted = dict(labelled)
     for task in client.task_work(project.project_id, worked_on):
-        plans[task.task_id] = _plan(line, task, wanted[task.task_id], own)
+        plans[task.task_id] = _plan(kind, task, wanted[task.task_id], own)
 
     def carry_out(item: tuple[int, _Labelled]) -> bool:
         task_id, each = item
@@ -301,10 +283,10 @@ def _annotate_present(
         if plan.done or plan.refusal:
             return False
         if plan.replaces is not None:
-            client.change_annotation(plan.replaces, each.regions(line))
+            client.change_annotation(plan.replaces, each.regions(kind))
             return True
         unique_id = uuid5(_NAMESPACE, f"{project.project_id}/{task_id}/{each.mark}")
-        return client.create_annotation(task_id, each.regions(line), str(unique_id))
+        return client.create_annotation(task_id, each.regions(kind), str(unique_id))
 
     with ThreadPoolExecutor(_THREADS) as threads:
         made = sum(threads.map(carry_out, labelled))
@@ -321,7 +303,7 @@ class _Plan:
     refusal: str = ""
 
 
-def _plan(line: Line, task: TaskWork, each: _Labelled, own: int) -> _Plan:
+def _plan(kind: Kind, task: TaskWork, each: _Labelled, own: int) -> _Plan:
     """Other people's annotations are left alone. Of our own imports: the same = done, an older one = replaced unless
     somebody has edited it since."""
     older: _Plan | None = None
@@ -334,7 +316,7 @@ def _plan(line: Line, task: TaskWork, each: _Labelled, own: int) -> _Plan:
         imported = {mark for mark in marks if len(mark) == _MARK_DIGITS}
         if work.annotator_id != own or work.cancelled or not imported:
             continue
-        said, faults = to_objects(line.kind, work.regions, each.frame.width_px, each.frame.height_px)
+        said, faults = to_objects(kind, work.regions, each.frame.width_px, each.frame.height_px)
         if {objects_digest(said)[:_MARK_DIGITS]} == marks and not faults:
             older = _Plan(replaces=work.annotation_id)
         else:

@@ -7,7 +7,7 @@ greyed and put last while anybody may have used it, because Label Studio cannot 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -15,8 +15,9 @@ from xml.etree import ElementTree as ET
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import XMLParser
 
-from tasks.config import ClassSpec, Kind, Line
+from tasks.config import ClassSpec, Line
 from tasks.errors import ConfigError
+from tasks.kind import Control, Kind
 
 IMAGE = "image"
 """Name that we give the image tag, and the field of a labeling task's data that holds its address."""
@@ -27,36 +28,8 @@ _COLORS = ("#1f9d6b", "#c2571a", "#2a6fdb", "#b3317f", "#8a6d00", "#5b4bc4", "#0
 _RETIRED = "#9e9e9e"
 _SHOWN = ("background", "hotkey")
 
-Builder = Callable[[ET.Element, str, str], ET.Element]
 Shown = Mapping[str, Mapping[str, str]]
 """Class -> the attributes that we gave its label."""
-
-
-def _rectangles(view: ET.Element, name: str, to_name: str) -> ET.Element:
-    return ET.SubElement(view, "RectangleLabels", name=name, toName=to_name, strokeWidth="2", canRotate="false")
-
-
-def _polygons(view: ET.Element, name: str, to_name: str) -> ET.Element:
-    return ET.SubElement(view, "PolygonLabels", name=name, toName=to_name, strokeWidth="2", pointSize="small")
-
-
-def _choices(view: ET.Element, name: str, to_name: str) -> ET.Element:
-    return ET.SubElement(view, "Choices", name=name, toName=to_name, choice="single", required="true")
-
-
-@dataclass(frozen=True)
-class _Control:
-    tag: str
-    entry: str
-    build: Builder
-
-
-_CONTROLS: Mapping[Kind, _Control] = {
-    "detection": _Control("RectangleLabels", "Label", _rectangles),
-    "segmentation": _Control("PolygonLabels", "Label", _polygons),
-    "classification": _Control("Choices", "Choice", _choices),
-}
-"""Kind of line -> its control, and the tag of one class in it."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +49,13 @@ class Questions:
     aliases: Mapping[str, str] = field(default_factory=dict)
 
 
-def label_config(line: Line, present: str = "", *, keep: bool = False, shown: Shown | None = None) -> str:
+def label_config(line: Line, present: str = "", *, kind: Kind, keep: bool = False, shown: Shown | None = None) -> str:
     """The config that a line's classes imply.
 
     Args:
         line: The model line.
         present: The project's config as it stands.
+        kind: Of the line; names our control.
         keep: Whether labels that only `present` has may be in use, and stay.
         shown: What we gave the labels last. An attribute that is no longer that was changed by the lab, and stays;
             None: not known, and whatever an attribute is, it stays.
@@ -95,11 +69,12 @@ def label_config(line: Line, present: str = "", *, keep: bool = False, shown: Sh
     root = _parsed(present)
     if root is None:
         root = ET.Element("View")
-    control = _own_control(root, line.kind, line.classes)
+    ours = kind.labels.CONTROL
+    control = _own_control(root, ours, line.classes)
     changed = False
     if control is None:
-        control, changed = _new_control(root, line.kind, keep=keep), True
-    changed |= _settle(control, _CONTROLS[line.kind].entry, wanted_labels(line), keep=keep, shown=shown)
+        control, changed = _new_control(root, ours, keep=keep), True
+    changed |= _settle(control, ours.entry, wanted_labels(line), keep=keep, shown=shown)
     if not changed:
         return present
     if _parsed(present) is None:
@@ -119,23 +94,23 @@ def wanted_labels(line: Line) -> dict[str, dict[str, str]]:
     }
 
 
-def labels(config: str, kind: Kind = "detection", classes: Sequence[str] = ()) -> tuple[str, ...]:
+def labels(config: str, kind: Kind, classes: Sequence[str] = ()) -> tuple[str, ...]:
     """The labels that our control in a config offers, in order."""
-    root = _parsed(config)
-    control = None if root is None else _own_control(root, kind, classes)
-    return () if control is None else tuple(e.attrib["value"] for e in _entries(control, _CONTROLS[kind].entry))
+    root, ours = _parsed(config), kind.labels.CONTROL
+    control = None if root is None else _own_control(root, ours, classes)
+    return () if control is None else tuple(e.attrib["value"] for e in _entries(control, ours.entry))
 
 
-def questions(config: str, line: Line) -> Questions:
+def questions(config: str, line: Line, kind: Kind) -> Questions:
     """What a project's config asks of the annotators of a line."""
     classes = frozenset({*line.classes, *(alias for spec in line.classes.values() for alias in spec.aliases)})
-    root = _parsed(config)
-    control = None if root is None else _own_control(root, line.kind, line.classes)
+    root, ours = _parsed(config), kind.labels.CONTROL
+    control = None if root is None else _own_control(root, ours, line.classes)
     if root is None or control is None:
         return Questions(classes=classes)
     own = control.get("name") or CONTROL
     others = {each.attrib["name"] for each in root.iter() if each.get("name") and each.get("toName")}
-    entries = _entries(control, _CONTROLS[line.kind].entry)
+    entries = _entries(control, ours.entry)
     aliases = {each.attrib["alias"]: each.attrib["value"] for each in entries if each.get("alias")}
     return Questions(own=own, others=frozenset(others - {own}), classes=classes, aliases=aliases)
 
@@ -166,21 +141,21 @@ def _parsed(config: str) -> ET.Element | None:
     return root
 
 
-def _own_control(root: ET.Element, kind: Kind, classes: Sequence[str] | Mapping[str, Any]) -> ET.Element | None:
+def _own_control(root: ET.Element, own: Control, classes: Sequence[str] | Mapping[str, Any]) -> ET.Element | None:
     """The control that is ours: the one of our name, or, if the lab renamed it, the one that offers our classes."""
-    candidates = list(root.iter(_CONTROLS[kind].tag))
+    candidates = list(root.iter(own.tag))
     named = [each for each in candidates if each.get("name") == CONTROL]
     if named:
         return named[0]
 
     def ours(control: ET.Element) -> int:
-        return sum(entry.attrib["value"] in classes for entry in _entries(control, _CONTROLS[kind].entry))
+        return sum(entry.attrib["value"] in classes for entry in _entries(control, own.entry))
 
     best = max(candidates, key=ours, default=None)
     return best if best is not None and ours(best) else None
 
 
-def _new_control(root: ET.Element, kind: Kind, *, keep: bool) -> ET.Element:
+def _new_control(root: ET.Element, own: Control, *, keep: bool) -> ET.Element:
     """Put our control into a config that has none."""
     if not keep:
         _drop_other_kinds(root)
@@ -189,14 +164,14 @@ def _new_control(root: ET.Element, kind: Kind, *, keep: bool) -> ET.Element:
     if image is None:
         image = ET.Element("Image", name=_free(IMAGE, taken), value=f"${IMAGE}", zoom="true", zoomControl="true")
         root.insert(0, image)
-    return _CONTROLS[kind].build(root, _free(CONTROL, taken), image.attrib["name"])
+    attributes = {"name": _free(CONTROL, taken), "toName": image.attrib["name"], **own.attributes}
+    return ET.SubElement(root, own.tag, attributes)
 
 
 def _drop_other_kinds(root: ET.Element) -> None:
     """Nobody has answered yet, and the line changed its kind: the control of the other kind goes."""
-    tags = {control.tag for control in _CONTROLS.values()}
     for parent in list(root.iter()):
-        for child in [each for each in parent if each.tag in tags and each.get("name") == CONTROL]:
+        for child in [each for each in parent if each.get("toName") and each.get("name") == CONTROL]:
             parent.remove(child)
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from tasks.config import Line
 from tasks.errors import ConfigError, DataError
-from tasks.labeling.formats import BadFile, LabelFile
+from tasks.kind import BadFile, LabelFile
 from tasks.labeling.formats.image_names import as_uploaded, last_part, spellings, stem_of
 from tasks.schemas import Landing, Oid, Recording
 
@@ -178,7 +178,7 @@ def _on_frames(
 
 
 def _content(labels: LabelFile) -> object:
-    return labels.normalised, sorted(labels.boxes, key=repr)
+    return labels.normalised, sorted(labels.objects, key=repr)
 
 
 def find_frame_base(numbered: Sequence[tuple[Recording, int]]) -> int:

@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from tasks.config import Line
 from tasks.errors import ConfigError
+from tasks.kind import Kind
 from tasks.labeling.answers import Project
 from tasks.labeling.client import LabelStudio
 from tasks.labeling.label_config import IMAGE, Shown, label_config
@@ -28,7 +29,9 @@ _NOTHING = r"(?!)"
 _STORAGE_TITLE = "Nightscope frames (images only, do not sync)"
 
 
-def ensure_project(client: LabelStudio, line: Line, known_id: int | None, shown: Shown | None = None) -> Project:
+def ensure_project(
+    client: LabelStudio, line: Line, known_id: int | None, shown: Shown | None = None, *, kind: Kind
+) -> Project:
     """The line's project, made if there is none, with the labeling config that its classes imply.
 
     A change that Label Studio refuses is left undone and said in the project's `refused`: annotators go on with the
@@ -39,20 +42,21 @@ def ensure_project(client: LabelStudio, line: Line, known_id: int | None, shown:
         line: The model line.
         known_id: Where the last sync found it.
         shown: What its labels were given last, see `label_config`.
+        kind: Of the line.
     """
     project = _find(client, line, known_id)
     if project is None:
-        created = client.create_project(_title(line), _description(line), label_config(line))
+        created = client.create_project(_title(line), _description(line), label_config(line, kind=kind))
         project = client.project(created)
         if project is None:
             raise ConfigError(f"Label Studio: project {created} of line {line.line} vanished while it was made")
-    return _with_classes(client, line, project, shown)
+    return _with_classes(client, line, kind, project, shown)
 
 
-def _with_classes(client: LabelStudio, line: Line, project: Project, shown: Shown | None) -> Project:
+def _with_classes(client: LabelStudio, line: Line, kind: Kind, project: Project, shown: Shown | None) -> Project:
     """The project after its config was made to offer the line's classes, as far as Label Studio lets us."""
     try:
-        wanted = label_config(line, project.label_config, keep=project.annotations > 0, shown=shown)
+        wanted = label_config(line, project.label_config, kind=kind, keep=project.annotations > 0, shown=shown)
     except ConfigError as error:
         refused = str(error)
     else:

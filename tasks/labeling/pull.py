@@ -16,9 +16,10 @@ from typing import Any, Literal
 
 from tasks.config import Line
 from tasks.escaping import marked
+from tasks.kind import Kind, Object
 from tasks.labeling.answers import Project, TaskWork, Work
 from tasks.labeling.client import LabelStudio
-from tasks.labeling.convert import Object, to_objects, unread
+from tasks.labeling.convert import to_objects, unread
 from tasks.labeling.label_config import questions
 from tasks.labeling.placing import Changes
 from tasks.labeling.state import SyncState, frame_of
@@ -52,7 +53,9 @@ class Pulled(Frozen):
         return self.active + self.cancelled + self.deleted
 
 
-def pull(client: LabelStudio, project: Project, lake: Lake, line: Line, state: SyncState, changes: Changes) -> Pulled:
+def pull(
+    client: LabelStudio, project: Project, lake: Lake, line: Line, kind: Kind, state: SyncState, changes: Changes
+) -> Pulled:
     """Append a revision for everything that changed in the given labeling tasks.
 
     Args:
@@ -60,12 +63,13 @@ def pull(client: LabelStudio, project: Project, lake: Lake, line: Line, state: S
         project: The line's project.
         lake: Gains the revisions.
         line: The model line.
+        kind: Of the line.
         state: All labeling tasks there are now.
         changes: Which of them to look at.
     """
     if not changes.changed and not changes.removed:
         return Pulled()
-    puller = _Puller(client, project, lake, line)
+    puller = _Puller(client, project, lake, line, kind)
     # Label Studio's counters are not trusted to say that known work is gone: it is looked for.
     worked_on = {task_id for task_id, task in state.tasks.items() if task.annotations} | puller.known_tasks()
     to_read = sorted(changes.changed & worked_on & state.tasks.keys())
@@ -78,12 +82,12 @@ def pull(client: LabelStudio, project: Project, lake: Lake, line: Line, state: S
 class _Puller:
     """One pull: knows what the table holds, and appends what differs, a bounded number of rows at a time."""
 
-    def __init__(self, client: LabelStudio, project: Project, lake: Lake, line: Line) -> None:
+    def __init__(self, client: LabelStudio, project: Project, lake: Lake, line: Line, kind: Kind) -> None:
         self._lake = lake
-        self._line = line
+        self._line, self._kind = line, kind
         self._prefix = f"{project.project_id}-"
         self._as_of = project.as_of
-        self._asked = questions(project.label_config, line)
+        self._asked = questions(project.label_config, line, kind)
         self._known = self._newest()
         self._names = client.user_names()
         self._alive: set[str] = set()
@@ -165,7 +169,7 @@ class _Puller:
         """An annotation's objects, and why they are not all of them."""
         if work.unreadable:
             return [], f"what was drawn cannot be read: {work.unreadable}"
-        objects, faults = to_objects(self._line.kind, work.regions, width_px, height_px, self._asked)
+        objects, faults = to_objects(self._kind, work.regions, width_px, height_px, self._asked)
         return objects, unread(faults)
 
     def _deletion(self, known: dict[str, Any]) -> Annotation:

@@ -10,6 +10,7 @@ import logging
 from datetime import datetime
 
 from tasks.config import Line
+from tasks.kind import Kind
 from tasks.labeling import state as states
 from tasks.labeling.client import LabelStudio
 from tasks.labeling.label_config import wanted_labels
@@ -50,12 +51,13 @@ class SyncReport(Frozen):
     notes: tuple[str, ...] = ()
 
 
-def sync(lake: Lake, line: Line) -> SyncReport:
+def sync(lake: Lake, line: Line, kind: Kind) -> SyncReport:
     """Put the line's new frames before the annotators, and append what the annotators changed to the lake.
 
     Args:
         lake: The lake.
         line: The model line; its project is made if there is none.
+        kind: Of the line.
 
     Raises:
         ServiceUnavailable: Label Studio does not answer.
@@ -63,7 +65,7 @@ def sync(lake: Lake, line: Line) -> SyncReport:
     """
     with lake_lock(lake.settings, f"labels-{line.line}"), LabelStudio(lake.settings.label_studio) as client:
         state = states.load(lake, line.line)
-        project = ensure_project(client, line, state.project_id, state.shown)
+        project = ensure_project(client, line, state.project_id, state.shown, kind=kind)
         if state.project_id != project.project_id:
             state = states.SyncState(project_id=project.project_id)
         move_images(client, project, lake)
@@ -79,7 +81,7 @@ def sync(lake: Lake, line: Line) -> SyncReport:
         if changes.changed or changes.removed or changes.listed or frames_snapshot != state.frames_snapshot:
             remove_doubles(client, state)
             created = place_new(client, project, lake, line, state)
-        pulled = pull(client, project, lake, line, state, changes)
+        pulled = pull(client, project, lake, line, kind, state, changes)
         learned = (shown, pulled.again, states.READING) != (state.shown, state.again, state.reading)
         first = state.watermark is None
         if first or created or changes.listed or learned or frames_snapshot != state.frames_snapshot:

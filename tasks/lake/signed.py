@@ -20,6 +20,7 @@ import base64
 import binascii
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from tasks.lake.lake import Lake
+
+log = logging.getLogger(__name__)
 
 _FIELDS = {"kind", "line", "name", "number", "value", "signature"}
 
@@ -122,7 +125,7 @@ def kept(lake: Lake, kind: str, line: str, key: str) -> Any:
     try:
         return open_json(lake.settings, data, kind, line, key).value
     except SignatureError as error:
-        print(f"s3://{lake.store.bucket}/{key} is left out of account, and made anew: {error}", flush=True)
+        log.warning(f"s3://{lake.store.bucket}/{key} is left out of account, and made anew: {error}")
         return None
 
 

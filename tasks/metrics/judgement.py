@@ -76,11 +76,15 @@ class Curve:
 
 @dataclass(frozen=True)
 class Confusion:
-    """What was labelled (columns) and what was predicted (rows): int [n, n] counts; the last of each is "nothing"."""
+    """What was labelled (columns) and what was predicted (rows): int [n, n] counts.
+
+    With `nothing`, the last row and column stand for what was not found and what is not there; else all are classes.
+    """
 
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
+    nothing: bool = True
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pydantic import ConfigDict
 
 from tasks.config import load_line
 from tasks.errors import ConfigError, NotFound
+from tasks.kinds import kind_of
 from tasks.schemas import Frozen, Oid
 from tasks.session import Session
 from tasks.steps.audit import audited
@@ -103,6 +104,6 @@ def _about_to_be_frozen(session: Session, name: str) -> pa.Table:
     from tasks.validation.validate import validate
 
     lake, line = session.lake, session.line(name)
-    accepted = validate(lake, line).accepted
+    accepted = validate(lake, line, kind_of(line.kind)).accepted
     planned = splits.plan(line, splits.pins_of(accepted), splits.recorded(lake, line))
     return placed(accepted, planned.splits)

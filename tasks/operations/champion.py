@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tasks.errors import NotFound
+from tasks.kinds import kind_of
 from tasks.lake import Lake
 from tasks.promotion.in_charge import IN_CHARGE, champion_now, put_in_charge
 from tasks.promotion.verdict_rows import verdict_if_there
@@ -94,11 +95,10 @@ def learned_from_erased(lake: Lake, line: str, version: str, dataset_version: st
 
 
 def _unlearned(session: Session, verdict: Verdict) -> tuple[str, ...]:
-    from tasks.evaluation.kinds import kind_of
     from tasks.evaluation.unlearned import unlearned_of
 
     line = session.line(verdict.line)
-    return unlearned_of(line.classes, kind_of(line.kind).metrics[0], verdict.metrics, verdict.intervals)
+    return unlearned_of(line.classes, kind_of(line.kind), verdict.metrics, verdict.intervals)
 
 
 def list_outcomes(session: Session, name: str) -> dict[str, Outcome]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from tasks.errors import ConfigError
+from tasks.kinds import kind_of
 from tasks.operations.erase import readmit_donor
 from tasks.schemas import QuarantineItem, Split
 from tasks.session import Session
@@ -62,7 +63,7 @@ def import_labels(
     session: Session,
     line: str,
     folder: Path,
-    label_format: Literal["voc", "coco", "yolo"],
+    label_format: str,
     frame_base: int | None = None,
 ) -> ImportReport:
     """Bring existing labels into Label Studio as annotations, taking the frames they need.
@@ -77,10 +78,11 @@ def import_labels(
     from tasks.lake.pseudonyms import known_names
 
     ingest_recordings(session)
-    lake = session.lake
+    lake, own = session.lake, session.line(line)
     return into_label_studio(
-        lake, session.line(line), folder, label_format, frame_base,
-        take_frames=take_frames, picture_names=partial(picture_names, lake), clear_names=known_names(session.settings),
+        lake, own, folder, label_format, frame_base,
+        kind=kind_of(own.kind), take_frames=take_frames,
+        picture_names=partial(picture_names, lake), clear_names=known_names(session.settings),
     )  # fmt: skip
 
 

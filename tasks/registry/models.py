@@ -5,7 +5,8 @@ Aliases: `champion` is in charge, `previous` was before it, `challenger` is the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 
 from tasks.config import Settings
 from tasks.errors import DataError, NotFound
+from tasks.kind import Served
 from tasks.registry import promotion
 from tasks.registry.connection import connect, quoted, speaking
 from tasks.registry.pyfunc import save_pyfunc
@@ -23,6 +25,8 @@ from tasks.schemas import Aliases, Frozen, Oid
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+
+log = logging.getLogger(__name__)
 
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous", "challenger"
 ABOUT = "nightscope.about"
@@ -78,9 +82,7 @@ class Registry:
         self.url = url
         self.runs = Runs(client, url)
 
-    def register(
-        self, about: ModelAbout, *, mlflow_run: str, weights: Path, code: Path, modules: Sequence[Path] = ()
-    ) -> ModelRecord:
+    def register(self, about: ModelAbout, *, mlflow_run: str, weights: Path, served: Served) -> ModelRecord:
         """Log the model as a pyfunc and register it as a version of its line's model; `challenger` then means it.
 
         The same run key again gives the same version, wherever an earlier call was killed.
@@ -89,8 +91,7 @@ class Registry:
             about: Of the model.
             mlflow_run: The run it came from.
             weights: Local file of its weights.
-            code: The models-from-code file that serves it.
-            modules: Python files that it needs beside it.
+            served: How its kind is served.
 
         Raises:
             ServiceUnavailable: MLflow did not answer.
@@ -98,7 +99,7 @@ class Registry:
         with speaking(self.url, f"model of line {about.line}"):
             version = self._version_of(about, mlflow_run)
             if version is None:
-                model_id = self._logged_model(about, mlflow_run, weights, code, modules)
+                model_id = self._logged_model(about, mlflow_run, weights, served)
                 self._ensure_model(about.line)
                 made = self.client.create_model_version(
                     about.line,
@@ -123,7 +124,7 @@ class Registry:
             try:
                 record = _record(version)
             except DataError as error:
-                print(f"not taken for the model of training {about.run_key[:12]}: {error}", flush=True)
+                log.warning(f"not taken for the model of training {about.run_key[:12]}: {error}")
                 continue
             if record.about == about and record.mlflow_run == mlflow_run:
                 ours.append(record.version)
@@ -138,7 +139,7 @@ class Registry:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
 
-    def _logged_model(self, about: ModelAbout, run_id: str, weights: Path, code: Path, modules: Sequence[Path]) -> str:
+    def _logged_model(self, about: ModelAbout, run_id: str, weights: Path, served: Served) -> str:
         """The id of the finished logged model of this run key: an earlier call's, or a new one."""
         from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
@@ -153,7 +154,7 @@ class Registry:
             experiment, name=about.line, source_run_id=run_id, tags={RUN_KEY: about.run_key}, model_type=about.kind
         )  # fmt: skip
         content = {**about.model_dump(mode="json"), "weights_sha256": about.weights_oid}
-        with save_pyfunc(content, weights, code, modules=modules, model_id=model.model_id, run_id=run_id) as folder:
+        with save_pyfunc(content, weights, served, model_id=model.model_id, run_id=run_id) as folder:
             self.client.log_model_artifacts(model.model_id, str(folder))
         outputs = self.client.get_run(run_id).outputs
         if model.model_id not in {output.model_id for output in (outputs.model_outputs if outputs else ())}:
@@ -184,7 +185,7 @@ class Registry:
                 try:
                     ours.append(_record(self.client.get_model_version(line, str(number))))
                 except DataError as error:
-                    print(f"left out: {error}", flush=True)
+                    log.warning(f"left out: {error}")
             return ours
 
     def champion(self, line: str) -> ModelRecord | None:

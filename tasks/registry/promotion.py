@@ -11,6 +11,7 @@ Nothing in MLflow orders anything: whoever may log a run there may write any tag
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from tasks.escaping import plain_text
@@ -19,6 +20,8 @@ from tasks.schemas import Aliases, now
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import RegisteredModel
+
+log = logging.getLogger(__name__)
 
 INTENT = "nightscope.promotion"
 PROMOTED_AT, VERDICT = "nightscope.promoted_at", "nightscope.verdict"
@@ -58,10 +61,9 @@ def settle(client: MlflowClient, line: str) -> None:
     found = client.get_registered_model(line).tags.get(INTENT)
     if found is None:
         return
-    print(
+    log.warning(
         f"line {line}: the tag {INTENT} in MLflow is NOT carried out, and removed: {plain_text(found, 200)!r}. "
         "Who takes charge stands in the lake, signed; a tag anybody can write",
-        flush=True,
     )
     client.delete_registered_model_tag(line, INTENT)
 

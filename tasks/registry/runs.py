@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,8 @@ from tasks.schemas import Frozen
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+log = logging.getLogger(__name__)
 
 RUN_KEY = "nightscope.run_key"
 
@@ -73,7 +76,7 @@ class Runs:
         found = self._client.get_experiment_by_name(line)
         if found is not None:
             if found.lifecycle_stage != "active":
-                print(f"experiment {line} was deleted in MLflow; it is restored, with its runs", flush=True)
+                log.warning(f"experiment {line} was deleted in MLflow; it is restored, with its runs")
                 self._client.restore_experiment(found.experiment_id)
             return str(found.experiment_id)
         try:
@@ -160,7 +163,7 @@ class Runs:
                 call()
 
     def _restore(self, run_id: str) -> None:
-        print(f"run {run_id} was deleted in MLflow; it is restored: models of ours came from it", flush=True)
+        log.warning(f"run {run_id} was deleted in MLflow; it is restored: models of ours came from it")
         self._client.restore_run(run_id)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from tasks.config import Line
 from tasks.errors import NothingToDo
+from tasks.kinds import kind_of
 from tasks.lake import Lake
 from tasks.lake.signed import keep, kept
 from tasks.schemas import Frozen, digest, now
@@ -29,11 +30,11 @@ def check_request(session: Session, name: str, changes: Mapping[str, Any]) -> No
         ConfigError: Unknown line, recipe, recipe value, gate, metric or class; all faults of a kind at once.
     """
     from tasks.gates.checks import check_gates
-    from tasks.training.recipes import load_recipe
 
     line = session.line(name, changes)
-    load_recipe(line.recipe)
-    check_gates(line)
+    kind = kind_of(line.kind)
+    kind.recipes.load_recipe(line.recipe)
+    check_gates(line, kind)
 
 
 def check_news(session: Session, name: str, changes: Mapping[str, Any] | None = None, *, force: bool = False) -> News:
@@ -60,8 +61,11 @@ def inputs_fingerprint(lake: Lake, line: Line) -> str:
 
     columns = ["annotation_id", "revision_id"]
     revisions = lake.tables.scan("annotations", where={"line": line.line}, columns=columns).to_pylist()
-    suites = {path.name: path.read_text() for path in sorted(lake.settings.expectations_dir.glob("*.json"))}
-    return digest(line.fingerprint(), sorted(row["revision_id"] for row in revisions), suites, code_version())
+    folders = dict.fromkeys(
+        (lake.settings.expectations_dir, kind_of(line.kind).expectations(lake.settings.expectations_dir))
+    )
+    suites = {path.name: path.read_text() for folder in folders for path in sorted(folder.glob("*.json"))}
+    return digest(line.fingerprint(), sorted(row["revision_id"] for row in revisions), suites, code_version(line.kind))
 
 
 def run_fingerprint(run_key: str, line: Line) -> str:

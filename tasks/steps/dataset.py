@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tasks.errors import NothingToDo
+from tasks.kinds import kind_of
 from tasks.schemas import Frozen, Oid
 from tasks.session import Session
 from tasks.steps.change_detection import finished_night, run_fingerprint
@@ -39,7 +40,7 @@ def validate_labels(session: Session, name: str, changes: Mapping[str, Any] | No
     from tasks.validation.validate import validate
 
     lake, line = session.lake, session.line(name, changes)
-    validation = validate(lake, line)
+    validation = validate(lake, line, kind_of(line.kind))
     log.info(f"validation report: s3://{session.settings.s3.lake_bucket}/{lake.blobs.key(validation.report_oid)}")
     for note in validation.notes:
         log.info(f"note: {note}")
@@ -71,11 +72,12 @@ def freeze_dataset(
     from tasks.validation.validate import load_validation
 
     lake, line = session.lake, session.line(name, changes)
+    kind = kind_of(line.kind)
     found = load_validation(lake, name, validation_oid)
     about = {"result_oid": found.result_oid, "report_oid": found.report_oid, "snapshots": found.snapshots}
     with Viewer(lake) as viewer:
-        version = freeze(lake, line, found.accepted, validation=about, check=check_dataset, viewer=viewer)
-    key = run_fingerprint(run_key(lake, line, version), line)
+        version = freeze(lake, line, found.accepted, kind=kind, validation=about, check=check_dataset, viewer=viewer)
+    key = run_fingerprint(run_key(lake, line, version, kind), line)
     finished = finished_night(lake, name, key)
     if finished and not force:
         raise NothingToDo(

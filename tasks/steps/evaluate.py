@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.config import Line
 from tasks.errors import NothingToDo
+from tasks.kinds import kind_of
 from tasks.lake import Lake
 from tasks.lake.signed import keep, kept
 from tasks.promotion.journal import promotion_lock
@@ -45,7 +46,7 @@ def evaluate_models(
     from tasks.datasets.experiments import refuse_experiment
     from tasks.evaluation.evaluate import evaluate
     from tasks.promotion.in_charge import champion_of
-    from tasks.steps.predictors import loader, reference
+    from tasks.steps.predictors import reference
     from tasks.training.devices import compute_slot
     from tasks.training.records import vouched
 
@@ -68,9 +69,9 @@ def evaluate_models(
             lake,
             line,
             dataset_version,
+            kind=kind_of(line.kind),
             challenger=reference(challenger),
             champion=reference(champion) if champion else None,
-            load=loader(lake, line),
         )
     keep(lake, "evaluation", name, key, {"evaluation_oid": oid})
     log.info(
@@ -117,4 +118,4 @@ def _evaluation_key(line: Line, dataset_version: str, challenger: str, champion:
 
     measured = sorted(f"{gate.metric} {gate.device}" for gate in line.gates)
     parts = (line.evaluation.model_dump(), list(line.classes), measured, dataset_version, challenger, champion)
-    return f"evaluations/{line.line}/{digest(*parts, code_of('evaluation'))}.json"
+    return f"evaluations/{line.line}/{digest(*parts, code_of('evaluation', line.kind))}.json"

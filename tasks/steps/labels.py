@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from tasks.errors import NothingToDo
+from tasks.kinds import kind_of
 from tasks.schemas import Frozen
 from tasks.session import Session
 
@@ -30,7 +31,8 @@ def sync_annotations(session: Session, line: str, *, must_be_new: bool = False) 
     """
     from tasks.labeling.sync import sync
 
-    report = sync(session.lake, session.line(line))
+    own = session.line(line)
+    report = sync(session.lake, own, kind_of(own.kind))
     for note in report.notes:
         log.info(f"note: {note}")
     if must_be_new and not report.revisions:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasks.config import Line
+from tasks.kind import Kind
+from tasks.kinds import kind_of
 from tasks.lake import Lake, Manifest
 from tasks.session import Session
 from tasks.steps.audit import require_audit
@@ -29,36 +31,39 @@ def train_challenger(session: Session, name: str, changes: Mapping[str, Any] | N
         LeakageError: Something of one of its splits also stands in another.
     """
     from tasks.datasets.experiments import refuse_experiment
-    from tasks.training.detection import train_challenger as train
+    from tasks.training.train import train_challenger as train
 
     lake, line = session.lake, session.line(name, changes)
     manifest = lake.datasets.load(name, dataset_version)
     refuse_experiment(manifest)
     require_audit(lake, manifest)
+    kind = kind_of(line.kind)
     return materialise_and_train(
         lake,
         line,
+        kind,
         manifest,
-        lambda data_yaml, has_val: train(lake, line, dataset_version, data_yaml, has_val, progress=log.info),
+        lambda data, has_val: train(lake, line, kind, dataset_version, data, has_val, progress=log.info),
     )
 
 
-def materialise_and_train(lake: Lake, line: Line, manifest: Manifest, train: Callable[[Path, bool], T]) -> T:
+def materialise_and_train(
+    lake: Lake, line: Line, kind: Kind, manifest: Manifest, train: Callable[[Path, bool], T]
+) -> T:
     """Lay a dataset version out on disk as the trainer reads it, then train on it.
 
     Args:
         lake: Where its images and labels are.
         line: Whose classes count.
+        kind: The line's.
         manifest: The dataset version.
-        train: Called with the layout's YAML file, and whether the version has a validation split.
+        train: Called with where the layout starts, and whether the version has a validation split.
 
     Returns:
         What `train` returns.
     """
-    from tasks.datasets.formats.yolo import materialise
-
     log.info(f"materialising dataset {manifest.version[:12]}: {manifest.rows.num_rows} frames")
-    return train(materialise(lake, line, manifest.version), bool(manifest.about["has_val"]))
+    return train(kind.layout.materialise(lake, line, manifest.version), bool(manifest.about["has_val"]))
 
 
 def training_of(session: Session, name: str, model_version: str) -> RegisteredTraining:

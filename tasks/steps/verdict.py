@@ -10,6 +10,7 @@ from pydantic import ConfigDict
 
 from tasks.config import Line
 from tasks.errors import DataError, NotFound, TransportError
+from tasks.kinds import kind_of
 from tasks.lake import Lake
 from tasks.lake.object_store import JSON
 from tasks.promotion.verdict_rows import signed, verdict_named
@@ -95,7 +96,7 @@ def _decide(
             expected=f"one of version {training.model_version}, whose training this is",
             fix="evaluate that version, or name this one's training",
         )
-    outcome = decide(line, evaluation)
+    outcome = decide(line, evaluation, kind_of(line.kind))
     judged = Judged(outcome.decision, outcome.reasons, outcome.gates, now())
     line_oid = lake.blobs.put_bytes(line.model_dump_json(by_alias=True).encode(), JSON)  # classes keep their order
     verdict = Verdict(
@@ -146,7 +147,7 @@ def _report(session: Session, line: Line, evaluation: Evaluation, judged: Judged
     )
     links += _leak_audit(lake, about.get("leak_check") or {})
     links += [Link("MLflow run", mlflow_run, _run_url(session, mlflow_run))]
-    return store_report(lake, line, evaluation, judged, links=links)
+    return store_report(lake, line, kind_of(line.kind), evaluation, judged, links=links)
 
 
 def _leak_audit(lake: Lake, summary: Mapping[str, Any]) -> list[Link]:

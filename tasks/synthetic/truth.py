@@ -7,12 +7,11 @@ Boxes are continuous pixels: the frame spans 0..width_px and 0..height_px, and p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.schemas import Box
 from tasks.synthetic.motion import Floats, Kinematics, kinematics
 from tasks.synthetic.scene import Body, Scene
 
@@ -32,10 +31,8 @@ class TrackedBox:
     height_px: float
 
     def as_object(self) -> dict[str, object]:
-        """As an annotation's object (`Box.as_object()`), without the track id."""
-        return Box(
-            label=self.label, x_px=self.x_px, y_px=self.y_px, width_px=self.width_px, height_px=self.height_px
-        ).as_object()
+        """As an annotation of a detection line keeps it: without the track id."""
+        return {name: value for name, value in asdict(self).items() if name != "track_id"}
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Training: one readable module per kind of model, recipes as YAML, and the detector that a training leaves behind."""
+"""What every training needs, whatever its kind: a run key, a supervised worker, checkpoints, devices, MLflow."""

@@ -16,40 +16,5 @@ The subprocess knows neither the lake nor MLflow, and holds no secrets: it gets 
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-from tasks.schemas import Frozen
-from tasks.training.recipes import PredictOptions
-
-Event = dict[str, Any]
-
-
-class Job(Frozen):
-    """One training, complete."""
-
-    run_key: str
-    folder: Path
-    """Scratch of this training; ours alone."""
-    data_yaml: Path
-    has_val: bool
-    model: str | None
-    """Architecture: a path, or a name that ultralytics knows. None: that of the weights."""
-    weights: Path | None
-    """Start from these; verified by the step."""
-    arguments: dict[str, Any]
-    """Ultralytics arguments."""
-    min_steps: int
-    predict: PredictOptions
-    seed: int
-    resume_from: Path | None
-    config_dir: Path
-    locks_dir: Path
-    devices: tuple[str, ...] = ("cpu",)
-    """Those of this machine, see `tasks.training.devices`."""
-    on: tuple[str, ...] | None = None
-    """Train on exactly these, on several side by side (DDP); None: on any one that is free."""
-    parent_pid: int
-    """The step. The training dies with it."""
-    progress_every_s: float = 5.0
-    threads: int | None = None
+from tasks.kind import Event as Event
+from tasks.kind import Job as Job

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 from tasks.config import Line
 from tasks.errors import NightscopeError
+from tasks.kind import Kind, Recipe
 from tasks.lake import Lake
 from tasks.registry import ModelRecord, Registry, open_registry
 from tasks.registry.models import ModelAbout
 from tasks.registry.runs import EpochMetrics
-from tasks.training.recipes import Recipe
 from tasks.training.records import Trained
 
-PYFUNC_CODE = Path(__file__).with_name("pyfunc_model.py")
-PYFUNC_MODULES = (Path(__file__).with_name("views.py"),)
 RETRY_AFTER_S = 120
 
 
@@ -62,7 +59,7 @@ class LiveLog:
         return registry, registry.runs.open(self._line.line, self._run_key, name=name, tags={"nightscope.state": state})
 
 
-def publish(lake: Lake, line: Line, recipe: Recipe, trained: Trained) -> ModelRecord:
+def publish(lake: Lake, line: Line, kind: Kind, recipe: Recipe, trained: Trained) -> ModelRecord:
     """Log a finished training in full and register its model. The same again changes nothing.
 
     Raises:
@@ -77,11 +74,11 @@ def publish(lake: Lake, line: Line, recipe: Recipe, trained: Trained) -> ModelRe
         dataset_version=trained.dataset_version,
         weights_oid=trained.weights_oid,
         classes=tuple(line.classes),
-        imgsz=int(trained.setup.get("imgsz", recipe.imgsz)),
-        predict=recipe.predict.model_dump(),
+        imgsz=int(trained.setup.get("imgsz", recipe.input_px)),
+        predict=recipe.predicting,
     )
     weights = lake.blobs.fetch(trained.weights_oid)
-    record = registry.register(about, mlflow_run=run, weights=weights, code=PYFUNC_CODE, modules=PYFUNC_MODULES)
+    record = registry.register(about, mlflow_run=run, weights=weights, served=kind.served)
     registry.runs.finish(run)
     return record
 
@@ -112,11 +109,14 @@ def _log(registry: Registry, lake: Lake, trained: Trained, recipe: Recipe) -> st
     return run
 
 
+_SHOWN_ELSEWHERE = {"arguments", "predict", "name", "description", "kind", "seed", "device"}
+
+
 def _params(trained: Trained) -> dict[str, object]:
     recipe = trained.recipe
     params = {f"train.{name}": value for name, value in recipe["arguments"].items()}
-    params |= {f"predict.{name}": value for name, value in recipe["predict"].items()}
-    params |= {name: recipe[name] for name in ("model", "weights", "min_steps")}
+    params |= {f"predict.{name}": value for name, value in recipe.get("predict", {}).items()}
+    params |= {name: value for name, value in recipe.items() if name not in _SHOWN_ELSEWHERE}
     params |= {f"setup.{name}": value for name, value in trained.setup.items()}
     return params | {
         "recipe": recipe["name"],

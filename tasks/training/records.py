@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -27,8 +28,9 @@ from tasks.lake.signed import Statement, before_signing, check, sign
 from tasks.registry import ModelRecord
 from tasks.registry.runs import EpochMetrics
 from tasks.schemas import Frozen, Oid, Signature, canonical_json
-from tasks.training.recipes import Recipe
 from tasks.training.recorded import named_by_evidence
+
+log = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=Frozen)
 
@@ -243,22 +245,20 @@ def vouched(lake: Lake, record: ModelRecord) -> ModelRecord:
             found=f"MLflow's tag, which anybody can write: weights {record.weights_oid[:12]}",
             fix="do not use this version; a night trains and registers another",
         )
-    recipe = Recipe.model_validate(trained.recipe)
     about = record.about.model_copy(
         update={
             "run_key": run_key,
             "dataset_version": trained.dataset_version,
             "weights_oid": trained.weights_oid,
             "classes": trained.classes or record.about.classes,  # the weights name them, too, and are asked
-            "imgsz": int(trained.setup.get("imgsz", recipe.imgsz)),
-            "predict": recipe.predict.model_dump(),
+            "imgsz": int(trained.setup.get("imgsz") or trained.recipe.get("arguments", {}).get("imgsz") or 0),
+            "predict": dict(trained.recipe.get("predict", {})),
         }
     )
     if about != record.about:
-        print(
+        log.warning(
             f"line {record.line}, version {record.version}: MLflow's tags are not what was registered; the lake's "
             "record of the training counts",
-            flush=True,
         )
     return record.model_copy(update={"about": about})
 

@@ -11,12 +11,18 @@ from collections.abc import Generator
 from pathlib import Path
 
 from tasks.errors import StepFailed, StepKilled
-from tasks.training.job import Event, Job
+from tasks.kind import Event, Job
+from tasks.known_kinds import KINDS_DIR
 
 PRIVATE = ("NIGHTSCOPE_", "AIRFLOW", "_AIRFLOW", "AWS_", "MLFLOW_", "LABEL_STUDIO")
 """Environment that the worker has no use for; some of it is secret."""
 
 TAIL_LINES = 15
+
+
+def public_environment() -> dict[str, str]:
+    """The environment of a subprocess that trains or exports: without secrets, but it must find its kind."""
+    return {name: value for name, value in os.environ.items() if name == KINDS_DIR or not name.startswith(PRIVATE)}
 
 
 class WorkerKilled(StepKilled):
@@ -38,7 +44,7 @@ def events(job: Job, log: Path) -> Generator[Event]:
     """
     job_file = job.folder / "job.json"
     job_file.write_text(job.model_dump_json())
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(PRIVATE)}
+    environment = public_environment()
     with log.open("ab") as output:
         worker = subprocess.Popen(
             [sys.executable, "-P", "-m", "tasks.training.worker", str(job_file)],

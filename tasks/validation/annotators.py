@@ -9,13 +9,13 @@ from itertools import combinations
 from typing import Any
 
 from tasks.config import AnnotatorChoice, Line
-from tasks.metrics.boxes import Boxes
-from tasks.metrics.label_agreement import LabelAgreement, aggregate_label_agreement, compute_label_agreement
+from tasks.kind import Kind, Object
+from tasks.metrics.label_agreement import LabelAgreement, aggregate_label_agreement
 from tasks.schemas import Oid
 from tasks.validation.inputs import Row, one_per_frame, standing
 
-Drawn = Callable[[Row], Boxes]
-"""An annotation's objects, as boxes."""
+Passed = Callable[[Row], Sequence[Object]]
+"""The objects of an annotation that passed validation."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,14 @@ def unknown_names(choice: AnnotatorChoice, rows: Iterable[Row]) -> list[str]:
     return [name for name in choice.prefer if name.strip().casefold() not in known]
 
 
-def agreement(line: Line, rows: Sequence[Row], drawn: Drawn) -> list[dict[str, Any]]:
+def agreement(line: Line, kind: Kind, rows: Sequence[Row], passed: Passed) -> list[dict[str, Any]]:
     """How far each two people agree on the frames that both labelled; of each person the newest work counts.
 
     Args:
         line: For its classes.
+        kind: Of the line; compares two people's objects.
         rows: Annotations that passed validation.
-        drawn: What an annotation shows, as boxes of the line's classes.
+        passed: What an annotation shows.
 
     Returns:
         For each pair of names, in order: `annotators` [2], `frames` that both labelled, `f1` over all classes, and
@@ -79,9 +80,9 @@ def agreement(line: Line, rows: Sequence[Row], drawn: Drawn) -> list[dict[str, A
     for own in _by_frame(rows).values():
         if len(own) < 2:
             continue
-        boxes = {name: drawn(row) for name, row in own.items()}
+        objects = {name: passed(row) for name, row in own.items()}
         for one, other in combinations(sorted(own), 2):
-            pairs[one, other].append(compute_label_agreement(boxes[one], boxes[other], len(line.classes)))
+            pairs[one, other].append(kind.checks.agreement(objects[one], objects[other], line))
     return [_summary(line, pair, frames) for pair, frames in sorted(pairs.items())]
 
 

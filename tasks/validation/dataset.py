@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.config import MIN_GROUPS, Line
 from tasks.errors import InsufficientData
+from tasks.kind import Kind
 from tasks.lake import Lake
-from tasks.schemas import SPLITS, Oid, single
+from tasks.schemas import SPLITS, Oid
 from tasks.validation.suites import SuiteResult, run_suite
 from tasks.validation.tables import data_frame
 
@@ -23,42 +24,27 @@ _COLUMNS = ("requirement", "what", "have", "need", "short")
 Row = dict[str, Any]
 
 
-def label_counts(objects: Iterable[str]) -> Counter[str]:
-    """Single objects by class over the `objects` column (JSON strings) of accepted annotations or a manifest."""
-    return Counter(item["label"] for text in objects for item in single(json.loads(text)))
+def label_counts(objects: Iterable[str], kind: Kind) -> Counter[str]:
+    """Labels by class over the `objects` column (JSON strings) of accepted annotations or a manifest."""
+    counted = kind.checks.counted
+    return Counter(item["label"] for text in objects for item in counted(json.loads(text)))
 
 
-def crowd_note(objects: Iterable[str]) -> str | None:
-    """What becomes of the crowds of an `objects` column, in a sentence; None where there are none."""
-    counts = [len(everything) - len(single(everything)) for everything in map(json.loads, objects)]
-    if not any(counts):
-        return None
-    return (
-        f"boxes that mark crowds of objects: {sum(counts)}, on {sum(map(bool, counts))} frames. They count as no "
-        "labels; such frames are not trained on, and in the test what is found on a crowd is neither right nor wrong"
-    )
-
-
-def _is_learned_from(objects: str) -> bool:
-    """Whether a training takes a frame: crowds cannot be left out of one, and would be learned as background."""
-    everything = json.loads(objects)
-    return len(single(everything)) == len(everything)
-
-
-def overall_requirements(line: Line, accepted: pa.Table) -> list[Row]:
+def overall_requirements(line: Line, kind: Kind, accepted: pa.Table) -> list[Row]:
     """What the line asks for before its data is split."""
-    return _overall(line, accepted, label_counts(accepted.column("objects").to_pylist()))
+    return _overall(line, accepted, label_counts(accepted.column("objects").to_pylist(), kind))
 
 
-def split_requirements(line: Line, rows: pa.Table) -> list[Row]:
+def split_requirements(line: Line, kind: Kind, rows: pa.Table) -> list[Row]:
     """What the line asks of a split dataset: `overall_requirements`, and those of train and test each."""
     own: dict[str, list[str]] = {split: [] for split in SPLITS}
     for split, text in zip(rows.column("split").to_pylist(), rows.column("objects").to_pylist(), strict=True):
         own[split].append(text)
-    labels = {split: label_counts(texts) for split, texts in own.items()}
+    labels = {split: label_counts(texts, kind) for split, texts in own.items()}
     found = _overall(line, rows, sum(labels.values(), Counter()))
     for split in ("train", "test"):
-        frames = sum(map(_is_learned_from, own[split])) if split == "train" else len(own[split])
+        taken = kind.checks.is_learned_from
+        frames = sum(taken(json.loads(text)) for text in own[split]) if split == "train" else len(own[split])
         found.append(_requirement(f"{split}/frames", f"labelled frames in {split}", frames, 1))
         found += [
             _requirement(f"{split}/labels/{name}", f"labels of class {name} in {split}", labels[split][name], need)
@@ -92,7 +78,7 @@ def check_requirements(lake: Lake, requirements: Sequence[Row]) -> tuple[SuiteRe
     return result, [checks[0].reason.format_map(rows[name]) for name, checks in result.failures.items()]
 
 
-def check_dataset(lake: Lake, line: Line, rows: pa.Table) -> Oid:
+def check_dataset(lake: Lake, line: Line, kind: Kind, rows: pa.Table) -> Oid:
     """Check a split dataset, given as manifest rows, against the line's minimums.
 
     Returns:
@@ -101,7 +87,7 @@ def check_dataset(lake: Lake, line: Line, rows: pa.Table) -> Oid:
     Raises:
         InsufficientData: Naming everything of which there is not enough, and how much is there.
     """
-    result, missing = check_requirements(lake, split_requirements(line, rows))
+    result, missing = check_requirements(lake, split_requirements(line, kind, rows))
     if missing:
         raise insufficient(line, missing)
     return lake.blobs.put_json(result.as_json())

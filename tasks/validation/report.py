@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.config import Line
-from tasks.schemas import Oid, QuarantineItem, Recording, single
+from tasks.kind import Kind
+from tasks.schemas import Oid, QuarantineItem, Recording
 from tasks.validation.suites import SuiteResult
 
 if TYPE_CHECKING:
@@ -24,13 +25,13 @@ _SUITES = {
     "recordings": "Recordings",
     "annotations": "Annotations",
     "frames": "Frames",
-    "detection_labels": "Labelled boxes",
     "dataset": "The dataset as a whole",
 }
 
 
 def render_report(
     line: Line,
+    kind: Kind,
     recordings: Mapping[Oid, Recording],
     accepted: pa.Table,
     suites: Sequence[SuiteResult],
@@ -45,6 +46,7 @@ def render_report(
 
     Args:
         line: Whose data was validated.
+        kind: Of the line.
         recordings: For their names.
         accepted: What may be learnt from (`validate.ACCEPTED`).
         suites: Results of all suites, in the order they ran.
@@ -60,26 +62,33 @@ def render_report(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     advice = {check.check: check.advice for suite in suites for check in suite.checks}
+    titles = {**_SUITES, kind.checks.SUITE: kind.checks.TITLE}
     work = [item for item in items if item.annotator]
+
+    def entry(item: QuarantineItem) -> dict[str, Any]:
+        return _entry(item, advice, kind)
+
     return environment.from_string(_TEMPLATE.read_text()).render(
         line=line,
         missing=missing,
         notes=notes,
-        counts=_counts(line, accepted),
+        counts=_counts(line, kind, accepted),
         kinds=Counter(item.what for item in items),
-        annotators=_by_annotator(work, recordings, advice),
-        others=[_entry(item, advice) for item in items if not item.annotator][:_MOST_ITEMS],
+        annotators=_by_annotator(work, recordings, entry),
+        others=[entry(item) for item in items if not item.annotator][:_MOST_ITEMS],
         others_more=max(0, len(items) - len(work) - _MOST_ITEMS),
         replaced=replaced[:_MOST_ITEMS],
         replaced_more=max(0, len(replaced) - _MOST_ITEMS),
         agreement=agreement[:_MOST_ITEMS],
         agreement_more=max(0, len(agreement) - _MOST_ITEMS),
-        suites=[(_SUITES.get(suite.suite, suite.suite), suite) for suite in suites],
+        suites=[(titles.get(suite.suite, suite.suite), suite) for suite in suites],
     )
 
 
 def _by_annotator(
-    items: Iterable[QuarantineItem], recordings: Mapping[Oid, Recording], advice: Mapping[str, str]
+    items: Iterable[QuarantineItem],
+    recordings: Mapping[Oid, Recording],
+    entry: Callable[[QuarantineItem], dict[str, Any]],
 ) -> list[dict[str, Any]]:
     found: dict[str, dict[str, list[QuarantineItem]]] = defaultdict(lambda: defaultdict(list))
     for item in items:
@@ -92,7 +101,7 @@ def _by_annotator(
             "recordings": [
                 {
                     "name": name,
-                    "entries": [_entry(item, advice) for item in places[name][:_MOST_ITEMS]],
+                    "entries": [entry(item) for item in places[name][:_MOST_ITEMS]],
                     "more": max(0, len(places[name]) - _MOST_ITEMS),
                 }
                 for name in sorted(places)
@@ -102,27 +111,19 @@ def _by_annotator(
     ]
 
 
-def _entry(item: QuarantineItem, advice: Mapping[str, str]) -> dict[str, Any]:
+def _entry(item: QuarantineItem, advice: Mapping[str, str], kind: Kind) -> dict[str, Any]:
+    thing = item.details.get("object")
     checks = item.details.get("checks", [])
     return {
         "what": item.what,
         "subject": item.subject,
         "reason": item.reason,
         "advice": advice.get(checks[0], "") if checks else "",
-        "place": _place(item.details.get("object", {})),
+        "place": kind.checks.described(thing) if isinstance(thing, dict) else "",
     }
 
 
-def _place(box: Mapping[str, Any]) -> str:
-    """Where in the picture an annotator finds the object."""
-    numbers = [box.get(name) for name in ("x_px", "y_px", "width_px", "height_px")]
-    if not all(isinstance(number, int | float) for number in numbers):
-        return ""
-    x, y, width, height = (float(number) for number in numbers if number is not None)
-    return f"{box.get('label')}: left {x:.1f}, top {y:.1f}, width {width:.1f}, height {height:.1f} px"
-
-
-def _counts(line: Line, accepted: pa.Table) -> dict[str, Any]:
+def _counts(line: Line, kind: Kind, accepted: pa.Table) -> dict[str, Any]:
     """Frames and objects per class, for each recording and in all."""
     rows: dict[str, dict[str, Any]] = {}
     for row in accepted.select(["recording_id", "recording_name", "group", "objects"]).to_pylist():
@@ -131,7 +132,7 @@ def _counts(line: Line, accepted: pa.Table) -> dict[str, Any]:
             {"name": row["recording_name"], "group": row["group"], "frames": 0, "labels": Counter()},
         )
         entry["frames"] += 1
-        entry["labels"].update(item["label"] for item in single(json.loads(row["objects"])))
+        entry["labels"].update(item["label"] for item in kind.checks.counted(json.loads(row["objects"])))
     ordered = sorted(rows.values(), key=lambda entry: (entry["name"], entry["group"]))
     return {
         "classes": list(line.classes),

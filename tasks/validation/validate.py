@@ -19,11 +19,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
-from types import ModuleType
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.config import Line
-from tasks.errors import ConfigError
+from tasks.kind import Kind, Object
 from tasks.lake import Lake, quarantine
 from tasks.schemas import Frame, Oid, QuarantineItem, canonical_json
 from tasks.validation import annotators, dataset, inputs, setting_aside, tables
@@ -90,28 +90,26 @@ class _Findings:
     agreement: list[Row] = field(default_factory=list)
 
 
-def validate(lake: Lake, line: Line) -> Validation:
+def validate(lake: Lake, line: Line, kind: Kind) -> Validation:
     """Judge everything the line could learn from; set aside what is bad, store the result and the report.
 
     The same data gives the same blobs. Nothing is raised for bad or too little data: see `Validation.require_enough`.
 
     Raises:
-        ConfigError: A suite is wrong, or the line's kind has none.
+        ConfigError: A suite is wrong.
         DataError: A check could not be made.
     """
-    kind = _kind(line)
     found = inputs.gather(lake, line)
     findings = _Findings()
     chosen, kept = _judge(lake, line, kind, found, findings)
     accepted = _accepted(line, kind, found, chosen, kept)
-    result, short = dataset.check_requirements(lake, dataset.overall_requirements(line, accepted))
+    result, short = dataset.check_requirements(lake, dataset.overall_requirements(line, kind, accepted))
     findings.suites.append(result)
     findings.missing += short
-    _note_classes(line, accepted, findings)
-    if crowds := dataset.crowd_note(accepted.column("objects").to_pylist()):
-        findings.notes.append(crowds)
+    _note_classes(line, kind, accepted, findings)
+    findings.notes += kind.checks.notes([json.loads(text) for text in accepted.column("objects").to_pylist()])
     quarantine.set_aside(lake, findings.items)
-    return _store(lake, line, found, findings, accepted)
+    return _store(lake, line, kind, found, findings, accepted)
 
 
 def load_validation(lake: Lake, line: str, result_oid: Oid) -> Validation:
@@ -138,17 +136,8 @@ def load_validation(lake: Lake, line: str, result_oid: Oid) -> Validation:
     )
 
 
-def _kind(line: Line) -> ModuleType:
-    """The module that knows the labels of the line's kind."""
-    if line.kind == "detection":
-        from tasks.validation import detection
-
-        return detection
-    raise ConfigError(f"line {line.line}: no validation for lines of kind {line.kind}", expected="detection")
-
-
 def _judge(
-    lake: Lake, line: Line, kind: ModuleType, found: Inputs, findings: _Findings
+    lake: Lake, line: Line, kind: Kind, found: Inputs, findings: _Findings
 ) -> tuple[list[Row], dict[str, list[int]]]:
     """The annotations to learn from, one per frame, and which of its objects each keeps."""
     table = tables.recordings_table(line, found)
@@ -183,17 +172,17 @@ def _judge(
 
 
 def _choose(
-    line: Line, kind: ModuleType, found: Inputs, passed: Sequence[Row], kept: Mapping[str, Sequence[int]],
+    line: Line, kind: Kind, found: Inputs, passed: Sequence[Row], kept: Mapping[str, Sequence[int]],
     findings: _Findings,
 ) -> list[Row]:  # fmt: skip
     """Of the annotations that passed, one a frame; notes what they replace, and how far people agree."""
 
-    def drawn(row: Row) -> Any:
+    def objects(row: Row) -> list[Object]:
         own = [row["objects"][number] for number in kept[row["annotation_id"]]]
-        return kind.drawn(kind.cleaned(own, found.frames[_frame_key(row)]), line)
+        return kind.checks.cleaned(own, found.frames[_frame_key(row)])
 
     chosen, replaced = annotators.choose(passed, line.annotators)
-    findings.agreement = annotators.agreement(line, passed, drawn)
+    findings.agreement = annotators.agreement(line, kind, passed, objects)
     findings.replaced = [each.as_json(setting_aside.place(each.row, found.recordings)) for each in replaced]
     if replaced:
         findings.notes.append(
@@ -208,16 +197,20 @@ def _choose(
 
 
 def _judge_objects(
-    lake: Lake, line: Line, kind: ModuleType, found: Inputs, annotations: Sequence[Row], findings: _Findings
+    lake: Lake, line: Line, kind: Kind, found: Inputs, annotations: Sequence[Row], findings: _Findings
 ) -> dict[str, list[int]]:
     """Annotation id -> its objects that may be used. Annotations that are set aside are not in it."""
-    table = kind.labels_table(annotations, found.frames)
-    bad = _check(lake, kind.SUITE, table, "row_id", kind.parameters(line), findings)
+    checks = kind.checks
+    table = checks.labels_table(annotations, found.frames)
+    folder = kind.expectations(lake.settings.expectations_dir)
+    bad = _check(lake, checks.SUITE, table, "row_id", checks.parameters(line), findings, folder)
     kept: dict[str, list[int]] = {}
     for row in annotations:
-        own = {n: bad[i] for n in range(len(row["objects"])) if (i := kind.row_id(row["annotation_id"], n)) in bad}
+        # One row at least: a kind may have a row for what is not there, such as the class of a whole picture.
+        numbers = range(max(1, len(row["objects"])))
+        own = {n: bad[i] for n in numbers if (i := checks.row_id(row["annotation_id"], n)) in bad}
         faults = [fault for fails in own.values() for fault in fails]
-        if any(check.sets_aside == "annotation" for check, _ in faults) or (own and len(own) == len(row["objects"])):
+        if any(check.sets_aside == "annotation" for check, _ in faults) or (own and len(own) >= len(row["objects"])):
             findings.items.append(setting_aside.annotation_item(line, row, found.recordings, faults))
             continue
         findings.items += [setting_aside.object_item(line, row, n, found.recordings, why) for n, why in own.items()]
@@ -226,10 +219,18 @@ def _judge_objects(
 
 
 def _check(
-    lake: Lake, suite: str, table: pd.DataFrame, row_id: str, parameters: Mapping[str, Any], findings: _Findings
+    lake: Lake,
+    suite: str,
+    table: pd.DataFrame,
+    row_id: str,
+    parameters: Mapping[str, Any],
+    findings: _Findings,
+    folder: Path | None = None,
 ) -> dict[str, list[tuple[CheckResult, str]]]:
     """Run a suite, file its result; row id -> why the row is bad."""
-    result = run_suite(suite, table, row_id=row_id, parameters=parameters, folder=lake.settings.expectations_dir)
+    result = run_suite(
+        suite, table, row_id=row_id, parameters=parameters, folder=folder or lake.settings.expectations_dir
+    )
     findings.suites.append(result)
     findings.missing += [check.reason for check in result.table_failures]
     return setting_aside.reasons(result, table, row_id)
@@ -247,7 +248,7 @@ def _frame_key(row: Row) -> FrameKey:
 
 
 def _accepted(
-    line: Line, kind: ModuleType, found: Inputs, chosen: Sequence[Row], kept: Mapping[str, Sequence[int]]
+    line: Line, kind: Kind, found: Inputs, chosen: Sequence[Row], kept: Mapping[str, Sequence[int]]
 ) -> pa.Table:
     import pyarrow as pa
 
@@ -256,7 +257,7 @@ def _accepted(
     for row in chosen:
         recording, frame = found.recordings[row["recording_id"]], found.frames[_frame_key(row)]
         group = line.splits.group_of(recording)
-        objects = kind.cleaned([row["objects"][number] for number in kept[row["annotation_id"]]], frame)
+        objects = kind.checks.cleaned([row["objects"][number] for number in kept[row["annotation_id"]]], frame)
         rows.append({
             "group": group, "pinned_split": settled[group][0] if group in settled else None,
             **_frame_columns(frame), "recording_name": recording.name, "annotation_id": row["annotation_id"],
@@ -274,13 +275,13 @@ def _frame_columns(frame: Frame) -> Row:
     }  # fmt: skip
 
 
-def _note_classes(line: Line, accepted: pa.Table, findings: _Findings) -> None:
-    labels = dataset.label_counts(accepted.column("objects").to_pylist())
+def _note_classes(line: Line, kind: Kind, accepted: pa.Table, findings: _Findings) -> None:
+    labels = dataset.label_counts(accepted.column("objects").to_pylist(), kind)
     if unseen := [name for name in line.classes if not labels[name]]:
         findings.notes.append(f"no accepted label of class {', '.join(unseen)}: the model cannot learn it")
 
 
-def _store(lake: Lake, line: Line, found: Inputs, findings: _Findings, accepted: pa.Table) -> Validation:
+def _store(lake: Lake, line: Line, kind: Kind, found: Inputs, findings: _Findings, accepted: pa.Table) -> Validation:
     """Store table, report and result, in this order: the result names the others."""
     import pyarrow.parquet as pq
 
@@ -291,7 +292,7 @@ def _store(lake: Lake, line: Line, found: Inputs, findings: _Findings, accepted:
     accepted_oid = lake.blobs.put_bytes(sink.getvalue(), "application/vnd.apache.parquet")
     missing = list(dict.fromkeys(findings.missing))
     html = render_report(
-        line, found.recordings, accepted, findings.suites, findings.items, missing, findings.notes,
+        line, kind, found.recordings, accepted, findings.suites, findings.items, missing, findings.notes,
         replaced=findings.replaced, agreement=findings.agreement,
     )  # fmt: skip
     report_oid = lake.blobs.put_bytes(html.encode(), "text/html")

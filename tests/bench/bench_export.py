@@ -21,6 +21,12 @@ from rich.console import Console
 from rich.table import Table
 
 from tasks.config import Line, Settings, parse_line
+from tasks.kinds import kind_of
+from tasks.kinds.detection.detector import Detector
+from tasks.kinds.detection.export_process import ExportJob, Format, UseJob, make_export
+from tasks.kinds.detection.export_process import time_models as benchmark
+from tasks.kinds.detection.exports import input_shape
+from tasks.kinds.detection.recipe import PredictOptions, load_recipe
 from tasks.lake import open_lake
 from tasks.metrics.boxes import Boxes
 from tasks.metrics.detection import judge
@@ -29,11 +35,11 @@ from tasks.schemas import Oid
 from tasks.synthetic.recordings import make_scene
 from tasks.synthetic.render import Renderer
 from tasks.synthetic.truth import ground_truth
-from tasks.training import detection
-from tasks.training.detector import Detector
-from tasks.training.export import ExportJob, Format, UseJob, benchmark, input_shape, label, make_export
-from tasks.training.recipes import PredictOptions, load_recipe
+from tasks.training import train as detection
+from tasks.training.exported import label
 from tests.s3_servers import rclone
+
+DETECTION = kind_of("detection")
 
 CLASSES = ("sperm", "impurity")
 WIDTH, HEIGHT, FRAMES = 720, 540, 6
@@ -91,7 +97,7 @@ def trained(root: Path, line: Line, data: Path) -> tuple[Path, Oid]:
     with rclone(root / "s3") as server:
         lake = open_lake(Settings(state_dir=root / "state", s3=server.settings))
         lake.store.ensure_bucket()
-        oid = detection.train_quietly(lake, line, "d" * 64, data, False, progress=print).weights_oid
+        oid = detection.train_quietly(lake, line, DETECTION, "d" * 64, data, False, progress=print).weights_oid
         path = root / "weights.pt"
         path.write_bytes(lake.blobs.get_bytes(oid))
     return path, oid

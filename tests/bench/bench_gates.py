@@ -34,8 +34,11 @@ from rich.table import Table
 
 from tasks.evaluation.evaluation import Difference, Evaluation
 from tasks.gates.decide import decide
+from tasks.kinds import kind_of
 from tasks.schemas import Decision
 from tests.bench.simulated_pairs import METRIC, Model, World, draw, evaluate, line_with, swapped, true_difference
+
+DETECTION = kind_of("detection")
 
 RECORDINGS, SLICED_RECORDINGS = (5, 8, 12, 20, 40), (8, 12, 20)
 POPULATION = 20_000
@@ -79,7 +82,7 @@ def gate(condition: str, threshold: float, **where: object) -> dict[str, object]
 
 def verdict(world: World, evaluation: Evaluation, asked: dict[str, object]) -> Decision:
     """What the real code decides."""
-    return decide(line_with(world, asked), evaluation).decision
+    return decide(line_with(world, asked), evaluation, DETECTION).decision
 
 
 def percentile(difference: Difference, tail: float = 0.05) -> float:

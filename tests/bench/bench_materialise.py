@@ -21,14 +21,17 @@ from rich.console import Console
 from rich.table import Table
 
 from tasks.config import Line, Settings
-from tasks.datasets.formats.yolo import materialise
 from tasks.datasets.freeze import freeze
+from tasks.kinds import kind_of
+from tasks.kinds.detection.layout import materialise
 from tasks.lake import Lake, open_lake
 from tasks.schemas import Annotation, Frame, Recording
 from tasks.validation.dataset import check_dataset
 from tasks.validation.validate import Validation, validate
 from tests.s3_servers import rclone
 from tests.validation.factory import a_box, a_line, a_recording, an_annotation, fill
+
+DETECTION = kind_of("detection")
 
 T = TypeVar("T")
 RECORDINGS = 20
@@ -73,7 +76,7 @@ def timed(work: Callable[[], T]) -> tuple[T, float]:
 def frozen(lake: Lake, line: Line, validation: Validation) -> str:
     """Freeze as the step does."""
     about = {"result_oid": validation.result_oid, "report_oid": validation.report_oid}
-    return freeze(lake, line, validation.accepted, validation=about, check=check_dataset)
+    return freeze(lake, line, validation.accepted, validation=about, check=check_dataset, kind=DETECTION)
 
 
 def measure(lake: Lake, frames: int) -> list[tuple[str, float, float, float]]:
@@ -86,7 +89,7 @@ def measure(lake: Lake, frames: int) -> list[tuple[str, float, float, float]]:
     rows = []
 
     def night(name: str) -> None:
-        validation, seconds = timed(lambda: validate(lake, line))
+        validation, seconds = timed(lambda: validate(lake, line, DETECTION))
         version, freezing = timed(lambda: frozen(lake, line, validation))
         _, laying = timed(lambda: materialise(lake, line, version))
         rows.append((name, seconds, freezing, laying))

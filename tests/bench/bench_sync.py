@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tasks.config import LabelStudioSettings, Settings
+from tasks.kinds import kind_of
 from tasks.labeling.client import LabelStudio
 from tasks.labeling.placing import frame_row, place
 from tasks.labeling.projects import ensure_project
@@ -28,6 +29,8 @@ from tasks.schemas import Frame, now
 from tests.labeling.annotators import HEIGHT_PX, WIDTH_PX, a_line, a_recording, box, regions
 from tests.s3_servers import rclone
 from tests.services import running
+
+DETECTION = kind_of("detection")
 
 FRESH, LABELLED = a_line("fresh-frames"), a_line("labelled-frames")
 BOXES = 20
@@ -59,7 +62,7 @@ def annotate(settings: Settings) -> None:
         for row in rows
     }
     with LabelStudio(settings.label_studio) as client:
-        place(client, ensure_project(client, LABELLED, None), lake, rows, SyncState(), drawn)
+        place(client, ensure_project(client, LABELLED, None, kind=DETECTION), lake, rows, SyncState(), drawn)
 
 
 def sync_in_own_process(settings: Settings, line: str) -> tuple[float, float, str]:
@@ -77,7 +80,7 @@ def sync_here(settings: Settings, line: str) -> None:
     secret_key, token = sys.stdin.read().split("\n")
     s3 = settings.s3.model_copy(update={"secret_key": type(settings.s3.secret_key)(secret_key)})
     account = LabelStudioSettings(url=settings.label_studio.url, token=type(settings.s3.secret_key)(token))
-    report = sync(open_lake(settings.model_copy(update={"s3": s3, "label_studio": account})), a_line(line))
+    report = sync(open_lake(settings.model_copy(update={"s3": s3, "label_studio": account})), a_line(line), DETECTION)
     # Not ru_maxrss: Linux hands that on from the process that started this one.
     status = Path("/proc/self/status").read_text()
     peak_mb = int(status.split("VmHWM:")[1].split()[0]) / 1024

@@ -27,15 +27,16 @@ import cv2
 import numpy as np
 
 from tasks.config import Line, Settings, parse_line
+from tasks.kinds import kind_of
+from tasks.kinds.detection.recipe import ARCHITECTURES, load_recipe, schedule
 from tasks.lake import Lake, open_lake
-from tasks.training import detection
-from tasks.training.recipes import ARCHITECTURES, load_recipe, schedule
+from tasks.training import train as detection
 from tests.s3_servers import rclone
 
 BARE = """
     import json, sys
     from pathlib import Path
-    from tasks.training.offline import prepare
+    from tasks.kinds.detection.offline import prepare
     prepare(Path(sys.argv[2]))
     from ultralytics import YOLO
     arguments = json.loads(sys.argv[1])
@@ -87,7 +88,9 @@ def bare(line: Line, data: Path, images: int, folder: Path) -> None:
 
 def ours(lake: Lake, line: Line, data: Path, key: str) -> None:
     """Our step, up to where it speaks to MLflow."""
-    detection._train(lake, line, load_recipe(line.recipe), key, "d" * 64, data, True, lambda _: None)
+    detection._train(
+        lake, line, kind_of(line.kind), load_recipe(line.recipe), key, "d" * 64, data, True, None, lambda _: None
+    )
 
 
 def main() -> None:

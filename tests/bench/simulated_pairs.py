@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from tasks.config import Line, parse_line
-from tasks.evaluation.evaluation import Difference, Evaluation, ModelRef, ModelResult
+from tasks.evaluation.evaluation import Difference, Evaluation, ModelResult
+from tasks.kind import ModelRef
 from tasks.metrics.bootstrap import paired_bootstrap, supporting_clusters
 from tasks.metrics.boxes import Boxes
 from tasks.metrics.detection import judge

@@ -28,7 +28,7 @@ from tasks.steps.labels import SyncedAnnotations
 from tasks.steps.promote import Promoted
 from tasks.steps.results import SetAside
 from tasks.steps.verdict import DecidedVerdict
-from tasks.training.export import Export, ExportRecord
+from tasks.training.exported import Export, ExportRecord
 
 KEY = "fingerprint name added_at active retired endorsed_by public"
 CONTRACTS: dict[type[Frozen], str] = {

@@ -178,7 +178,7 @@ from airflow.dag_processing.dagbag import DagBag
 bag = DagBag({str(HOME / "dags" / "retrain.py")!r})
 assert not bag.import_errors, bag.import_errors
 assert set(bag.dags) == {{"retrain_good", "retrain_bad_line"}}, set(bag.dags)
-assert "kind: Input should be" in bag.dags["retrain_bad_line"].doc_md, bag.dags["retrain_bad_line"].doc_md
+assert "no such kind of line" in bag.dags["retrain_bad_line"].doc_md, bag.dags["retrain_bad_line"].doc_md
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

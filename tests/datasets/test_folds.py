@@ -14,10 +14,13 @@ from tasks.datasets.experiments import experiment_of, refuse_experiment, startin
 from tasks.datasets.folds import assign, make_folds
 from tasks.datasets.freeze import freeze
 from tasks.errors import ConfigError, DataError, InsufficientData, LeakageError, NotFound
+from tasks.kinds import kind_of
 from tasks.lake import Lake, Manifest
 from tasks.validation.dataset import check_dataset
 from tasks.validation.validate import validate
 from tests.validation.factory import a_line, good_lake
+
+DETECTION = kind_of("detection")
 
 LINE = a_line()
 GROUPS = st.dictionaries(
@@ -29,9 +32,11 @@ GROUPS = st.dictionaries(
 
 
 def base(lake: Lake, line: Line = LINE) -> Manifest:
-    found = validate(lake, line)
+    found = validate(lake, line, DETECTION)
     about: dict[str, Any] = {"result_oid": found.result_oid, "report_oid": found.report_oid, "snapshots": {}}
-    return lake.datasets.load(line.line, freeze(lake, line, found.accepted, validation=about, check=check_dataset))
+    return lake.datasets.load(
+        line.line, freeze(lake, line, found.accepted, validation=about, check=check_dataset, kind=DETECTION)
+    )
 
 
 def fine(rows: Any) -> dict[str, Any]:
@@ -82,8 +87,8 @@ def test_one_fold_is_no_cross_validation() -> None:
 def test_folds_are_versions_of_their_own_that_no_night_takes(lake: Lake) -> None:
     good_lake(lake, names=("a", "b", "c", "d"))
     night = base(lake)
-    versions = make_folds(lake, LINE, night, 2, seed=0, audit=fine)
-    assert make_folds(lake, LINE, night, 2, seed=0, audit=fine) == versions
+    versions = make_folds(lake, LINE, DETECTION, night, 2, seed=0, audit=fine)
+    assert make_folds(lake, LINE, DETECTION, night, 2, seed=0, audit=fine) == versions
     assert lake.datasets.versions(LINE.line) == [night.version]
     assert starting_version(lake, LINE).version == night.version
     tested: Counter[tuple[str, int]] = Counter()
@@ -107,7 +112,7 @@ def test_a_fold_that_holds_a_nights_very_rows_is_another_version(lake: Lake) -> 
     good_lake(lake)
     night = base(lake)
     tested = {row["group"] for row in night.rows.to_pylist() if row["split"] == "test"}
-    for version in make_folds(lake, LINE, night, 3, seed=0, audit=fine):
+    for version in make_folds(lake, LINE, DETECTION, night, 3, seed=0, audit=fine):
         fold = lake.datasets.load(LINE.line, version)
         if {row["group"] for row in fold.rows.to_pylist() if row["split"] == "test"} == tested:
             assert fold.rows.to_pylist() == night.rows.to_pylist() and version != night.version
@@ -120,7 +125,7 @@ def test_what_no_night_has_frozen_cannot_be_cross_validated(lake: Lake) -> None:
     with pytest.raises(NotFound, match="no dataset version yet; to fix: nightscope run cells"):
         starting_version(lake, LINE)
     good_lake(lake)
-    fold = make_folds(lake, LINE, base(lake), 2, seed=0, audit=fine)[0]
+    fold = make_folds(lake, LINE, DETECTION, base(lake), 2, seed=0, audit=fine)[0]
     with pytest.raises(DataError, match="made for an experiment"):
         starting_version(lake, LINE, fold)
 
@@ -135,7 +140,7 @@ def test_all_folds_are_audited_at_once_and_a_leak_makes_none(lake: Lake) -> None
         raise LeakageError("they leak")
 
     with pytest.raises(LeakageError, match="they leak"):
-        make_folds(lake, LINE, night, 4, seed=0, audit=audit)
+        make_folds(lake, LINE, DETECTION, night, 4, seed=0, audit=audit)
     (sides,) = seen
     assert {split for _, split in sides} == {f"fold {n}" for n in range(1, 5)} and len(sides) == 4
     assert len(list(lake.store.list(f"datasets/{LINE.line}/"))) == 2, "only the night's manifest and its record"

@@ -11,6 +11,7 @@ from tasks.config import Line
 from tasks.datasets import splits
 from tasks.datasets.freeze import freeze
 from tasks.errors import InsufficientData, LeakageError
+from tasks.kinds import kind_of
 from tasks.lake import Lake
 from tasks.lake.datasets import COLUMNS, Datasets
 from tasks.schemas import Frame
@@ -19,13 +20,15 @@ from tasks.validation.validate import validate
 from tests.datasets.scenes import background, clip, jpeg
 from tests.validation.factory import a_box, a_line, a_recording, an_annotation, fill, good_lake, put_frame
 
+DETECTION = kind_of("detection")
+
 LINE = a_line()
 
 
 def night(lake: Lake, line: Line = LINE) -> str:
-    found = validate(lake, line)
+    found = validate(lake, line, DETECTION)
     about: dict[str, Any] = {"result_oid": found.result_oid, "snapshots": found.snapshots}
-    return freeze(lake, line, found.accepted, validation=about, check=check_dataset)
+    return freeze(lake, line, found.accepted, validation=about, check=check_dataset, kind=DETECTION)
 
 
 def test_a_version_holds_frames_labels_and_splits(lake: Lake) -> None:

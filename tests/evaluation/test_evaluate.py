@@ -8,10 +8,13 @@ from tasks.errors import ConfigError, InsufficientData, IntegrityError, NotFound
 from tasks.evaluation.evaluate import evaluate, recompute, stored_predictions
 from tasks.evaluation.evaluation import load_evaluation
 from tasks.gates.decide import decide
+from tasks.kinds import kind_of
 from tasks.lake import Lake
 from tasks.provenance import code_of
 from tasks.schemas import Decision
 from tests.evaluation.world import FRAMES, WEIGHTS_BYTES, a_line, loader, make_world, model
+
+DETECTION = kind_of("detection")
 
 KEYS = {
     "AP50",
@@ -29,7 +32,13 @@ KEYS = {
 def test_both_models_on_the_same_split(lake: Lake) -> None:
     world = make_world(lake, a_line(), [f"{name}.mp4" for name in "abcdef"])
     oid, found = evaluate(
-        lake, world.line, world.version, challenger=model("2", 0.05), champion=model("1", 0.5), load=loader(world)
+        lake,
+        world.line,
+        world.version,
+        challenger=model("2", 0.05),
+        champion=model("1", 0.5),
+        load=loader(world),
+        kind=DETECTION,
     )
     assert found.images == 6 * FRAMES and found.recordings[:3] == ("a.mp4", "b.mp4", "c.mp4")
     assert len(found.clusters) == 6
@@ -43,17 +52,23 @@ def test_both_models_on_the_same_split(lake: Lake) -> None:
     assert found.intervals["differences"]["AP50"]["confidence"] == 0.95
     assert set(found.intervals["differences"]["per_class"]) == {"sperm", "impurity"}
     assert load_evaluation(lake, oid) == found
-    assert decide(world.line, found).decision is Decision.PROMOTE
+    assert decide(world.line, found, DETECTION).decision is Decision.PROMOTE
 
 
 def test_all_of_it_follows_from_what_is_stored(lake: Lake) -> None:
     world = make_world(lake, a_line(), ["a.mp4", "b.mp4", "c.mp4"])
     oid, found = evaluate(
-        lake, world.line, world.version, challenger=model("2", 0.3), champion=model("1", 0.4), load=loader(world)
+        lake,
+        world.line,
+        world.version,
+        challenger=model("2", 0.3),
+        champion=model("1", 0.4),
+        load=loader(world),
+        kind=DETECTION,
     )
     stored = load_evaluation(lake, oid)
-    assert recompute(lake, world.line, stored) == stored == found
-    assert stored.measured_by == code_of("evaluation")
+    assert recompute(lake, world.line, DETECTION, stored) == stored == found
+    assert stored.measured_by == code_of("evaluation", "detection")
     table = stored_predictions(lake, found.challenger.predictions_oid)
     assert table.column_names == [
         "frame_oid", "recording_id", "frame_index", "label", "score", "x_px", "y_px", "width_px", "height_px",
@@ -63,30 +78,38 @@ def test_all_of_it_follows_from_what_is_stored(lake: Lake) -> None:
 def test_recomputing_finds_any_number_that_was_touched(lake: Lake) -> None:
     world = make_world(lake, a_line(), ["a.mp4", "b.mp4"])
     _, found = evaluate(
-        lake, world.line, world.version, challenger=model("2", 0.3), champion=model("1", 0.4), load=loader(world)
+        lake,
+        world.line,
+        world.version,
+        challenger=model("2", 0.3),
+        champion=model("1", 0.4),
+        load=loader(world),
+        kind=DETECTION,
     )
     data = found.model_dump(mode="json")
     data["challenger"]["metrics"]["per_class"]["sperm"]["AP50"] += 1e-6
     touched = type(found).model_validate(data)
-    assert recompute(lake, world.line, touched) == found != touched
+    assert recompute(lake, world.line, DETECTION, touched) == found != touched
     data = found.model_dump(mode="json")
     data["differences"][0]["draws"][7] += 1e-6
     touched = type(found).model_validate(data)
-    assert recompute(lake, world.line, touched) != touched
+    assert recompute(lake, world.line, DETECTION, touched) != touched
     data = found.model_dump(mode="json")
     data["challenger"]["predictions_oid"] = data["champion"]["predictions_oid"]
     touched = type(found).model_validate(data)
-    assert recompute(lake, world.line, touched) != touched
+    assert recompute(lake, world.line, DETECTION, touched) != touched
     other = a_line(classes={"sperm": {}}, gates=[{"metric": "AP50", "at_least": 0.5}])
     with pytest.raises(ConfigError, match="is not the one that was evaluated"):
-        recompute(lake, other, found)
+        recompute(lake, other, DETECTION, found)
     with pytest.raises(IntegrityError, match="holds no predictions"):
         stored_predictions(lake, lake.blobs.put_bytes(b"no table"))
 
 
 def test_what_running_a_model_costs(lake: Lake) -> None:
     world = make_world(lake, a_line(), ["a.mp4"])
-    _, found = evaluate(lake, world.line, world.version, challenger=model("2", 0.0), champion=None, load=loader(world))
+    _, found = evaluate(
+        lake, world.line, world.version, challenger=model("2", 0.0), champion=None, load=loader(world), kind=DETECTION
+    )
     assert found.value("model_size_mb") == WEIGHTS_BYTES / 1e6
     assert found.value("latency_ms_p95") == found.challenger.latencies[0].latency_ms_p95
 
@@ -95,8 +118,8 @@ def test_the_line_fixes_the_threshold(lake: Lake) -> None:
     plan = {"resamples": 200}
     world = make_world(lake, a_line(evaluation={**plan, "score_threshold": 0.9}), ["a.mp4"])
     args = {"challenger": model("2", 0.0), "champion": None, "load": loader(world)}
-    _, strict = evaluate(lake, world.line, world.version, **args)  # type: ignore[arg-type]
-    _, free = evaluate(lake, a_line(evaluation=plan), world.version, **args)  # type: ignore[arg-type]
+    _, strict = evaluate(lake, world.line, world.version, **args, kind=DETECTION)  # type: ignore[arg-type]
+    _, free = evaluate(lake, a_line(evaluation=plan), world.version, **args, kind=DETECTION)  # type: ignore[arg-type]
     assert strict.metrics["score_threshold"] == 0.9 and strict.metrics["score_threshold_from"] == "the line"
     assert free.metrics["score_threshold"] < 0.9 and free.metrics["score_threshold_from"] == "the highest F1"
     assert strict.metrics["recall"] < free.metrics["recall"] and strict.metrics["AP50"] == free.metrics["AP50"]
@@ -104,7 +127,9 @@ def test_the_line_fixes_the_threshold(lake: Lake) -> None:
 
 def test_counts_per_frame_overall_and_by_recording(lake: Lake) -> None:
     world = make_world(lake, a_line(), ["a.mp4", "b.mp4"])
-    _, found = evaluate(lake, world.line, world.version, challenger=model("2", 0.0), champion=None, load=loader(world))
+    _, found = evaluate(
+        lake, world.line, world.version, challenger=model("2", 0.0), champion=None, load=loader(world), kind=DETECTION
+    )
     for part, frames in ((found.metrics, 2 * FRAMES), (found.metrics["per_recording"]["a.mp4"], FRAMES)):
         count = part["count_per_frame"]["sperm"]
         assert count["labelled"] == part["per_class"]["sperm"]["labels"] / frames
@@ -114,7 +139,7 @@ def test_counts_per_frame_overall_and_by_recording(lake: Lake) -> None:
 def test_the_same_but_for_the_clock(lake: Lake) -> None:
     world = make_world(lake, a_line(), ["a.mp4", "b.mp4"])
     args = {"challenger": model("2", 0.3), "champion": model("1", 0.4), "load": loader(world)}
-    first, second = (evaluate(lake, world.line, world.version, **args)[1] for _ in range(2))  # type: ignore[arg-type]
+    first, second = (evaluate(lake, world.line, world.version, **args, kind=DETECTION)[1] for _ in range(2))  # type: ignore[arg-type]
     assert first.differences == second.differences
     assert first.challenger.predictions_oid == second.challenger.predictions_oid
     timed = {"latency_ms_p50", "latency_ms_p95"}
@@ -125,25 +150,35 @@ def test_the_same_but_for_the_clock(lake: Lake) -> None:
 def test_one_recording_gives_no_interval_and_says_so(lake: Lake) -> None:
     world = make_world(lake, a_line(), ["a.mp4"])
     _, found = evaluate(
-        lake, world.line, world.version, challenger=model("2", 0.0), champion=model("1", 0.5), load=loader(world)
+        lake,
+        world.line,
+        world.version,
+        challenger=model("2", 0.0),
+        champion=model("1", 0.5),
+        load=loader(world),
+        kind=DETECTION,
     )
     assert found.intervals["AP50"] == {"low": None, "high": None, "confidence": 0.95}
     assert found.intervals["differences"]["AP50"]["low"] is None
-    outcome = decide(world.line, found)
+    outcome = decide(world.line, found, DETECTION)
     assert outcome.decision is Decision.INSUFFICIENT_DATA and "4 more recordings" in outcome.reasons[0]
 
 
 def test_recordings_of_one_donor_are_one_cluster(lake: Lake) -> None:
     world = make_world(lake, a_line(), ["a.mp4", "b.mp4", "c.mp4"], donors=["X", "X", "Y"])
-    _, found = evaluate(lake, world.line, world.version, challenger=model("2", 0.1), champion=None, load=loader(world))
+    _, found = evaluate(
+        lake, world.line, world.version, challenger=model("2", 0.1), champion=None, load=loader(world), kind=DETECTION
+    )
     assert found.clusters == ("donor:X", "donor:Y") and len(found.recordings) == 3
 
 
 def test_a_first_model_has_nothing_to_be_compared_with(lake: Lake) -> None:
     world = make_world(lake, a_line(), ["a.mp4"])
-    _, found = evaluate(lake, world.line, world.version, challenger=model("1", 0.0), champion=None, load=loader(world))
+    _, found = evaluate(
+        lake, world.line, world.version, challenger=model("1", 0.0), champion=None, load=loader(world), kind=DETECTION
+    )
     assert found.champion is None and found.differences == () and found.champion_metrics is None
-    outcome = decide(world.line, found)
+    outcome = decide(world.line, found, DETECTION)
     assert outcome.decision is Decision.PROMOTE
     assert "No champion yet: the absolute gates alone decided." in outcome.reasons
 
@@ -152,7 +187,9 @@ def test_classes_are_matched_by_name_not_by_place(lake: Lake) -> None:
     """A champion of an older line: other order, an alias, and a class that is gone."""
     world = make_world(lake, a_line(), ["a.mp4"])
     old = model("1", 0.0, classes=("dust", "debris", "sperm"))
-    _, found = evaluate(lake, world.line, world.version, challenger=model("2", 0.0), champion=old, load=loader(world))
+    _, found = evaluate(
+        lake, world.line, world.version, challenger=model("2", 0.0), champion=old, load=loader(world), kind=DETECTION
+    )
     assert found.champion_metrics is not None
     assert found.champion_metrics["AP50"] == found.metrics["AP50"] == pytest.approx(1.0)
 
@@ -161,17 +198,21 @@ def test_a_latency_gate_on_the_cpu_is_timed_there(lake: Lake, monkeypatch: pytes
     monkeypatch.setattr("tasks.evaluation.predict.hardware", lambda device: f"a {device}")
     world = make_world(lake, a_line(), ["a.mp4"])
     load = loader(world, {None: "cuda:0", "cpu": "cpu"})
-    _, found = evaluate(lake, world.line, world.version, challenger=model("1", 0.0), champion=None, load=load)
+    _, found = evaluate(
+        lake, world.line, world.version, challenger=model("1", 0.0), champion=None, load=load, kind=DETECTION
+    )
     assert [(taken.device, taken.hardware) for taken in found.challenger.latencies] == [
         ("cuda:0", "a cuda:0"), ("cpu", "a cpu"),
     ]  # fmt: skip
     assert found.device == "cuda:0"
-    assert "on cpu (a cpu)" in decide(world.line, found).gates[2].reason
+    assert "on cpu (a cpu)" in decide(world.line, found, DETECTION).gates[2].reason
 
 
 def test_the_worst_frames_show_what_went_wrong(lake: Lake) -> None:
     world = make_world(lake, a_line(), ["a.mp4", "b.mp4"])
-    _, found = evaluate(lake, world.line, world.version, challenger=model("2", 0.6), champion=None, load=loader(world))
+    _, found = evaluate(
+        lake, world.line, world.version, challenger=model("2", 0.6), champion=None, load=loader(world), kind=DETECTION
+    )
     worst = found.challenger.worst
     assert worst and all(view.errors > 0 for view in worst)
     assert [view.errors for view in worst] == sorted((view.errors for view in worst), reverse=True)
@@ -184,8 +225,8 @@ def test_what_is_missing_is_said(lake: Lake) -> None:
     world = make_world(lake, a_line(), [])
     args = {"challenger": model("1", 0.0), "champion": None, "load": loader(world)}
     with pytest.raises(InsufficientData, match="no test split"):
-        evaluate(lake, world.line, world.version, **args)  # type: ignore[arg-type]
+        evaluate(lake, world.line, world.version, **args, kind=DETECTION)  # type: ignore[arg-type]
     with pytest.raises(NotFound):
-        evaluate(lake, world.line, "0" * 64, **args)  # type: ignore[arg-type]
+        evaluate(lake, world.line, "0" * 64, **args, kind=DETECTION)  # type: ignore[arg-type]
     with pytest.raises(IntegrityError, match="is no evaluation"):
         load_evaluation(lake, lake.blobs.put_bytes(b"{}"))

@@ -13,13 +13,17 @@ import pytest
 
 from tasks.evaluation.content import losses
 from tasks.evaluation.evaluate import evaluate
-from tasks.evaluation.evaluation import Evaluation, ModelRef
+from tasks.evaluation.evaluation import Evaluation
 from tasks.evaluation.plots import signed
 from tasks.evaluation.report import Judged, Link, _jpeg, store_report
 from tasks.gates.decide import decide
+from tasks.kind import ModelRef
+from tasks.kinds import kind_of
 from tasks.lake import Lake
 from tasks.metrics.detection import METRICS
 from tests.evaluation.world import a_line, loader, make_world, model
+
+DETECTION = kind_of("detection")
 
 AT = datetime(2026, 11, 20, 2, 30, tzinfo=UTC)
 
@@ -52,10 +56,16 @@ def page(
 ) -> tuple[str, Evaluation]:
     world = make_world(lake, a_line(**line), recordings)
     _, found = evaluate(
-        lake, world.line, world.version, challenger=model("12", error), champion=champion, load=loader(world)
+        lake,
+        world.line,
+        world.version,
+        challenger=model("12", error),
+        champion=champion,
+        load=loader(world),
+        kind=DETECTION,
     )
-    outcome = decide(world.line, found)
-    oid = store_report(lake, world.line, found, Judged(*outcome, AT), links=links)
+    outcome = decide(world.line, found, DETECTION)
+    oid = store_report(lake, world.line, DETECTION, found, Judged(*outcome, AT), links=links)
     return lake.blobs.get_bytes(oid).decode(), found
 
 
@@ -168,9 +178,11 @@ def test_names_from_people_cannot_become_markup(lake: Lake) -> None:
 
 def test_the_same_evaluation_is_the_same_report(lake: Lake) -> None:
     world = make_world(lake, a_line(), ["a.mp4", "b.mp4"])
-    _, found = evaluate(lake, world.line, world.version, challenger=model("2", 0.3), champion=None, load=loader(world))
-    outcome = decide(world.line, found)
-    one, two = (store_report(lake, world.line, found, Judged(*outcome, AT)) for _ in range(2))
+    _, found = evaluate(
+        lake, world.line, world.version, challenger=model("2", 0.3), champion=None, load=loader(world), kind=DETECTION
+    )
+    outcome = decide(world.line, found, DETECTION)
+    one, two = (store_report(lake, world.line, DETECTION, found, Judged(*outcome, AT)) for _ in range(2))
     assert one == two
 
 

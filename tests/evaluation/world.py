@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.config import Line, parse_line
-from tasks.evaluation.evaluation import ModelRef
+from tasks.kind import ModelRef
 from tasks.lake import Lake
 
 WIDTH, HEIGHT, FRAMES = 160, 120, 4

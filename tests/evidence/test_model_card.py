@@ -39,7 +39,8 @@ def test_mlflow_shows_it_in_short(nights: Nights) -> None:
 
 def test_the_lines_own_words_come_first() -> None:
     assert intended_use(a_line(intended_use="Counts bull sperm."), {}) == "Counts bull sperm."
-    assert "outlines egg in single frames" in intended_use(None, {"kind": "segmentation", "classes": ["egg"]})
+    assert "marks and counts egg in single frames" in intended_use(None, {"kind": "detection", "classes": ["egg"]})
+    assert "looks for egg in single frames" in intended_use(None, {"kind": "gone", "classes": ["egg"]})
 
 
 def test_text_cannot_become_markup() -> None:

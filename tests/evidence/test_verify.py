@@ -185,7 +185,7 @@ def test_a_decision_that_does_not_follow_from_the_gates_is_found(tampered: Night
 
 
 def test_other_code_is_told_from_tampering(judged: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.evidence.checks.judging.code_of", lambda result: "another")
+    monkeypatch.setattr("tasks.evidence.checks.judging.code_of", lambda *_: "another")
     monkeypatch.setattr("tasks.metrics.judgement.DIGITS", 3)
     monkeypatch.setattr("tasks.evaluation.measure.DIGITS", 3)
     report = judged.verify(quick=True)

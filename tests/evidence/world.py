@@ -12,10 +12,11 @@ import pyarrow as pa
 from tasks import evidence
 from tasks.config import Settings
 from tasks.evaluation.evaluate import evaluate
-from tasks.evaluation.evaluation import ModelRef
 from tasks.evidence.bundle import Action
 from tasks.evidence.checks.findings import Verification
 from tasks.gates.decide import decide
+from tasks.kind import ModelRef
+from tasks.kinds import kind_of
 from tasks.lake import Lake, ObjectStore, open_lake
 from tasks.registry import ModelRecord, Registry
 from tasks.registry.connection import connect
@@ -35,8 +36,10 @@ from tasks.schemas import (
 from tasks.stack.settings_file import MLFLOW_BUCKET
 from tasks.training.records import Trained, trained_key, write
 from tests.evaluation.world import CLASSES, a_line, loader, make_world
-from tests.registry.making import CODE
+from tests.registry.making import CODE, served
 from tests.services import s3_access
+
+DETECTION = kind_of("detection")
 
 FRAME_BYTES = 60_000
 RECORDINGS = ("a.mp4", "b.mp4", "c.mp4")
@@ -123,7 +126,7 @@ class Nights:
         )  # fmt: skip
         run = self.registry.runs.open(self.line.line, run_key, name="test", tags={})
         return self.registry.register(
-            about, mlflow_run=run, weights=self.folder / "weights", code=self.folder / "code.py"
+            about, mlflow_run=run, weights=self.folder / "weights", served=served(self.folder)
         )
 
     def judge(self, record: ModelRecord, error: float) -> Verdict:
@@ -136,8 +139,9 @@ class Nights:
             challenger=_reference(record, error),
             champion=_reference(champion, 0.1) if champion else None,
             load=loader(self.world),
+            kind=DETECTION,
         )
-        outcome = decide(self.line, evaluation)
+        outcome = decide(self.line, evaluation, DETECTION)
         line = self.line.model_dump_json(by_alias=True).encode()
         verdict = Verdict(
             verdict_id=digest(record.about.run_key, oid)[:24], line=self.line.line, run_key=record.about.run_key,

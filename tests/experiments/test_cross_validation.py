@@ -18,6 +18,7 @@ from tasks import experiments, steps
 from tasks.cli.output import dump
 from tasks.config import HOME, Settings, load_line
 from tasks.errors import ConfigError, DataError, InsufficientData, LeakageError, StepFailed
+from tasks.kinds import kind_of
 from tasks.lake import Lake, open_lake
 from tasks.registry import open_registry
 from tasks.session import open_session
@@ -25,6 +26,8 @@ from tasks.training.identity import run_key
 from tasks.training.records import Checkpoint, checkpoint_key, result_key, trained_key, write
 from tests.airflow_home import airflow_environment
 from tests.steps.small_line import FRAMES, LINE, RECORDINGS, copies_of_one_clip, freeze, steps_use
+
+DETECTION = kind_of("detection")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +41,7 @@ def installation(small_line_environment: dict[str, str]) -> Iterator[Settings]:
 def make_crash(settings: Settings, version: str, **changes: int) -> str:
     """Have the fold's worker crash: it is told to go on from a checkpoint that is none. Returns that record's key."""
     lake, line = open_lake(settings), load_line(LINE, settings.lines_dir)
-    key = checkpoint_key(run_key(lake, line.with_changes(changes), version))
+    key = checkpoint_key(run_key(lake, line.with_changes(changes), version, DETECTION))
     write(lake, key, Checkpoint(oid=lake.blobs.put_bytes(b"no checkpoint"), epoch=1, history=(), setup={}))
     return key
 

@@ -13,6 +13,7 @@ from tasks.datasets.experiments import experiment_of
 from tasks.errors import DataError, NotFound
 from tasks.experiments.experiment_runs import filed_result
 from tasks.experiments.reproduction import compared
+from tasks.kinds import kind_of
 from tasks.lake import Lake, open_lake
 from tasks.registry import open_registry
 from tasks.session import open_session
@@ -20,6 +21,8 @@ from tasks.steps.verdict import RegisteredTraining
 from tasks.training.identity import run_key
 from tasks.training.records import Trained, Training, read, trained_key
 from tests.steps.small_line import FRAMES, LINE, freeze, steps_use
+
+DETECTION = kind_of("detection")
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +143,7 @@ def test_other_weights_and_what_explains_them_are_named(installation: Settings, 
     trained = read(lake, trained_key(training.run_key), Trained)
     assert trained is not None
     frames = experiments.demonstrate_leakage(open_session(), LINE).splits["by_frame"]["dataset_version"]
-    other = read(lake, trained_key(run_key(lake, load_line(LINE, installation.lines_dir), frames)), Trained)
+    other = read(lake, trained_key(run_key(lake, load_line(LINE, installation.lines_dir), frames, DETECTION)), Trained)
     assert other is not None and other.weights_oid != trained.weights_oid
     again = trained.model_copy(
         update={
@@ -150,7 +153,7 @@ def test_other_weights_and_what_explains_them_are_named(installation: Settings, 
             "libraries": trained.libraries | {"torch": "1.0"},
         }
     )
-    found = compared(lake, record, trained, again)
+    found = compared(lake, DETECTION, record, trained, again)
     assert not found.same and not found.same_tensors
     assert found.comparison is not None
     first = found.comparison["first"]
@@ -161,11 +164,13 @@ def test_other_weights_and_what_explains_them_are_named(installation: Settings, 
     assert "not as it was then: code version" in found.sentence and first["name"] in found.sentence
 
     on_gpu = again.model_copy(update={"nondeterministic": ("upsample_bicubic2d_backward_out_cuda",)})
-    found = compared(lake, record, trained, on_gpu)
+    found = compared(lake, DETECTION, record, trained, on_gpu)
     assert found.prevented_by == ("upsample_bicubic2d_backward_out_cuda",)
     assert found.sentence.endswith("no deterministic implementation has upsample_bicubic2d_backward_out_cuda")
 
-    unexplained = compared(lake, record, trained, trained.model_copy(update={"weights_oid": other.weights_oid}))
+    unexplained = compared(
+        lake, DETECTION, record, trained, trained.model_copy(update={"weights_oid": other.weights_oid})
+    )
     assert unexplained.same_run_key and "nothing on record explains it" in unexplained.sentence
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from tasks.config import Line, parse_line
-from tasks.evaluation.evaluation import Difference, Evaluation, Latency, ModelRef, ModelResult
+from tasks.evaluation.evaluation import Difference, Evaluation, Latency, ModelResult
+from tasks.kind import ModelRef
 from tasks.metrics.judgement import MetricPath, address, find, tree
 
 OID = "ab" * 32

@@ -8,7 +8,10 @@ import pytest
 
 from tasks.errors import ConfigError
 from tasks.gates.checks import check_gates
+from tasks.kinds import kind_of
 from tests.gates.evaluations import line_with
+
+DETECTION = kind_of("detection")
 
 GOOD: tuple[dict[str, Any], ...] = (
     {"metric": "AP50", "class": "sperm", "at_least": 0.6},
@@ -25,7 +28,7 @@ GOOD: tuple[dict[str, Any], ...] = (
 
 
 def test_every_sort_of_gate_together() -> None:
-    check_gates(line_with(*GOOD))
+    check_gates(line_with(*GOOD), DETECTION)
 
 
 def test_all_faults_of_all_gates_at_once() -> None:
@@ -38,7 +41,7 @@ def test_all_faults_of_all_gates_at_once() -> None:
         {"metric": "AP50", "for_each": ["colour", "class.egg"], "not_worse_by": 0.5},
     )
     with pytest.raises(ConfigError) as error:
-        check_gates(line)
+        check_gates(line, DETECTION)
     for fault in ("unknown metric 'mAP'", "no interval to compare by", "use at_least", "does not depend on a device",
                   "not measured for a single class", "unknown device 'abacus'", "unknown size 'tiny' (size.small",
                   "unknown slice family 'colour' (families: class, size)", "unknown class 'egg'",
@@ -62,10 +65,5 @@ def test_all_faults_of_all_gates_at_once() -> None:
 )
 def test_one_fault(gate: dict[str, Any], fault: str) -> None:
     with pytest.raises(ConfigError) as error:
-        check_gates(line_with(gate))
+        check_gates(line_with(gate), DETECTION)
     assert fault in str(error.value) and "1 fault(s)" in str(error.value)
-
-
-def test_a_kind_without_evaluation_is_a_config_error() -> None:
-    with pytest.raises(ConfigError, match="cannot be evaluated"):
-        check_gates(line_with(GOOD[0], kind="segmentation"))

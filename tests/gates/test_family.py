@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from tasks.gates.decide import Outcome, decide
+from tasks.kinds import kind_of
 from tasks.metrics.judgement import address
 from tasks.schemas import Decision
 from tests.gates.evaluations import SLICES, evaluation_of, line_with
+
+DETECTION = kind_of("detection")
 
 EACH = {"metric": "AP50_95", "for_each": ["class", "size"], "not_worse_by": 0.01}
 SPREAD = np.linspace(-0.005, 0.005, 101)
@@ -26,7 +29,7 @@ def judged(
     challenger = {path: 0.5 + shifts.get(where, 0.0) for where, path in paths.items()}
     draws = {path: (SPREAD + shifts.get(where, 0.0)).tolist() for where, path in paths.items()}
     line = line_with(gate, evaluation=evaluation or {})
-    return decide(line, evaluation_of(challenger, champion, draws, **{"empty": (), **rest}))
+    return decide(line, evaluation_of(challenger, champion, draws, **{"empty": (), **rest}), DETECTION)
 
 
 def test_every_slice_must_pass() -> None:
@@ -105,13 +108,13 @@ def test_a_slice_in_too_few_recordings_is_insufficient_and_says_so() -> None:
 def test_an_absolute_gate_for_each_class() -> None:
     gate = {"metric": "AP50", "for_each": ["class"], "at_least": 0.5}
     values = {address("AP50", "class.sperm"): 0.7, address("AP50", "class.impurity"): 0.2}
-    outcome = decide(line_with(gate), evaluation_of(values, empty=()))
+    outcome = decide(line_with(gate), evaluation_of(values, empty=()), DETECTION)
     assert outcome.decision is Decision.REJECT
     assert outcome.gates[0].reason == (
         "AP50 in each of 2 slices (at least 0.500 is required): "
         "failed in class impurity (0.200). Passed in class sperm."
     )
-    unmeasured = decide(line_with(gate), evaluation_of(values))
+    unmeasured = decide(line_with(gate), evaluation_of(values), DETECTION)
     assert unmeasured.decision is Decision.INSUFFICIENT_DATA, "no impurity to measure it on"
 
 
@@ -124,5 +127,5 @@ def test_a_slice_asked_for_twice_counts_once() -> None:
 def test_without_a_champion_nothing_is_compared(slices: list[str]) -> None:
     gate = {"metric": "AP50_95", "for_each": slices, "not_worse_by": 0.01}
     absolute = {"metric": "AP50", "at_least": 0.1}
-    outcome = decide(line_with(absolute, gate), evaluation_of({("AP50",): 0.5}))
+    outcome = decide(line_with(absolute, gate), evaluation_of({("AP50",): 0.5}), DETECTION)
     assert outcome.decision is Decision.PROMOTE and "there is no champion yet" in outcome.gates[1].reason

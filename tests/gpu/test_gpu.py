@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from tasks.config import Settings
+from tasks.kinds.detection.recipe import PredictOptions
 from tasks.stack.devices import present
-from tasks.training.job import Job
-from tasks.training.recipes import PredictOptions
+from tests.kinds.detection.jobs import detector_job
 from tests.training.conftest import TINY_MODEL, write_dataset
 
 
@@ -29,7 +29,7 @@ def _job(tmp_path: Path, name: str, **changes: Any) -> Path:
     folder.mkdir()
     (folder / "tiny.yaml").write_text(TINY_MODEL)
     data = write_dataset(folder / "data", val=True, images=32)
-    job = Job(
+    job = detector_job(
         run_key=name, folder=folder, data_yaml=data, has_val=True, model=str(folder / "tiny.yaml"), weights=None,
         arguments={"imgsz": 64, "batch": 8, "nbs": 8, "epochs": 12, "plots": False, "workers": 0, "mosaic": 0.0},
         min_steps=0, predict=PredictOptions(), seed=1, resume_from=None, config_dir=tmp_path / "ultralytics",

@@ -14,7 +14,7 @@ from tasks.ingest.frames import take_frames
 from tasks.ingest.landing import add
 from tasks.ingest.picture_names import picture_names, store
 from tasks.ingest.recordings import ingest_new
-from tasks.labeling.formats import LabelFile
+from tasks.kind import LabelFile
 from tasks.labeling.matching import match
 from tasks.lake import Lake, gc
 from tasks.schemas import Recording, now

@@ -11,10 +11,13 @@ import httpx
 from PIL import Image, ImageDraw
 
 from tasks.config import LabelStudioSettings, Line, parse_line
+from tasks.kinds import kind_of
 from tasks.labeling.client import LabelStudio
 from tasks.labeling.convert import to_regions
 from tasks.lake import Lake
 from tasks.schemas import Frame, Recording, now
+
+DETECTION = kind_of("detection")
 
 WIDTH_PX, HEIGHT_PX = 698, 528
 
@@ -111,7 +114,7 @@ def box(x_px: float, y_px: float, label: str = "sperm", side_px: float = 16.0) -
 
 def regions(*boxes: dict[str, Any], mark: str = "r") -> list[dict[str, Any]]:
     """Boxes as an annotator draws them."""
-    return to_regions("detection", boxes, WIDTH_PX, HEIGHT_PX, mark)
+    return to_regions(DETECTION, boxes, WIDTH_PX, HEIGHT_PX, mark)
 
 
 def project_of(client: LabelStudio, line: Line) -> int:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from tasks.cli import app
 from tasks.config import HOME, LabelStudioSettings, Settings, load_line, load_settings
+from tasks.kinds import kind_of
 from tasks.labeling.sync import sync
 from tasks.lake import open_lake
 from tasks.schemas import Annotation, Recording
@@ -73,7 +74,7 @@ def test_the_readmes_commands_bring_in_what_the_readme_says(installed: Settings)
         assert (report["matched"], report["annotations"], report["unmatched"]) == (frames, frames, [])
 
     lake = open_lake(installed)
-    sync(lake, load_line(LINE, installed.lines_dir))
+    sync(lake, load_line(LINE, installed.lines_dir), kind_of("detection"))
     recordings = {row.recording_id: row for row in lake.tables.rows("recordings", Recording)}
     assert {row.stem: row.donor for row in recordings.values()} == {stem: row[0] for stem, row in DATA.items()}
     assert {row.stem: row.pinned_split for row in recordings.values()}["swim-03"] == "test"

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tasks.errors import ConfigError, UnreadableRecording
-from tasks.labeling.formats import BadFile, ForeignBox, LabelFile
+from tasks.kind import BadFile, LabelFile
+from tasks.kinds.detection.formats.records import ForeignBox
 from tasks.labeling.matching import PictureNames, clear_pictures, clearly_named, find_frame_base, match, other_names
 from tasks.schemas import Landing, Recording, now
 from tests.labeling.annotators import a_line, a_recording
@@ -18,7 +19,7 @@ ONE = a_recording("S_0001.mp4", frames=10)
 
 
 def files(*images: str) -> list[LabelFile]:
-    return [LabelFile(file=f"{image}.xml", image=image, boxes=()) for image in images]
+    return [LabelFile(file=f"{image}.xml", image=image, objects=()) for image in images]
 
 
 def bad(*images: str) -> list[BadFile]:
@@ -137,7 +138,7 @@ def test_files_about_one_frame_that_differ_are_all_refused() -> None:
     """Label Studio's own names of one picture that two people labelled, say: one alone may lack half of the objects."""
     one, two, *_ = files("a1b2c3d4-S_0001_0001", "e5f6a7b8-S_0001_0001")
     box = ForeignBox("sperm", 1, 2, 3, 4)
-    matches, unmatched = match([replace(one, boxes=(box,)), two], [ONE], LINE, 0)
+    matches, unmatched = match([replace(one, objects=(box,)), two], [ONE], LINE, 0)
     assert matches == []
     assert sorted(each.reason for each in unmatched) == [
         "is about the same frame as a1b2c3d4-S_0001_0001.xml",
@@ -350,7 +351,7 @@ def test_a_number_behind_a_stills_name_is_no_frame_of_it() -> None:
 
 def test_folders_tell_stills_of_one_name_apart() -> None:
     stills = [a_still("train/a.png"), a_still("val/a.png")]
-    labels = [LabelFile(file="labels/val/a.xml", image="a", boxes=())]
+    labels = [LabelFile(file="labels/val/a.xml", image="a", objects=())]
     matches, _ = match(labels, stills, LINE, None)
     assert [each.recording for each in matches] == [stills[1]]
     matches, unmatched = match(files("a"), stills, LINE, None)

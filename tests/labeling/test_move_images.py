@@ -10,12 +10,15 @@ import httpx
 import pytest
 
 from tasks.config import LabelStudioSettings, Line
+from tasks.kinds import kind_of
 from tasks.labeling.client import LabelStudio
 from tasks.labeling.projects import ensure_storage, move_images
 from tasks.labeling.sync import sync
 from tasks.lake import Lake
 from tasks.schemas import Annotation
 from tests.labeling.annotators import Annotator, box, film, labeling_tasks, project_of
+
+DETECTION = kind_of("detection")
 
 FRAMES = 3
 
@@ -28,7 +31,7 @@ class Killed(BaseException):
 def old_project(lake: Lake, line: Line, client: LabelStudio, label_studio: LabelStudioSettings) -> int:
     """A project as the release before left it: images, and their storage, in the bucket that holds everything."""
     film(lake, line, frames=FRAMES)
-    project_id = sync(lake, line).project_id
+    project_id = sync(lake, line, DETECTION).project_id
     Annotator(label_studio).draw(labeling_tasks(client, line)[0], box(10, 10), box(50, 60, "impurity"))
     client.create_s3_storage(
         project_id, title="Nightscope frames", bucket=lake.store.bucket, region_name="us-east-1", regex_filter="(?!)",
@@ -60,7 +63,7 @@ def test_the_next_sync_moves_images_and_keeps_annotations(
 ) -> None:
     tasks = labeling_tasks(client, line)
 
-    done = sync(lake, line)
+    done = sync(lake, line, DETECTION)
 
     assert (done.project_id, done.tasks_created) == (old_project, 0)
     _assert_moved(client, lake, line, tasks)
@@ -94,7 +97,7 @@ def test_killed_in_the_middle_it_goes_on(
     monkeypatch.undo()
     assert lake.store.bucket in [each["bucket"] for each in client.s3_storages(old_project)], "it marks what is left"
 
-    sync(lake, line)
+    sync(lake, line, DETECTION)
 
     _assert_moved(client, lake, line, tasks)
 
@@ -121,7 +124,7 @@ def test_what_a_person_put_there_stops_nobody(lake: Lake, line: Line, client: La
 def test_a_moved_image_is_shown_by_an_address_that_is_good_for_minutes(
     lake: Lake, line: Line, client: LabelStudio, label_studio: LabelStudioSettings, old_project: int
 ) -> None:
-    sync(lake, line)
+    sync(lake, line, DETECTION)
     head = next(iter(client.task_heads(old_project)))
     token = {"Authorization": f"Token {label_studio.token.get_secret_value()}"}
     with httpx.Client(base_url=label_studio.url, headers=token, timeout=60) as browser:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tasks.config import LabelStudioSettings, Line
+from tasks.kinds import kind_of
 from tasks.labeling import client as door
 from tasks.labeling import state as states
 from tasks.labeling.client import LabelStudio
@@ -19,6 +20,8 @@ from tasks.lake.quarantine import listed
 from tasks.schemas import MAX_OBJECTS, Annotation, QuarantineItem
 from tasks.validation.validate import validate
 from tests.labeling.annotators import Annotator, box, film, labeling_tasks, regions
+
+DETECTION = kind_of("detection")
 
 
 @pytest.fixture
@@ -62,13 +65,13 @@ def test_each_kind_of_unfit_region_takes_its_annotation_and_no_other(
     lake: Lake, line: Line, client: LabelStudio, annotator: Annotator, label_studio: LabelStudioSettings
 ) -> None:
     film(lake, line, frames=2 * len(UNFIT) + 1, of=100)
-    sync(lake, line)
+    sync(lake, line, DETECTION)
     tasks = labeling_tasks(client, line)
     for number, (unfit, _) in enumerate(UNFIT.values()):
         annotator.submit(tasks[2 * number], [unfit])
         annotator.submit(tasks[2 * number + 1], [*regions(box(10, 10)), unfit])
     annotator.draw(tasks[2 * len(UNFIT)], box(10, 10))
-    report = sync(lake, line)
+    report = sync(lake, line, DETECTION)
     assert (report.revisions, report.quarantined) == (2 * len(UNFIT) + 1, 2 * len(UNFIT))
     by_frame = {item.subject: item for item in unread_items(lake, line)}
     for number, (_, reason) in enumerate(UNFIT.values()):
@@ -76,21 +79,21 @@ def test_each_kind_of_unfit_region_takes_its_annotation_and_no_other(
             item = by_frame[f"S_0001.mp4 frame {frame}"]
             assert (item.what, item.annotator) == ("annotation", label_studio.username)
             assert reason in item.reason
-    found = validate(lake, line)
+    found = validate(lake, line, DETECTION)
     assert found.accepted.column("frame_index").to_pylist() == [2 * len(UNFIT)]
     assert len(unread_items(lake, line)) == 2 * len(UNFIT), "validation sets the very same aside"
-    assert sync(lake, line).quarantined == 0
+    assert sync(lake, line, DETECTION).quarantined == 0
 
 
 def test_what_is_mended_comes_back(lake: Lake, line: Line, client: LabelStudio, annotator: Annotator) -> None:
     film(lake, line, frames=1)
-    sync(lake, line)
+    sync(lake, line, DETECTION)
     annotation = annotator.submit(labeling_tasks(client, line)[0], [region("ellipselabels", ELLIPSE)])
-    sync(lake, line)
-    assert validate(lake, line).accepted.num_rows == 0
+    sync(lake, line, DETECTION)
+    assert validate(lake, line, DETECTION).accepted.num_rows == 0
     annotator.redraw(annotation, box(10, 10))
-    assert sync(lake, line).revisions == 1
-    (row,) = validate(lake, line).accepted.to_pylist()
+    assert sync(lake, line, DETECTION).revisions == 1
+    (row,) = validate(lake, line, DETECTION).accepted.to_pylist()
     assert json.loads(row["objects"]) == [box(10, 10)]
 
 
@@ -98,7 +101,7 @@ def test_answers_to_the_labs_own_questions_are_no_bad_objects(
     lake: Lake, line: Line, client: LabelStudio, annotator: Annotator
 ) -> None:
     film(lake, line, frames=2)
-    project = sync(lake, line).project_id
+    project = sync(lake, line, DETECTION).project_id
     found = client.project(project)
     assert found is not None
     more = """<Choices name="quality" toName="image"><Choice value="sharp"/><Choice value="sperm"/></Choices>
@@ -117,7 +120,7 @@ def test_answers_to_the_labs_own_questions_are_no_bad_objects(
     annotator.submit(tasks[0], [*regions(box(10, 10), box(50, 50)), *answers])
     # Our class drawn with the lab's control is an object that we cannot read.
     annotator.submit(tasks[1], [*regions(box(10, 10)), region("ellipselabels", ELLIPSE, from_name="zone")])
-    report = sync(lake, line)
+    report = sync(lake, line, DETECTION)
     assert (report.revisions, report.quarantined) == (2, 1)
     rows = {row.frame_index: row for row in revisions(lake, line)}
     assert (rows[0].unread, list(rows[0].objects)) == (None, [box(10, 10), box(50, 50)])
@@ -143,47 +146,47 @@ def test_damage_keeps_no_other_annotation_from_being_read(
     lake: Lake, line: Line, client: LabelStudio, annotator: Annotator, damaged: str
 ) -> None:
     film(lake, line, frames=3)
-    sync(lake, line)
+    sync(lake, line, DETECTION)
     tasks = labeling_tasks(client, line)
     # Some of it this server refuses (400 or 500): then there is nothing that could be read.
     with suppress(httpx.HTTPStatusError):
         annotator.submit_text(tasks[1], damaged)
     annotator.draw(tasks[0], box(10, 10))
     annotator.draw(tasks[2], box(10, 10))
-    sync(lake, line)
-    assert sorted(validate(lake, line).accepted.column("frame_index").to_pylist()) == [0, 2]
+    sync(lake, line, DETECTION)
+    assert sorted(validate(lake, line, DETECTION).accepted.column("frame_index").to_pylist()) == [0, 2]
     assert all("\x1b" not in str(item) for item in listed(lake, line.line))
 
 
 def test_more_objects_than_anybody_draws(lake: Lake, line: Line, client: LabelStudio, annotator: Annotator) -> None:
     film(lake, line, frames=2)
-    sync(lake, line)
+    sync(lake, line, DETECTION)
     tasks = labeling_tasks(client, line)
     annotator.draw(tasks[0], *(box(i % 600, i // 600, side_px=5) for i in range(MAX_OBJECTS + 1)))
     annotator.draw(tasks[1], box(10, 10))
-    assert sync(lake, line).quarantined == 1
+    assert sync(lake, line, DETECTION).quarantined == 1
     (item,) = unread_items(lake, line)
     assert f"more than {MAX_OBJECTS} objects" in item.reason
-    assert validate(lake, line).accepted.column("frame_index").to_pylist() == [1]
+    assert validate(lake, line, DETECTION).accepted.column("frame_index").to_pylist() == [1]
 
 
 def test_an_answer_too_large_to_read_is_looked_at_again(
     lake: Lake, line: Line, client: LabelStudio, annotator: Annotator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     film(lake, line, frames=3)
-    sync(lake, line)
+    sync(lake, line, DETECTION)
     tasks = labeling_tasks(client, line)
     annotator.draw(tasks[0], box(10, 10))
     annotator.draw(tasks[1], *(box(i, i) for i in range(100)))
     annotator.draw(tasks[1], box(30, 30))
     with monkeypatch.context() as patched:
         patched.setattr(door, "MAX_ANSWER_BYTES", 8000)
-        report = sync(lake, line)
+        report = sync(lake, line, DETECTION)
     assert (report.revisions, report.quarantined) == (3, 1)
     unread = {len(row.objects): row.unread for row in revisions(lake, line)}
     assert sorted(unread) == [0, 1]
     assert "larger than" in str(unread[0])
-    assert sync(lake, line).revisions == 1, "it can be read now"
+    assert sync(lake, line, DETECTION).revisions == 1, "it can be read now"
     assert len(revisions(lake, line)[-1].objects) == 100
 
 
@@ -191,16 +194,16 @@ def test_what_an_earlier_version_misread_is_read_again_once(
     lake: Lake, line: Line, client: LabelStudio, annotator: Annotator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     film(lake, line, frames=1)
-    sync(lake, line)
+    sync(lake, line, DETECTION)
     annotator.submit(labeling_tasks(client, line)[0], [region("ellipselabels", ELLIPSE)])
     with monkeypatch.context() as patched:
         patched.setattr("tasks.labeling.pull.unread", lambda faults: None)
-        sync(lake, line)
+        sync(lake, line, DETECTION)
     known = states.load(lake, line.line)
     known.reading = 1
     states.save(lake, line.line, known)
     assert [row.unread for row in revisions(lake, line)] == [None]
-    assert [sync(lake, line).revisions for _ in range(2)] == [1, 0]
+    assert [sync(lake, line, DETECTION).revisions for _ in range(2)] == [1, 0]
     assert revisions(lake, line)[-1].unread
 
 
@@ -208,15 +211,15 @@ def test_ground_truth_is_seen_and_no_other_news(
     lake: Lake, line: Line, client: LabelStudio, annotator: Annotator
 ) -> None:
     film(lake, line, frames=1)
-    sync(lake, line)
+    sync(lake, line, DETECTION)
     task = labeling_tasks(client, line)[0]
     first, second = annotator.draw(task, box(10, 10)), annotator.draw(task, box(50, 50))
-    sync(lake, line)
+    sync(lake, line, DETECTION)
     annotator.change(first, ground_truth=True)
-    assert sync(lake, line).revisions == 1
-    (row,) = validate(lake, line).accepted.to_pylist()
+    assert sync(lake, line, DETECTION).revisions == 1
+    (row,) = validate(lake, line, DETECTION).accepted.to_pylist()
     assert row["annotation_id"].endswith(f"-{first}")
     annotator.change(second, ground_truth=True)
-    assert sync(lake, line).revisions == 2, "a frame has one ground truth"
-    (row,) = validate(lake, line).accepted.to_pylist()
+    assert sync(lake, line, DETECTION).revisions == 2, "a frame has one ground truth"
+    (row,) = validate(lake, line, DETECTION).accepted.to_pylist()
     assert row["annotation_id"].endswith(f"-{second}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from tasks.schemas import Annotation, Box, Frame, QuarantineItem, digest
+from tasks.kinds.detection.boxes import Box
+from tasks.schemas import Annotation, Frame, QuarantineItem, digest
 
 AT = datetime(2026, 11, 20, 2, 0, 0, 123456, tzinfo=UTC)
 

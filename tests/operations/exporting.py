@@ -17,13 +17,16 @@ import pyarrow as pa
 import yaml
 
 from tasks.config import Line, Settings, parse_line
-from tasks.datasets.formats.yolo import materialise
+from tasks.kinds import kind_of
+from tasks.kinds.detection.layout import materialise
 from tasks.lake import Lake, open_lake
 from tasks.promotion.journal import PendingPromotion, commit, promotion_lock
 from tasks.registry import ModelRecord, Registry, open_registry
 from tasks.schemas import NightState
 from tasks.session import open_session
-from tasks.training.detection import train_challenger
+from tasks.training.train import train_challenger
+
+DETECTION = kind_of("detection")
 
 WIDTH, HEIGHT = 96, 56
 """Padded to 96 x 64 before the model: no square, and no multiple of the stride."""
@@ -72,7 +75,7 @@ def make_champion(settings: Settings, folder: Path) -> Champion:
     rows = pa.Table.from_pylist(_rows(lake)).replace_schema_metadata({"classes": json.dumps(list(line.classes))})
     version = lake.datasets.save(line.line, rows, {"has_val": False})
     data = materialise(lake, line, version)
-    training = train_challenger(lake, line, version, data, False, progress=lambda _: None)
+    training = train_challenger(lake, line, DETECTION, version, data, False, progress=lambda _: None)
     registry = open_registry(settings)
     with promotion_lock(open_session(settings), line.line):
         order = PendingPromotion(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import cv2
@@ -16,12 +17,16 @@ from tasks import operations
 from tasks.cli import app
 from tasks.config import Settings
 from tasks.errors import ConfigError, NotFound
+from tasks.kinds import kind_of
+from tasks.kinds.detection.export_parity import FULL_TOLERANCE as FULL
+from tasks.kinds.detection.export_parity import INT8_TOLERANCE as INT8
+from tasks.kinds.detection.export_parity import refusals
 from tasks.lake import gc
-from tasks.operations.export import FULL, INT8, load_record, refusals
+from tasks.operations.export import load_record
 from tasks.registry.exports import attached
 from tasks.session import open_session
-from tasks.steps.predictors import export_reference, loader, reference
-from tasks.training.export import Export, ExportRecord
+from tasks.steps.predictors import export_reference, reference
+from tasks.training.exported import Export, ExportRecord
 from tests.operations.exporting import HEIGHT, WIDTH, Champion, make_champion, one_cpu
 
 
@@ -65,7 +70,7 @@ def test_the_champion_is_exported_checked_timed_and_attached_once(champion: Cham
     assert again["benchmark"] == report["benchmark"]
 
     record = load_record(champion.lake, report["record_oid"])
-    load = loader(champion.lake, champion.line)
+    load = partial(kind_of(champion.line.kind).predictors.load, champion.lake)
     image = np.random.default_rng(0).integers(0, 30, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     cv2.rectangle(image, (30, 20), (41, 31), (250, 250, 250), -1)
     both = [load(which, "cpu").predict([image])[0] for which in (reference(champion.record), export_reference(record))]

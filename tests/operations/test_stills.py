@@ -22,6 +22,7 @@ from tasks.session import open_session
 from tasks.validation.dataset import check_dataset
 from tasks.validation.validate import validate
 from tests.ingest.stills.pictures import a_line, crop, field, write
+from tests.kinds.rooms import DETECTION
 from tests.validation.factory import a_box, an_annotation
 
 LINE = a_line(minimums={"recordings": 3}, evaluation={"min_clusters": 2})
@@ -76,12 +77,14 @@ def test_overlapping_pictures_of_one_smear_stand_in_one_split(installed: Lake, t
     ingest_new(installed, [LINE])
     rows = installed.tables.rows("frames", Frame)
     installed.tables.append("annotations", [an_annotation(one, objects=[a_box("cell")]) for one in rows])
-    found = validate(installed, LINE)
+    found = validate(installed, LINE, DETECTION)
     assert found.accepted.num_rows == 18
 
     about = {"result_oid": found.result_oid, "snapshots": found.snapshots}
     with Viewer(installed) as viewer:
-        version = freeze(installed, LINE, found.accepted, validation=about, check=check_dataset, viewer=viewer)
+        version = freeze(
+            installed, LINE, found.accepted, kind=DETECTION, validation=about, check=check_dataset, viewer=viewer
+        )
     manifest = installed.datasets.load(LINE.line, version)
     split = {row["recording_name"][:9]: row["split"] for row in manifest.rows.to_pylist()}
     assert all(split[f"smear{smear:02d}_a"] == split[f"smear{smear:02d}_b"] for smear in range(6))

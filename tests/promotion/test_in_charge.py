@@ -10,6 +10,7 @@ from tasks.cli import app
 from tasks.config import RecipeChoice, load_settings
 from tasks.errors import DataError, IntegrityError, NotFound
 from tasks.evidence import orders
+from tasks.kinds.detection.recipe import load_recipe
 from tasks.lake.tombstones import LearnedModel, Tombstone
 from tasks.promotion.in_charge import champion_of
 from tasks.promotion.journal import PendingPromotion
@@ -17,7 +18,6 @@ from tasks.registry.models import ABOUT, ModelRecord
 from tasks.registry.promotion import PROMOTED_AT, VERDICT
 from tasks.schemas import NightState, digest, now
 from tasks.session import open_session
-from tasks.training.recipes import load_recipe
 from tasks.training.records import Origin, Trained, Training, read, result_key, trained_key, version_key, vouched, write
 from tests.promotion.promoting import Scene
 from tests.registry.making import about
@@ -134,7 +134,7 @@ def finish(scene: Scene, done: Trained, record: ModelRecord) -> None:
 
 @pytest.mark.parametrize("noted", [True, False])
 def test_what_is_loaded_comes_from_the_lake_and_not_from_a_tag(
-    scene: Scene, noted: bool, capsys: pytest.CaptureFixture[str]
+    scene: Scene, noted: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     record = scene.version()
     key, done = record.about.run_key, trained(scene, record, b"the weights of the training")
@@ -149,7 +149,7 @@ def test_what_is_loaded_comes_from_the_lake_and_not_from_a_tag(
     found = vouched(scene.lake, scene.registry.version(scene.name, record.version))
 
     assert (found.weights_oid, found.about.imgsz, found.about.predict["conf"]) == (done.weights_oid, 96, 0.5)
-    assert "MLflow's tags are not what was registered" in capsys.readouterr().out
+    assert "MLflow's tags are not what was registered" in caplog.text
 
 
 def test_a_tag_that_names_another_version_s_training_is_refused(scene: Scene) -> None:

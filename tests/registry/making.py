@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from tasks.kind import Served
 from tasks.registry import ModelRecord, Registry
 from tasks.registry.models import ModelAbout
 
@@ -35,9 +36,14 @@ def about(line: str, run_key: str, weights: bytes = b"weights") -> ModelAbout:
     )
 
 
+def served(folder: Path) -> Served:
+    """How a model of the tests is served: by `CODE`, written there."""
+    return Served(code=folder / "code.py", columns={"label": "string"})
+
+
 def make_version(registry: Registry, line: str, run_key: str, folder: Path) -> ModelRecord:
     """A run and a version of it."""
     (folder / "weights").write_bytes(b"weights")
     (folder / "code.py").write_text(CODE)
     run = registry.runs.open(line, run_key, name="test", tags={})
-    return registry.register(about(line, run_key), mlflow_run=run, weights=folder / "weights", code=folder / "code.py")
+    return registry.register(about(line, run_key), mlflow_run=run, weights=folder / "weights", served=served(folder))

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from tasks.kinds.detection.review import _kept_files
 from tasks.registry.erasing import SHOWS_FRAMES
-from tasks.training.review import _kept_files
 
 
 @pytest.mark.parametrize("has_val", [True, False])

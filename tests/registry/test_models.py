@@ -13,7 +13,7 @@ from tasks.errors import ConfigError, NotFound, ServiceUnavailable
 from tasks.registry import Registry, open_registry
 from tasks.registry.connection import connect
 from tasks.registry.runs import EpochMetrics
-from tests.registry.making import CODE, about, make_version
+from tests.registry.making import CODE, about, make_version, served
 from tests.registry.test_promotion import Fragile, Killed
 
 
@@ -67,7 +67,7 @@ def test_killed_after_any_call_there_is_one_version(registry: Registry, line: st
     (tmp_path / "weights").write_bytes(b"weights")
     run = registry.runs.open(line, "k" * 64, name="run", tags={})
     (tmp_path / "code.py").write_text(CODE)
-    arguments = {"mlflow_run": run, "weights": tmp_path / "weights", "code": tmp_path / "code.py"}
+    arguments = {"mlflow_run": run, "weights": tmp_path / "weights", "served": served(tmp_path)}
     with pytest.raises(Killed):
         fragile.register(about(line, "k" * 64), **arguments)  # type: ignore[arg-type]
 
@@ -88,14 +88,7 @@ def test_the_model_says_what_it_is(registry: Registry, line: str, tmp_path: Path
     assert said["classes"] == ["sperm", "impurity"]
     assert said["weights_sha256"] == record.weights_oid
     signature = mlflow.models.get_model_info(str(folder)).signature
-    assert [column.name for column in signature.outputs.inputs] == [
-        "x_px",
-        "y_px",
-        "width_px",
-        "height_px",
-        "label",
-        "score",
-    ]
+    assert [column.name for column in signature.outputs.inputs] == list(served(tmp_path).columns)
     assert signature.inputs.inputs[0].shape == (-1, -1, 3)
     assert all("==" in text for text in (folder / "requirements.txt").read_text().split())
 

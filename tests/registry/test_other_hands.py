@@ -95,20 +95,20 @@ def test_a_version_without_a_run_is_not_ours(registry: Registry, line: str, tmp_
 
 
 def test_a_deleted_experiment_is_restored(
-    registry: Registry, line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    registry: Registry, line: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = make_version(registry, line, "a" * 64, tmp_path)
     registry.client.delete_experiment(registry.runs.experiment(line))
     second = make_version(registry, line, "b" * 64, tmp_path)
-    assert "was deleted in MLflow; it is restored" in capsys.readouterr().out
+    assert "was deleted in MLflow; it is restored" in caplog.text
     assert make_version(registry, line, "a" * 64, tmp_path).version == first.version != second.version
 
 
-def test_a_deleted_run_is_restored(registry: Registry, line: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_deleted_run_is_restored(registry: Registry, line: str, caplog: pytest.LogCaptureFixture) -> None:
     run = registry.runs.open(line, "k" * 64, name="run", tags={})
     registry.client.delete_run(run)
     assert registry.runs.open(line, "k" * 64, name="run", tags={}) == run
-    assert f"run {run} was deleted in MLflow; it is restored" in capsys.readouterr().out
+    assert f"run {run} was deleted in MLflow; it is restored" in caplog.text
     registry.client.delete_run(run)
     registry.runs.log_epochs(run, [EpochMetrics(epoch=1, at_ms=1, metrics={"AP50": 0.5})])
     assert registry.client.get_metric_history(run, "AP50")[0].value == 0.5
@@ -135,13 +135,13 @@ def test_a_deleted_model_is_no_model_and_is_made_again(registry: Registry, line:
 
 @pytest.mark.parametrize("intent", ["no JSON", '{"version": "99", "follows": null, "verdict_id": null, "at": "x"}'])
 def test_an_order_in_a_tag_is_crossed_out(
-    registry: Registry, line: str, tmp_path: Path, intent: str, capsys: pytest.CaptureFixture[str]
+    registry: Registry, line: str, tmp_path: Path, intent: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     ours = make_version(registry, line, "a" * 64, tmp_path)
     champion = registry.promote(line, ours.version, "verdict-1")
     registry.client.set_registered_model_tag(line, INTENT, intent)
     registry.settle(line)
-    assert "is NOT carried out" in capsys.readouterr().out
+    assert "is NOT carried out" in caplog.text
     assert registry.client.get_registered_model(line).tags == {}
     assert registry.champion(line) == champion
 

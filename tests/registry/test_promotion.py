@@ -108,7 +108,7 @@ def test_five_writes_are_all_there_are(registry: Registry, line: str, two: tuple
 
 
 def test_what_a_tag_orders_is_never_done(
-    registry: Registry, line: str, two: tuple[ModelRecord, ModelRecord], capsys: pytest.CaptureFixture[str]
+    registry: Registry, line: str, two: tuple[ModelRecord, ModelRecord], caplog: pytest.LogCaptureFixture
 ) -> None:
     """As an earlier Nightscope wrote it, and as anybody can who may log a run."""
     old, new = two
@@ -117,7 +117,7 @@ def test_what_a_tag_orders_is_never_done(
     for again in (registry.settle, lambda line: registry.promote(line, old.version, "verdict-1")):
         registry.client.set_registered_model_tag(line, promotion_module.INTENT, json.dumps(order))
         again(line)
-        assert "is NOT carried out, and removed" in capsys.readouterr().out
+        assert "is NOT carried out, and removed" in caplog.text
         assert registry.client.get_registered_model(line).tags == {}
         assert aliases(registry, line) == {"champion": old.version, "challenger": new.version}
         assert registry.client.get_model_version(line, new.version).tags == before

@@ -31,7 +31,7 @@ def named_by_verify(scene: Scene) -> list[str]:
 
 
 def test_an_order_in_a_tag_moves_no_alias_and_is_named(
-    scene: Scene, two: tuple[str, str], capsys: pytest.CaptureFixture[str]
+    scene: Scene, two: tuple[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     first, second = two
     before = scene.registry.aliases(scene.name)
@@ -39,7 +39,7 @@ def test_an_order_in_a_tag_moves_no_alias_and_is_named(
     assert named_by_verify(scene) == [f"tag {INTENT} of {scene.name} in MLflow, which is not carried out"]
     with promotion_lock(open_session(), scene.name):
         pass
-    assert "is NOT carried out, and removed" in capsys.readouterr().out
+    assert "is NOT carried out, and removed" in caplog.text
     assert scene.registry.aliases(scene.name) == before
     assert named_by_verify(scene) == []
 

@@ -11,12 +11,11 @@ import pytest
 from tasks import steps
 from tasks.config import RecipeChoice, load_settings
 from tasks.errors import IntegrityError, SignatureError
+from tasks.kinds.detection.recipe import load_recipe
 from tasks.lake import keys, open_lake
 from tasks.registry.models import ABOUT, ModelRecord
 from tasks.schemas import digest, now
 from tasks.session import open_session
-from tasks.training.detection import _Night, _trained
-from tasks.training.recipes import load_recipe
 from tasks.training.records import (
     Checkpoint,
     Origin,
@@ -29,6 +28,7 @@ from tasks.training.records import (
     vouched,
     write,
 )
+from tasks.training.train import _Night, _trained
 from tests.promotion.promoting import Scene
 from tests.registry.making import about
 

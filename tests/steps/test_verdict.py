@@ -12,6 +12,7 @@ import pytest
 from tasks import steps
 from tasks.errors import ServiceUnavailable
 from tasks.evaluation.evaluate import evaluate
+from tasks.kinds import kind_of
 from tasks.lake import Lake
 from tasks.promotion.verdict_rows import verdict_named
 from tasks.schemas import Decision, Verdict
@@ -19,6 +20,8 @@ from tasks.session import open_session
 from tasks.steps.verdict import RegisteredTraining, _leak_audit
 from tests.evaluation.world import a_line, loader, make_world, model
 from tests.promotion.promoting import Scene
+
+DETECTION = kind_of("detection")
 
 
 def evaluated(scene: Scene, *, champion: bool = True) -> tuple[str, RegisteredTraining]:
@@ -32,6 +35,7 @@ def evaluated(scene: Scene, *, champion: bool = True) -> tuple[str, RegisteredTr
         challenger=model(record.version, 0.1),
         champion=model("9", 0.4) if champion else None,
         load=loader(world),
+        kind=DETECTION,
     )
     assert record.mlflow_run is not None
     return oid, steps.training_of(open_session(), scene.name, record.version)

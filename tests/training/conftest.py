@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tasks.config import Line, Settings, parse_line
+from tasks.kinds.detection.recipe import ARCHITECTURES
 from tasks.lake import Lake, open_lake
-from tasks.training.recipes import ARCHITECTURES
 
 TINY_MODEL = (ARCHITECTURES / "p3-tiny.yaml").read_text()
 

@@ -14,11 +14,11 @@ import pytest
 
 from tasks.config import Settings, load_settings
 from tasks.errors import ConfigError
+from tasks.kinds.detection.recipe import PredictOptions
 from tasks.stack.devices import CPU, present
 from tasks.training.devices import compute_slot, hold, wanted
-from tasks.training.job import Job
-from tasks.training.recipes import PredictOptions
 from tests import waiting
+from tests.kinds.detection.jobs import detector_job
 from tests.training.conftest import TINY_MODEL, write_dataset
 
 HOLDER = """
@@ -157,7 +157,7 @@ def _train(tmp_path: Path, name: str, **changes: object) -> subprocess.Popen[str
     folder = tmp_path / name
     folder.mkdir()
     (folder / "tiny.yaml").write_text(TINY_MODEL)
-    job = Job(
+    job = detector_job(
         run_key=name, folder=folder, data_yaml=write_dataset(folder / "data", val=False), has_val=False,
         model=str(folder / "tiny.yaml"), weights=None, min_steps=0, seed=1, resume_from=None,
         arguments={"imgsz": 64, "batch": 4, "nbs": 4, "epochs": 2, "plots": False, "mosaic": 0.0},

@@ -16,14 +16,17 @@ import pytest
 
 from tasks.config import Line
 from tasks.errors import StepKilled
+from tasks.kind import Event, Job
+from tasks.kinds import kind_of
 from tasks.lake import Lake
 from tasks.registry import open_registry
 from tasks.training import supervise
-from tasks.training.detection import train_challenger
 from tasks.training.identity import run_key
-from tasks.training.job import Event, Job
 from tasks.training.records import Checkpoint, checkpoint_key, read
+from tasks.training.train import train_challenger
 from tests.training.conftest import write_dataset
+
+DETECTION = kind_of("detection")
 
 VERSION = "e" * 64
 Kill = Callable[[Event], bool]
@@ -66,10 +69,14 @@ def test_a_worker_killed_in_the_middle_ends_with_the_same_weights(
     night_lake: Lake, quick_line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = write_dataset(tmp_path / "data", val=True)
-    whole = train_challenger(night_lake, named(quick_line, "whole"), VERSION, data, True, progress=lambda _: None)
+    whole = train_challenger(
+        night_lake, named(quick_line, "whole"), DETECTION, VERSION, data, True, progress=lambda _: None
+    )
     killed = killing(monkeypatch, lambda event: event["event"] == "checkpoint" and event["epoch"] == 1)
 
-    resumed = train_challenger(night_lake, named(quick_line, "killed"), VERSION, data, True, progress=lambda _: None)
+    resumed = train_challenger(
+        night_lake, named(quick_line, "killed"), DETECTION, VERSION, data, True, progress=lambda _: None
+    )
 
     assert len(killed) == 1
     assert (resumed.resumed_from_epoch, resumed.epochs, resumed.steps) == (1, 4, 8)
@@ -86,7 +93,9 @@ def test_a_worker_killed_after_the_last_epoch_is_not_trained_again(
     data = write_dataset(tmp_path / "data", val=False)
     killing(monkeypatch, lambda event: event["event"] == "checkpoint" and event["last"])
 
-    training = train_challenger(night_lake, named(quick_line, "late"), VERSION, data, False, progress=lambda _: None)
+    training = train_challenger(
+        night_lake, named(quick_line, "late"), DETECTION, VERSION, data, False, progress=lambda _: None
+    )
 
     assert (training.resumed_from_epoch, training.epochs, training.steps) == (4, 4, 8)
 
@@ -101,19 +110,22 @@ def test_a_worker_that_dies_again_and_again_fails_the_step(
     monkeypatch.setattr(supervise, "events", dead)
     data = write_dataset(tmp_path / "data", val=False)
     with pytest.raises(StepKilled, match="SIGKILL"):
-        train_challenger(night_lake, named(quick_line, "doomed"), VERSION, data, False, progress=lambda _: None)
+        train_challenger(
+            night_lake, named(quick_line, "doomed"), DETECTION, VERSION, data, False, progress=lambda _: None
+        )
 
 
 STEP = """
     import sys
     from pathlib import Path
     from tasks.config import Line, Settings
+    from tasks.kinds import kind_of
     from tasks.lake import open_lake
-    from tasks.training.detection import train_challenger
+    from tasks.training.train import train_challenger
     settings = Settings.model_validate_json(sys.argv[1])
     settings.s3.secret_key = type(settings.s3.secret_key)(sys.argv[4])
     line = Line.model_validate_json(sys.argv[2])
-    train_challenger(open_lake(settings), line, "e" * 64, Path(sys.argv[3]), False)
+    train_challenger(open_lake(settings), line, kind_of(line.kind), "e" * 64, Path(sys.argv[3]), False)
 """
 
 
@@ -123,7 +135,7 @@ def test_the_worker_dies_with_its_step_and_the_next_step_goes_on(
     data = write_dataset(tmp_path / "data", val=False)
     recipe = quick_line.recipe.model_copy(update={"epochs": 60})
     line = named(quick_line, "orphan").model_copy(update={"recipe": recipe})
-    key = run_key(night_lake, line, VERSION)
+    key = run_key(night_lake, line, VERSION, DETECTION)
     settings = night_lake.settings
     secret = settings.s3.secret_key.get_secret_value()
     arguments = [settings.model_dump_json(), line.model_dump_json(by_alias=True, exclude_none=True), str(data), secret]
@@ -137,7 +149,7 @@ def test_the_worker_dies_with_its_step_and_the_next_step_goes_on(
         step.kill()
     assert not worker.is_running()
 
-    training = train_challenger(night_lake, line, VERSION, data, False, progress=lambda _: None)
+    training = train_challenger(night_lake, line, DETECTION, VERSION, data, False, progress=lambda _: None)
 
     assert training.resumed_from_epoch is not None
     assert (training.epochs, training.steps) == (60, 120)

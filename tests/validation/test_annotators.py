@@ -9,10 +9,13 @@ import pytest
 
 from tasks.config import AnnotatorChoice, parse_line
 from tasks.errors import ConfigError
+from tasks.kinds import kind_of
 from tasks.lake import Lake
 from tasks.schemas import Annotation, Frame
 from tasks.validation.validate import Validation, validate
 from tests.validation.factory import a_box, a_line, a_recording, an_annotation, fill, good_lake, put_frame
+
+DETECTION = kind_of("detection")
 
 
 def work(frame: Frame, who: str, number: int, x: float, **changes: Any) -> Annotation:
@@ -25,7 +28,7 @@ def judged(lake: Lake, *people: dict[str, Any], **line: Any) -> tuple[Validation
     recording = a_recording("shared", 9)
     frame = put_frame(lake, recording, 0)
     fill(lake, [recording], [frame], [work(frame, number=n, x=5 + n, **who) for n, who in enumerate(people)])
-    found = validate(lake, a_line(**line))
+    found = validate(lake, a_line(**line), DETECTION)
     (row,) = [row for row in found.accepted.to_pylist() if row["recording_name"] == "shared.mp4"]
     return found, row["annotator"]
 
@@ -70,7 +73,9 @@ def test_bad_work_of_the_preferred_does_not_count(lake: Lake) -> None:
 
 def test_a_preferred_name_that_labelled_nothing_is_said(lake: Lake) -> None:
     good_lake(lake)
-    assert any("labelled nothing: Eva@lab, kim@lab" in note for note in validate(lake, a_line(**PREFER)).notes)
+    assert any(
+        "labelled nothing: Eva@lab, kim@lab" in note for note in validate(lake, a_line(**PREFER), DETECTION).notes
+    )
 
 
 def test_how_far_people_agree_is_in_the_report(lake: Lake) -> None:
@@ -87,7 +92,7 @@ def test_how_far_people_agree_is_in_the_report(lake: Lake) -> None:
         an_annotation(frames[2], [a_box(x=5)], 6, annotator="eva"),
     ]
     fill(lake, [recording], frames, annotations)
-    found = validate(lake, a_line())
+    found = validate(lake, a_line(), DETECTION)
     result = json.loads(lake.blobs.get_bytes(found.result_oid))
     assert result["agreement"] == [
         {

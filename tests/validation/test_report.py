@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 
+from tasks.kinds import kind_of
 from tasks.lake import Lake
 from tasks.validation.validate import validate
 from tests.validation.factory import a_box, a_line, a_recording, an_annotation, fill, good_lake, put_frame
 
+DETECTION = kind_of("detection")
+
 
 def report(lake: Lake) -> str:
-    return lake.blobs.get_bytes(validate(lake, a_line()).report_oid).decode()
+    return lake.blobs.get_bytes(validate(lake, a_line(), DETECTION).report_oid).decode()
 
 
 def test_it_needs_nothing_from_elsewhere(lake: Lake) -> None:

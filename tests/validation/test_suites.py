@@ -12,7 +12,7 @@ import pytest
 
 from tasks.config import HOME
 from tasks.errors import ConfigError, DataError
-from tasks.validation import detection
+from tasks.kinds.detection import checks as detection
 from tasks.validation.suites import run_suite
 from tasks.validation.tables import PARAMETERS
 from tests.validation.factory import a_line

@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from tasks.errors import ConfigError, InsufficientData
+from tasks.errors import InsufficientData
+from tasks.kinds import kind_of
 from tasks.lake import Lake
 from tasks.lake.quarantine import listed
 from tasks.lake.table_schemas import to_arrow
@@ -27,6 +28,8 @@ from tests.validation.factory import (
     put_frame,
 )
 
+DETECTION = kind_of("detection")
+
 LINE = a_line()
 
 
@@ -42,7 +45,7 @@ def judged(lake: Lake, *annotations: Annotation) -> Validation:
     """Validate a lake of good labels plus these."""
     good_lake(lake)
     lake.tables.append("annotations", annotations)
-    return validate(lake, LINE)
+    return validate(lake, LINE, DETECTION)
 
 
 def objects_of(validation: Validation, frame: Frame) -> list[dict[str, Any]] | None:
@@ -54,7 +57,7 @@ def objects_of(validation: Validation, frame: Frame) -> list[dict[str, Any]] | N
 
 def test_good_data_is_accepted_as_it_is(lake: Lake) -> None:
     annotations = good_lake(lake)
-    found = validate(lake, LINE)
+    found = validate(lake, LINE, DETECTION)
     assert found.success
     assert found.missing == found.quarantined == []
     assert found.accepted.schema.names == list(ACCEPTED)
@@ -73,7 +76,7 @@ def test_good_data_is_accepted_as_it_is(lake: Lake) -> None:
 def test_the_same_data_gives_the_same_blobs_and_can_be_loaded_again(lake: Lake) -> None:
     good_lake(lake)
     lake.tables.append("annotations", [an_annotation(a_frame(lake, "bad"), [a_box(), a_box(width=0)])])
-    first, second = validate(lake, LINE), validate(lake, LINE)
+    first, second = validate(lake, LINE, DETECTION), validate(lake, LINE, DETECTION)
     assert (first.result_oid, first.report_oid) == (second.result_oid, second.report_oid)
     loaded = load_validation(lake, LINE.line, first.result_oid)
     assert loaded.accepted.equals(first.accepted)
@@ -110,7 +113,7 @@ def test_a_bad_box_goes_alone(lake: Lake, bad: dict[str, Any], reason: str) -> N
 
 def test_setting_aside_twice_is_setting_aside_once(lake: Lake) -> None:
     judged(lake, an_annotation(a_frame(lake, "bad"), [a_box(), a_box(width=0)]))
-    validate(lake, LINE)
+    validate(lake, LINE, DETECTION)
     assert len(listed(lake, LINE.line)) == 1
 
 
@@ -223,14 +226,14 @@ def test_other_lines_and_studies_are_not_looked_at(lake: Lake) -> None:
     other = a_recording("other", study="mice")
     frame, foreign = put_frame(lake, other, 0), put_frame(lake, other, 1, line="organs")
     fill(lake, [other], [frame, foreign], [an_annotation(frame), an_annotation(foreign)])
-    found = validate(lake, line)
+    found = validate(lake, line, DETECTION)
     assert found.accepted.num_rows == 6
     assert found.quarantined == []
     assert any(note.endswith("does not learn from: 1") for note in found.notes)
 
 
 def test_nothing_at_all_is_too_little_and_says_of_what(lake: Lake) -> None:
-    found = validate(lake, LINE)
+    found = validate(lake, LINE, DETECTION)
     assert not found.success
     assert "there is no recording yet" in found.missing
     with pytest.raises(InsufficientData, match=r"labels of class sperm: 0 of 3 \(3 more needed\)"):
@@ -239,7 +242,7 @@ def test_nothing_at_all_is_too_little_and_says_of_what(lake: Lake) -> None:
 
 def test_too_few_recordings_and_labels_are_counted(lake: Lake) -> None:
     good_lake(lake, names=("a", "b"))
-    found = validate(lake, a_line(minimums={"recordings": 5, "labels": {"sperm": 10, "impurity": 1}}))
+    found = validate(lake, a_line(minimums={"recordings": 5, "labels": {"sperm": 10, "impurity": 1}}), DETECTION)
     assert found.missing == [
         "recordings with accepted labels: 2 of 5 (3 more needed)",
         "groups to split by (donor or recording): 2 of 3 (1 more needed)",
@@ -255,7 +258,7 @@ def test_a_recording_pinned_against_its_donors_first_is_set_aside(lake: Lake) ->
     third = a_recording("third", 12, donor="d")
     frames = [put_frame(lake, recording, 0) for recording in (first, second, third)]
     fill(lake, [second, third, first], frames, [an_annotation(frame) for frame in frames])
-    found = validate(lake, LINE)
+    found = validate(lake, LINE, DETECTION)
     (item,) = found.quarantined
     assert (item.what, item.subject) == ("recording", "second.mp4")
     assert "donor:d stands in test: 'first.mp4' was pinned to it first" in item.reason
@@ -272,13 +275,8 @@ def test_a_recording_pinned_against_its_groups_record_is_set_aside(lake: Lake) -
     late = a_recording("late", 10, donor="d", pinned_split="test")
     frame = put_frame(lake, late, 0)
     fill(lake, [late], [frame], [an_annotation(frame)])
-    (item,) = validate(lake, LINE).quarantined
+    (item,) = validate(lake, LINE, DETECTION).quarantined
     assert "it was assigned before" in item.reason
-
-
-def test_a_kind_without_checks_is_refused(lake: Lake) -> None:
-    with pytest.raises(ConfigError, match="segmentation"):
-        validate(lake, a_line(kind="segmentation"))
 
 
 def test_a_hundred_thousand_boxes_on_one_frame_are_set_aside_with_the_reason(lake: Lake) -> None:
@@ -287,7 +285,7 @@ def test_a_hundred_thousand_boxes_on_one_frame_are_set_aside_with_the_reason(lak
     good_lake(lake)
     lake.tables.append("annotations", [an_annotation(frame, many)])
     tracemalloc.start()
-    found = validate(lake, LINE)
+    found = validate(lake, LINE, DETECTION)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert objects_of(found, frame) is None
@@ -308,7 +306,7 @@ def test_objects_that_are_damaged_in_the_table(lake: Lake, text: str) -> None:
     rows = to_arrow("annotations", [an_annotation(frame)])
     column = rows.schema.get_field_index("objects")
     lake.tables.append("annotations", rows.set_column(column, rows.schema.field(column), pa.array([text])))
-    found = validate(lake, LINE)
+    found = validate(lake, LINE, DETECTION)
     assert objects_of(found, frame) is None
     (item,) = found.quarantined
     assert item.what == "annotation"
@@ -330,7 +328,7 @@ def test_rows_of_before_there_was_unread_stay_good(lake: Lake) -> None:
     rows = to_arrow("annotations", [an_annotation(frame)]).drop_columns(["unread", "ground_truth", "review"])
     good_lake(lake)
     lake.tables.append("annotations", rows)
-    found = validate(lake, LINE)
+    found = validate(lake, LINE, DETECTION)
     assert objects_of(found, frame) == [a_box()]
     (row,) = lake.tables.rows("annotations", Annotation, {"recording_id": frame.recording_id})
     assert (row.unread, row.ground_truth, row.review) == (None, False, None)

@@ -13,6 +13,7 @@ from tasks.evidence.checks.erased import rests_on_erased
 from tasks.evidence.checks.findings import Cause, Findings, differing
 from tasks.evidence.record import judged_line
 from tasks.gates.decide import decide
+from tasks.kind import Kind
 from tasks.lake import Lake
 from tasks.provenance import code_of
 from tasks.schemas import Frozen, Verdict, canonical_json
@@ -51,21 +52,22 @@ def _check(lake: Lake, bundle: Bundle, verdict: Verdict, numbers: list[int], fou
             return
         if rests_on_erased(lake, verdict, evaluation, found):
             return
-        again = recompute(lake, line, evaluation)
+        kind = Kind.named(line.kind)
+        again = recompute(lake, line, kind, evaluation)
     except TransportError:
         raise
     except (NightscopeError, ValueError, KeyError, TypeError, OSError) as error:  # of damaged objects
         found.add(f"numbers of {name}", "can be computed again", str(error) or repr(error), "follows", numbers)
         return
-    cause = _cause(bool(evaluation.measured_by) and evaluation.measured_by == code_of("evaluation"))
+    cause = _cause(bool(evaluation.measured_by) and evaluation.measured_by == code_of("evaluation", line.kind))
     _compare(f"numbers of {name}", _plain(evaluation), _plain(again), cause, numbers, found)
     found.count("evaluations computed again")
     try:
-        outcome = decide(line, evaluation)
+        outcome = decide(line, evaluation, kind)
     except NightscopeError as error:
         found.add(f"gates of {name}", "can be run again", str(error), "code", numbers)
         return
-    cause = _cause(bundle.code.judging == code_of("verdict"))
+    cause = _cause(bundle.code.judging == code_of("verdict", line.kind))
     stored = {"decision": verdict.verdict, "reasons": list(verdict.reasons), "gates": _gates(verdict.gates)}
     now = {"decision": outcome.decision, "reasons": list(outcome.reasons), "gates": _gates(outcome.gates)}
     _compare(f"gates of {name}", _json(stored), _json(now), cause, numbers, found)

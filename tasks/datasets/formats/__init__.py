@@ -1,1 +1,0 @@
-"""Layouts that trainers and other tools read: YOLO."""

@@ -1,0 +1,35 @@
+"""Detection: boxes around things, found by a YOLO detector. An object is a `boxes.Box`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # mypy holds every part against the protocol
+    from tasks import kind
+    from tasks.kinds.detection import (
+        checks,
+        comparison,
+        drawing,
+        exports,
+        files,
+        labels,
+        layout,
+        metrics,
+        predictor,
+        recipe,
+        served,
+        train,
+    )
+
+    _PARTS: tuple[
+        kind.Labels, kind.Files, kind.Checks, kind.Layout, kind.Recipes, kind.Training, kind.Predictors,
+        kind.ServedModel, kind.Metrics, kind.Drawing, kind.Exports, kind.Comparison,
+    ] = (
+        labels, files, checks, layout, recipe, train, predictor, served, metrics, drawing, exports, comparison,
+    )  # fmt: skip
+
+USE = "finds, marks and counts {classes} in single frames"
+LIBRARIES = {
+    "training": ("ultralytics", "torch", "torchvision"),
+    "export": ("ultralytics", "torch", "onnx", "onnxruntime", "onnxslim", "openvino", "nncf"),
+}

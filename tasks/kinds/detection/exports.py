@@ -1,0 +1,146 @@
+"""A trained detector as a file for another runtime: ONNX, TorchScript, OpenVINO; in full precision or in int8.
+
+The export is made, and measured, in subprocesses: the exporters print, keep memory, and want settings of their own
+before they are imported. Nothing is downloaded or installed, and nobody is told (see `offline.py`).
+
+Shapes are dynamic: batch, height and width are what the image needs. A fixed shape would be right for one size of
+frames only, and would gain nothing: measured at 544 x 704 px on two cores, fixed against dynamic, ONNX 52 | 48 ms,
+TorchScript 52 | 53, OpenVINO 35 | 32, OpenVINO int8 22 | 22.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from tasks.errors import ConfigError
+from tasks.kind import Row
+from tasks.kinds.detection import LIBRARIES as BY_RESULT
+from tasks.kinds.detection.export_parity import checks as checks
+from tasks.kinds.detection.export_parity import described as described
+from tasks.kinds.detection.export_parity import refusals as refusals
+from tasks.kinds.detection.export_parity import tolerance as tolerance
+from tasks.kinds.detection.export_process import ExportJob, Format, UseJob, make_export, time_models
+from tasks.kinds.detection.recipe import STRIDE_PX, PredictOptions
+from tasks.lake import Lake
+from tasks.provenance import library_versions
+from tasks.training.exported import Calibration, Export, ExportRecord
+
+_FORMATS: tuple[Format, ...] = get_args(Format)
+FORMATS: tuple[str, ...] = _FORMATS
+INT8: tuple[Format, ...] = ("onnx", "openvino")
+"""Formats that ultralytics can quantise; TorchScript has no int8 there."""
+
+LIBRARIES = BY_RESULT["export"]
+CALIBRATION_FRAMES = 300
+"""As many as ultralytics recommends; more add minutes and no accuracy."""
+BENCHMARK_IMAGES = 25
+
+
+def check_supported(fmt: str, int8: bool) -> Format:
+    """The format, if it can be exported to.
+
+    Raises:
+        ConfigError: There is no such format, or no int8 in it.
+    """
+    for known in _FORMATS:
+        if fmt == known:
+            if int8 and known not in INT8:
+                raise ConfigError(
+                    f"export to {fmt} in int8: {fmt} has no int8",
+                    expected=f"{' or '.join(INT8)} with --int8, or {fmt} without",
+                )
+            return known
+    raise ConfigError(f"export to {fmt!r}: no such format", expected=f"one of: {', '.join(FORMATS)}")
+
+
+def input_shape(imgsz: int, height_px: int, width_px: int) -> tuple[int, int]:
+    """Height and width that a frame is letterboxed to: scaled to `imgsz`, padded to the stride, and no further."""
+    scale = min(imgsz / height_px, imgsz / width_px)
+    height, width = (-(-round(side * scale) // STRIDE_PX) * STRIDE_PX for side in (height_px, width_px))
+    return height, width
+
+
+def make(lake: Lake, about: Any, fmt: Format, int8: bool, training: Sequence[Row], folder: Path) -> Export:
+    """Export a registered detector.
+
+    Args:
+        lake: Holds the weights, and gets the files.
+        about: The `ModelAbout` of its version.
+        fmt: As `check_supported` gave it.
+        int8: Quantise; calibrated on some of the training frames.
+        training: Manifest rows of the frames that it learned from.
+        folder: Scratch, ours alone.
+
+    Raises:
+        StepFailed: The exporter failed.
+    """
+    frames = _spread(training, CALIBRATION_FRAMES) if int8 else []
+    height, width = Counter((row["height_px"], row["width_px"]) for row in training).most_common(1)[0][0]
+    paths = lake.blobs.fetch_many({row["frame_oid"] for row in frames})
+    said = make_export(
+        ExportJob(
+            folder=folder,
+            weights=lake.blobs.fetch(about.weights_oid),
+            format=fmt,
+            int8=int8,
+            imgsz=input_shape(about.imgsz, height, width),
+            max_det=int(about.predict.get("max_det", 300)),
+            images=tuple(paths[row["frame_oid"]] for row in frames),
+            config_dir=_ultralytics(lake),
+            parent_pid=os.getpid(),
+        )
+    )
+    made = {name: folder / "files" / name for name in said["files"]}
+    oids = tuple(row["frame_oid"] for row in frames)
+    return Export(
+        format=fmt,
+        int8=int8,
+        files={name: lake.blobs.put_file(path) for name, path in made.items()},
+        size_bytes=sum(path.stat().st_size for path in made.values()),
+        shape="float32 [batch, 3, height, width], RGB from 0 to 1; height and width multiples of 32",
+        opset=said["opset"],
+        libraries=library_versions(LIBRARIES),
+        calibration=Calibration(images=len(oids), frames=oids) if int8 else None,
+    )
+
+
+def _spread(rows: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+    """At most so many rows, evenly over all recordings and each recording's time."""
+    ordered = sorted(rows, key=lambda row: (row["recording_id"], row["frame_index"]))
+    count = min(most, len(ordered))
+    return [ordered[index * len(ordered) // count] for index in range(count)]
+
+
+def benchmark(lake: Lake, record: ExportRecord, frames: Sequence[Row], folder: Path) -> dict[str, Any]:
+    """Original and export, each in a process of its own, turn by turn on the same test frames."""
+    shown = _spread(frames, BENCHMARK_IMAGES)
+    paths = lake.blobs.fetch_many({row["frame_oid"] for row in shown})
+    files = {
+        "original": {"weights.pt": (lake.blobs.fetch(record.weights_oid), record.weights_oid)},
+        "export": {name: (lake.blobs.fetch(oid), oid) for name, oid in record.export.files.items()},
+    }
+    timed = time_models(
+        {
+            name: UseJob(
+                files=own,
+                classes=record.classes,
+                imgsz=record.imgsz,
+                predict=PredictOptions(**record.predict),
+                images=tuple(paths[row["frame_oid"]] for row in shown),
+                config_dir=_ultralytics(lake),
+                parent_pid=os.getpid(),
+            )
+            for name, own in files.items()
+        },
+        folder,
+    )
+    sizes = {"original": files["original"]["weights.pt"][0].stat().st_size, "export": record.export.size_bytes}
+    return {"device": "cpu"} | {name: found | {"size_bytes": sizes[name]} for name, found in timed.items()}
+
+
+def _ultralytics(lake: Lake) -> Path:
+    return lake.settings.state_dir.resolve() / "ultralytics"

@@ -1,0 +1,1 @@
+"""Readers of label files with boxes, one module per format."""

@@ -1,0 +1,221 @@
+"""Lays a dataset version out on local disk as YOLO trainers want it.
+
+    <root>/<version>/data.yaml
+    <root>/<version>/images/{train,val,test}/<name>.jpg     hard links into the blob cache
+    <root>/<version>/labels/{train,val,test}/<name>.txt     hard links into a cache of label files
+    <root>/<version>/complete.json                          written last: the layout is complete when it is there
+
+Both caches are named by content, so a version that shares frames or labels with an earlier one only links them. What
+another release of this file wrote is written anew. Where links are impossible (another file system) files are copied.
+
+A frame with a crowd (`boxes.Box`) is left out of train and val: YOLO has no regions to ignore, so the objects
+in it would be learned as background. The manifest keeps it.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tasks.config import Line
+from tasks.errors import DataError
+from tasks.kinds.detection.boxes import single
+from tasks.lake import Lake, Manifest
+from tasks.lake.locks import lake_lock
+from tasks.provenance import code_of
+from tasks.schemas import SPLITS, Oid, canonical_json
+
+_SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png"}
+_MARKER = "complete.json"
+_CHUNK = 256
+_COLUMNS = [
+    "split", "recording_id", "recording_name", "frame_index", "frame_oid", "media_type", "width_px", "height_px",
+    "objects",
+]  # fmt: skip
+# What tells us that a file cannot be linked here, but may be copied.
+_NO_LINKS = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+
+Row = dict[str, Any]
+
+
+def materialise(lake: Lake, line: Line, version: str, root: Path | None = None) -> Path:
+    """Lay a dataset version out on disk; nearly free when it is there already.
+
+    Args:
+        lake: Where the version and its frames are.
+        line: Whose dataset it is.
+        version: The dataset version.
+        root: Folder that holds the layouts; default `<work_dir>/datasets`.
+
+    Returns:
+        Path of `data.yaml`. Classes are numbered in the version's order. Without a validation split its `val` names
+        the training images, for trainers insist on one: ask the version's record for `has_val`.
+
+    Raises:
+        NotFound: No such version, or a frame is not in the lake.
+        IntegrityError: The lake's bytes are not what their names say.
+    """
+    root = (root or lake.settings.work_dir / "datasets").resolve()
+    folder = root / version
+    if _is_complete(folder):
+        return folder / "data.yaml"
+    with lake_lock(lake.settings, f"materialise-{version[:16]}"):
+        if not _is_complete(folder):
+            _build(lake, lake.datasets.load(line.line, version), folder)
+    return folder / "data.yaml"
+
+
+def image_name(row: Mapping[str, Any]) -> str:
+    """The file name of a manifest row's frame: readable, safe, and unique within a version.
+
+    Args:
+        row: Columns recording_name, recording_id, frame_index, media_type.
+    """
+    stem = f"{_readable(row['recording_name'])}-{row['recording_id'][:12]}_{row['frame_index']:06d}"
+    return stem + _SUFFIXES[row["media_type"]]
+
+
+@lru_cache(maxsize=4096)
+def _readable(recording_name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "_", Path(recording_name).stem).strip("_")[:40] or "recording"
+
+
+def label_text(objects: Sequence[dict[str, Any]], classes: Sequence[str], width_px: int, height_px: int) -> str:
+    """Boxes as YOLO writes them: class number, centre x, centre y, width, height, over the frame's size; one a line.
+
+    Crowds are left out.
+
+    Raises:
+        DataError: A class that is not among `classes`.
+    """
+    lines = []
+    for box in single(objects):
+        if box["label"] not in classes:
+            raise DataError(f"label {box['label']!r}: is no class of this dataset", expected=", ".join(classes))
+        x = (box["x_px"] + box["width_px"] / 2) / width_px
+        y = (box["y_px"] + box["height_px"] / 2) / height_px
+        sides = (x, y, box["width_px"] / width_px, box["height_px"] / height_px)
+        lines.append(" ".join([str(classes.index(box["label"])), *(f"{side:.8f}" for side in sides)]))
+    return "".join(line + "\n" for line in lines)
+
+
+def _is_complete(folder: Path) -> bool:
+    """Whether the marker is there, of this code, and every folder still holds as many files as it says."""
+    try:
+        marker = json.loads((folder / _MARKER).read_text())
+        files = dict(marker["files"])
+        written = marker["code"] == code_of("layout", "detection") and (folder / "data.yaml").is_file()
+        return written and all(_count(folder / sub) == n for sub, n in files.items())
+    except (FileNotFoundError, ValueError, KeyError):
+        return False
+
+
+def _count(folder: Path) -> int:
+    """Images or labels in a folder; trainers leave caches of their own beside them."""
+    with os.scandir(folder) as entries:
+        return sum(entry.name.endswith((".jpg", ".png", ".txt")) for entry in entries)
+
+
+def _build(lake: Lake, manifest: Manifest, folder: Path) -> None:
+    """Build beside the target, and move it there when it is whole."""
+    part = folder.with_name(f".{folder.name}.part")
+    for leftover in (part, folder):
+        shutil.rmtree(leftover, ignore_errors=True)
+    rows = [row for row in manifest.rows.select(_COLUMNS).to_pylist() if _is_laid_out(row)]
+    classes: list[str] = json.loads((manifest.rows.schema.metadata or {})[b"classes"])
+    for kind in ("images", "labels"):
+        for split in SPLITS:
+            (part / kind / split).mkdir(parents=True)
+    layout = _Layout(
+        folder=str(part),
+        images=lake.blobs.fetch_many(row["frame_oid"] for row in rows),
+        labels=str(lake.settings.cache_dir / "labels-yolo"),
+        classes=classes,
+    )
+    # In chunks: handing over single rows would cost more than linking them.
+    chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
+    with ThreadPoolExecutor(lake.settings.workers) as threads:
+        list(threads.map(layout.place, chunks))
+    (part / "data.yaml").write_text(_data_yaml(folder, rows, classes))
+    frames = Counter(row["split"] for row in rows)
+    files = {f"{kind}/{split}": frames[split] for kind in ("images", "labels") for split in SPLITS}
+    (part / _MARKER).write_text(
+        canonical_json({"version": manifest.version, "files": files, "code": code_of("layout", "detection")})
+    )
+    part.replace(folder)
+
+
+def _is_laid_out(row: Row) -> bool:
+    if row["split"] == "test" or '"crowd"' not in row["objects"]:
+        return True
+    objects = json.loads(row["objects"])
+    return len(single(objects)) == len(objects)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where frames and labels come from and go to. Paths are plain strings: there are two links a frame to make."""
+
+    folder: str
+    images: Mapping[Oid, Path]
+    labels: str
+    classes: list[str]
+
+    def place(self, rows: Sequence[Row]) -> None:
+        """Link the frames and labels of some manifest rows."""
+        made_by = code_of("layout", "detection") + canonical_json(self.classes)
+        for row in rows:
+            name = image_name(row)
+            _link(os.fspath(self.images[row["frame_oid"]]), f"{self.folder}/images/{row['split']}/{name}")
+            made_of = f"{made_by}{row['width_px']}x{row['height_px']}{row['objects']}"
+            key = hashlib.sha256(made_of.encode()).hexdigest()
+            cached = f"{self.labels}/{key[:2]}/{key}"
+            target = f"{self.folder}/labels/{row['split']}/{name.rpartition('.')[0]}.txt"
+            try:
+                _link(cached, target)
+            except FileNotFoundError:
+                text = label_text(json.loads(row["objects"]), self.classes, row["width_px"], row["height_px"])
+                _keep(Path(cached), text)
+                _link(cached, target)
+
+
+def _keep(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+    part.write_text(text)
+    part.chmod(0o444)
+    part.replace(path)
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        shutil.copyfile(source, target)
+
+
+def _data_yaml(folder: Path, rows: Sequence[Row], classes: Sequence[str]) -> str:
+    has_val = any(row["split"] == "val" for row in rows)
+    data = {
+        "path": str(folder),
+        "train": "images/train",
+        "val": "images/val" if has_val else "images/train",
+        "test": "images/test",
+        "names": dict(enumerate(classes)),
+    }
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)

@@ -1,0 +1,319 @@
+"""Recipes: how a line trains. A YAML file in `recipes/`, and over it what the line or one run changes.
+
+The training arguments of ultralytics that `allowed.py` lists can stand in a recipe, beside our own keys:
+
+    description   one sentence for the trigger form
+    kind          detection
+    model         an architecture by name: a file in `architectures/`, or one that ultralytics ships (yolo11n.yaml)
+    weights       what to start from: the name of a file in `<state_dir>/weights/`, or the oid of a blob
+    min_steps     optimizer steps that a training takes at least: epochs are raised until it does
+    enlarge       false: imgsz is lowered to what the largest frame needs, so that none is blown up; default true
+    conf, iou, max_det   how the finished model predicts
+    tta           test-time augmentation: true = it looks at mirrored and smaller copies of an image as well
+    slice_px, slice_overlap   it looks at overlapping tiles of that side as well, for small objects; 0 = it does not
+
+The last two lines change how a model predicts, and nothing about its training. Yet they are part of the recipe's
+fingerprint, so that a change makes another model version: gates judge a model with the options that it will be used
+with, latency included, and a champion whose options change behind its back was never judged. Only the training is not
+done again: the new version takes over the weights (see `tasks/training/train.py`).
+
+No value is a path or a URL, and no file of another hand is read. Checked without importing ultralytics, all faults
+at once.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from tasks.config import RecipeChoice
+from tasks.errors import ConfigError
+from tasks.escaping import short_repr
+from tasks.kind import Recipe
+from tasks.kinds.detection.allowed import ALLOWED, check_argument, number, one_of, switch, text, whole
+from tasks.kinds.detection.arguments import argument_defaults, close_matches
+from tasks.schemas import Frozen
+from tasks.small_yaml import read_yaml
+from tasks.training.starting import OID, WEIGHTS_NAME
+
+RECIPES = Path(__file__).parent / "recipes"
+ARCHITECTURES = Path(__file__).parent / "architectures"
+
+OWNED = {
+    "task": "the line's kind says so",
+    "mode": "a recipe trains",
+    "data": "the dataset version is the data",
+    "split": "a model is chosen on the validation split, never on the test split",
+    "classes": "the line's classes are the classes",
+    "single_cls": "the line's classes are the classes",
+    "resume": "a killed training resumes by itself",
+    "save": "checkpoints are always kept",
+    "project": "results go to the lake and to MLflow",
+    "name": "the recipe's name comes from its file",
+    "save_dir": "results go to the lake and to MLflow",
+    "exist_ok": "every training has its own folder",
+    "cfg": "this file is the configuration",
+    "pretrained": "say `weights:`",
+    "seed": "the seed belongs to the line, beside the recipe's name",
+    "tracker": "a recipe trains",
+    "source": "a recipe trains",
+    "distill_model": "a recipe loads no file but its `weights`",
+}
+"""Arguments of ultralytics that we set, with the reason we give to who tries. So has every other not in `ALLOWED`:"""
+NO_PART = "it has no part in training a detector"
+
+
+_DEVICES = re.compile(r"cpu|[0-9]{1,3}(,[0-9]{1,3}){0,63}")
+MOST_DEVICES = 64
+
+STRIDE_PX = 32
+"""Image sizes are multiples of this: the coarsest grid of the architectures."""
+LEAST_SLICE_PX, MOST_SLICE_PX = 64, 8192
+MOST_OVERLAP = 0.9
+"""Of tiles: nine tenths take a hundred tiles for the work of one."""
+
+
+class PredictOptions(Frozen):
+    """How a finished detector predicts."""
+
+    conf: float = Field(default=0.25, ge=0, le=1, description="Boxes below this score are left out.")
+    iou: float = Field(default=0.7, ge=0, le=1, description="Overlap above which the weaker of two boxes is dropped.")
+    max_det: int = Field(default=300, ge=1, description="Boxes per image at most.")
+    tta: bool = Field(default=False, description="Look at mirrored and smaller copies of an image as well.")
+    slice_px: int = Field(default=0, ge=0, description="Side of the tiles to look at as well; 0 = the image alone.")
+    slice_overlap: float = Field(
+        default=0.2, ge=0, le=MOST_OVERLAP, description="Share of its side that a tile overlaps."
+    )
+
+
+OURS = {"description", "kind", "model", "weights", "min_steps", "enlarge", "device", *PredictOptions.model_fields}
+
+
+class DetectionRecipe(Recipe):
+    """A checked recipe. `arguments` holds what differs from ultralytics' defaults, in its own words."""
+
+    model: str | None
+    min_steps: int
+    enlarge: bool
+    predict: PredictOptions
+
+    @property
+    def input_px(self) -> int:
+        """As `imgsz`."""
+        return self.imgsz
+
+    @property
+    def predicting(self) -> dict[str, Any]:
+        """The options by name."""
+        return self.predict.model_dump()
+
+    def sources(self) -> tuple[Path, ...]:
+        """Its architecture, if that is a file of ours; one known to ultralytics by name is covered by its version."""
+        found = find_architecture(self.model) if self.model else None
+        return (found,) if isinstance(found, Path) else ()
+
+    @property
+    def imgsz(self) -> int:
+        """Side, in pixels, that images are scaled to."""
+        return int(self.arguments.get("imgsz", argument_defaults()["imgsz"]))
+
+    def arguments_for(self, longest_px: int) -> dict[str, Any]:
+        """The arguments for frames whose longest side has so many pixels, at most."""
+        if self.enlarge or not 0 < longest_px < self.imgsz:
+            return self.arguments
+        return {**self.arguments, "imgsz": math.ceil(longest_px / STRIDE_PX) * STRIDE_PX}
+
+    def value(self, key: str) -> Any:
+        """An ultralytics argument: the recipe's value, else ultralytics' default."""
+        return self.arguments.get(key, argument_defaults()[key])
+
+    def plain(self) -> DetectionRecipe:
+        """The same training, of a model that looks at an image once."""
+        once = {name: PredictOptions.model_fields[name].default for name in ("tta", "slice_px", "slice_overlap")}
+        return self.model_copy(update={"predict": self.predict.model_copy(update=once)})
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long a training is: what ultralytics counts (epochs), and what counts (optimizer steps)."""
+
+    epochs: int
+    steps_per_epoch: int
+    patience: int
+
+
+def schedule(arguments: Mapping[str, Any], min_steps: int, images: int) -> Schedule:
+    """Raise epochs until a training on so many images takes `min_steps` optimizer steps; no early stop before that."""
+    defaults = argument_defaults()
+    batch, nbs, patience = (arguments.get(key, defaults[key]) for key in ("batch", "nbs", "patience"))
+    fraction = arguments.get("fraction", defaults["fraction"])
+    used = min(images, int(fraction)) if fraction > 1 else max(1, round(images * fraction))
+    steps = 1
+    if batch >= 1:  # else ultralytics finds a batch size itself, and min_steps is refused with it
+        batches = math.ceil(used / batch)
+        steps = max(1, batches // max(round(nbs / batch), 1))
+    least = math.ceil(min_steps / steps)
+    return Schedule(
+        max(int(arguments.get("epochs", defaults["epochs"])), least), steps, max(patience, least) if patience else 0
+    )
+
+
+def recorded(data: Mapping[str, Any]) -> DetectionRecipe:
+    """A recipe as a training's record has it."""
+    return DetectionRecipe.model_validate(data)
+
+
+def recipe_names() -> tuple[str, ...]:
+    """The shipped recipes, sorted."""
+    return tuple(sorted(path.stem for path in RECIPES.glob("*.yaml")))
+
+
+def load_recipe(choice: RecipeChoice) -> DetectionRecipe:
+    """The recipe that a line names, with the line's changes.
+
+    Raises:
+        ConfigError: No such recipe; or naming every key that cannot be set and every bad value at once.
+    """
+    if choice.name not in recipe_names():
+        raise ConfigError(
+            f"recipe {short_repr(choice.name)}: no such recipe{close_matches(choice.name, set(recipe_names()))}",
+            expected=f"one of: {', '.join(recipe_names())}",
+        )
+    path = RECIPES / f"{choice.name}.yaml"
+    values = {**read_yaml(path.read_text(), str(path)), **choice.changes}
+    checked, faults = _checked(values)
+    faults += _contradictions(checked, values)
+    if faults:
+        raise ConfigError(
+            f"recipe {choice.name!r}: {'; '.join(faults)}",
+            fix=f"what can be set: {', '.join(sorted((OURS | ALLOWED.keys()) - {'description', 'kind'}))}",
+        )
+    return DetectionRecipe(
+        name=choice.name,
+        seed=choice.seed,
+        description=str(checked.get("description", "")),
+        kind=checked.get("kind", "detection"),
+        model=checked.get("model"),
+        weights=checked.get("weights"),
+        min_steps=checked.get("min_steps", 0),
+        enlarge=checked.get("enlarge", True),
+        device=checked.get("device"),
+        predict=PredictOptions(**{key: checked[key] for key in PredictOptions.model_fields if key in checked}),
+        arguments={key: value for key, value in sorted(checked.items()) if key not in OURS},
+    )
+
+
+def _checked(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    known = OURS | ALLOWED.keys()
+    checked: dict[str, Any] = {}
+    faults = []
+    for key, value in values.items():
+        if key in OWNED or (key not in known and key in argument_defaults()):
+            faults.append(f"{key}: cannot be set, {OWNED.get(key, NO_PART)}; found {short_repr(value)}")
+        elif key not in known:
+            faults.append(
+                f"{_name(key)}: no such argument{close_matches(str(key)[:60], known)}; found {short_repr(value)}"
+            )
+        else:
+            try:
+                checked[key] = _OWN[key](value) if key in _OWN else check_argument(key, value)
+            except ValueError as error:
+                faults.append(f"{key}: {error}")
+    return checked, faults
+
+
+def _name(key: Any) -> str:
+    """A key as it stands, unless it is long or would move a terminal's cursor."""
+    return key if isinstance(key, str) and len(key) <= 60 and key.isprintable() else short_repr(key)
+
+
+def _slice(value: Any) -> int:
+    side = whole(value, 0, MOST_SLICE_PX)
+    if 0 < side < LEAST_SLICE_PX:
+        raise ValueError(f"expected 0 (no tiles) or at least {LEAST_SLICE_PX} pixels, found {short_repr(value)}")
+    return side
+
+
+def _architecture(value: Any) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or find_architecture(value) is None:
+        ours = ", ".join(sorted(path.name for path in ARCHITECTURES.glob("*.yaml")))
+        raise ValueError(
+            f"expected the name of an architecture (ours: {ours}; or one that ultralytics ships, like yolo11n.yaml), "
+            f"found {short_repr(value)}"
+        )
+    return value
+
+
+def _weights(value: Any) -> str | None:
+    if value is not None and not (isinstance(value, str) and (OID.fullmatch(value) or WEIGHTS_NAME.fullmatch(value))):
+        raise ValueError(
+            f"expected the oid of a blob, or the bare name of a .pt in the weights folder, found {short_repr(value)}"
+        )
+    return value
+
+
+def _devices(value: Any) -> str | None:
+    """None, 'cpu', '0', '0,1'; numbers and lists of them are welcome."""
+    if value is None or value == "auto":
+        return None
+    parts = value if isinstance(value, list | tuple) else [value]
+    plain = [part for part in parts[:MOST_DEVICES] if isinstance(part, str) or (type(part) is int and 0 <= part < 1000)]
+    named = ",".join(str(part).replace(" ", "") for part in plain)
+    if len(plain) < len(parts) or not _DEVICES.fullmatch(named):
+        raise ValueError(f"expected auto, cpu, or GPUs by number ('0' or '0,1'), found {short_repr(value)}")
+    return named
+
+
+_OWN: dict[str, Callable[[Any], Any]] = {
+    "description": lambda value: text(value, 2000),
+    "kind": lambda value: one_of(value, "detection"),
+    "model": _architecture,
+    "weights": _weights,
+    "min_steps": lambda value: whole(value, 0, 10_000_000),
+    "enlarge": switch,
+    "device": _devices,
+    "tta": switch,
+    "slice_px": _slice,
+    "slice_overlap": lambda value: number(value, 0, MOST_OVERLAP),
+}
+"""Our own keys; conf, iou and max_det are checked as ultralytics' own."""
+
+
+def _contradictions(checked: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
+    faults = []
+    batch = checked.get("batch", argument_defaults()["batch"])
+    if checked.get("min_steps") and checked.get("time"):
+        faults.append("time: cannot bound a training that min_steps holds to a number of steps; set min_steps to 0")
+    if batch < 1 and checked.get("min_steps"):
+        faults.append("batch: must be a fixed number, from 1, where min_steps is set")
+    if not asked.get("model") and not asked.get("weights"):
+        faults.append("model: needs an architecture, or `weights` to start from")
+    return faults
+
+
+def find_architecture(name: str) -> Path | str | None:
+    """Where the architecture of that name is: a path of ours; the name, of ultralytics' own; None: there is none."""
+    if name in {path.name for path in ARCHITECTURES.glob("*.yaml")}:
+        return (ARCHITECTURES / name).resolve()
+    return name if name in _ultralytics_architectures() else None
+
+
+def _ultralytics_architectures() -> set[str]:
+    import importlib.util
+
+    spec = importlib.util.find_spec("ultralytics")
+    if spec is None or spec.origin is None:
+        return set()
+    names = set()
+    for path in (Path(spec.origin).parent / "cfg" / "models").rglob("yolo*.yaml"):
+        names.add(path.name)
+        names |= {re.sub(r"^(yolo(?:v|e-)?\d+)", rf"\g<1>{scale}", path.name) for scale in "nsmlx"}
+    return names

@@ -1,0 +1,14 @@
+"""A detector as MLflow serves it: an image in, a table of boxes out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tasks.kind import Served
+
+SERVED = Served(
+    code=Path(__file__).with_name("pyfunc_model.py"),
+    modules=(Path(__file__).with_name("views.py"),),
+    requirements=("mlflow", "ultralytics", "torch", "torchvision", "numpy", "pandas", "opencv-python-headless"),
+    columns=dict.fromkeys(("x_px", "y_px", "width_px", "height_px"), "double") | {"label": "string", "score": "double"},
+)

@@ -1,0 +1,124 @@
+"""The training of a detector: ultralytics' trainer, made resumable, in the worker's process."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tasks.errors import ConfigError
+from tasks.kind import Job
+from tasks.kinds.detection.dataset_view import longest_side_px
+from tasks.kinds.detection.job import DetectorJob
+from tasks.kinds.detection.recipe import DetectionRecipe, find_architecture, schedule
+from tasks.stack.devices import CPU
+
+
+def options(recipe: DetectionRecipe, data: Path) -> dict[str, Any]:
+    """What the worker needs beside the job: see `DetectorJob`.
+
+    Raises:
+        ConfigError: The architecture is not there any more.
+    """
+    architecture = find_architecture(recipe.model) if recipe.model else None
+    if recipe.model and architecture is None:
+        raise ConfigError(
+            f"recipe {recipe.name!r}: there is no architecture {recipe.model!r} any more",
+            expected="one that is shipped",
+            fix="a path was taken once; put the file's layers into tasks/kinds/detection/architectures and name it",
+        )
+    return {
+        "model": str(architecture) if architecture else None,
+        "arguments": recipe.arguments_for(longest_side_px(data)),
+        "min_steps": recipe.min_steps,
+        "predict": recipe.predict.model_dump(),
+    }
+
+
+def train(job: Job, report: Callable[..., None], *, rank: int = 0) -> None:
+    """Train (or go on), then review what came out and hand it over; only the first of several processes does that."""
+    from tasks.kinds.detection import offline
+
+    own = DetectorJob.of(job)
+    offline.prepare(own.config_dir, own.threads)
+    import torch
+
+    together = int(os.environ["WORLD_SIZE"]) if "LOCAL_RANK" in os.environ else 1
+    gpus = f"cuda:{','.join(map(str, range(together)))}"
+    _train(own, gpus if together > 1 or torch.cuda.is_available() else CPU, report, rank)
+
+
+def _train(job: DetectorJob, device: str, report: Callable[..., None], rank: int) -> None:
+    from tasks.kinds.detection.dataset_view import local_data
+    from tasks.kinds.detection.review import finished_weights, review
+    from tasks.kinds.detection.trainer import unpack
+
+    began = time.monotonic()
+    run = job.folder / "run"
+    state = unpack(job.resume_from, run) if job.resume_from else None
+    data = local_data(job)
+    if state is None or not state["finished"]:  # else: killed between the last epoch and the review
+        run_epochs(job, device, data, run, state, report)
+    if rank > 0:
+        return
+    device = device.partition(",")[0]
+    weights = finished_weights(run, job.folder / "weights.pt", prefer_best=job.has_val)
+    findings, files = review(job, weights, data, run, device)
+    report("finished", weights=weights, review=findings, files=files, seconds=round(time.monotonic() - began, 3))
+
+
+def run_epochs(
+    job: DetectorJob, device: str, data: Path, run: Path, state: dict[str, Any] | None, report: Callable[..., None]
+) -> None:
+    """The training proper."""
+    from tasks.kinds.detection.listener import Listener
+    from tasks.kinds.detection.trainer import ResumableDetectionTraining
+    from tasks.training.determinism import NOT_ASKED, listening
+
+    arguments = ultralytics_arguments(job, device, data, run, resuming=state is not None)
+    trainer = ResumableDetectionTraining(arguments, has_val=job.has_val, state=state)
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        listener = Listener(job, trainer, report)
+        trainer.add_callback("on_train_start", lambda _: listener.start())
+        trainer.add_callback("on_train_batch_end", lambda _: listener.batch())
+        trainer.add_callback("on_fit_epoch_end", lambda _: listener.epoch())
+    if not arguments.get("deterministic", True):
+        report("nondeterministic", operation=NOT_ASKED)
+    with listening(lambda operation: report("nondeterministic", operation=operation)):
+        trainer.train()
+
+
+def ultralytics_arguments(job: DetectorJob, device: str, data: Path, run: Path, *, resuming: bool) -> dict[str, Any]:
+    """The job in ultralytics' words."""
+    from tasks.kinds.detection.dataset_view import of_one_shape, training_images
+
+    arguments = dict(job.arguments)
+    if arguments.get("amp", "auto") == "auto":
+        arguments["amp"] = "bf16" if device.startswith("cuda") else False  # True would download a model to compare with
+    if device == "cpu":
+        arguments["amp"] = False
+    images = training_images(data)
+    plan = schedule(arguments, job.min_steps, len(images))
+    arguments |= {"epochs": plan.epochs, "patience": plan.patience}
+    if arguments.get("rect") and not of_one_shape(images):
+        arguments["rect"] = False  # batches would have to be sorted by shape, and never shuffled
+    own: dict[str, Any] = {
+        "task": "detect",
+        "mode": "train",
+        "data": str(data),
+        "model": str(job.weights or job.model),
+        "device": device.removeprefix("cuda:"),
+        "seed": job.seed,
+        "save": True,
+        "save_dir": str(run),
+        "val": job.has_val and arguments.get("val", True),
+        "iou": job.predict.iou,
+        "max_det": job.predict.max_det,
+    }
+    if job.weights and job.model:
+        own |= {"model": str(job.model), "pretrained": str(job.weights)}
+    if resuming:
+        own |= {"resume": str(run / "weights" / "last.pt"), "model": str(run / "weights" / "last.pt")}
+    return arguments | own

@@ -1,0 +1,58 @@
+"""The weights that a training starts from: a blob by its oid, or a file in the weights' folder by its bare name."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from tasks.config import Settings
+from tasks.errors import ConfigError
+from tasks.escaping import short_repr
+from tasks.kind import Recipe
+from tasks.lake import Lake
+from tasks.schemas import Oid
+
+OID = re.compile(r"[0-9a-f]{64}")
+WEIGHTS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,120}\.pt")
+"""A file's name alone: it names no folder, and cannot begin with a dot."""
+WEIGHTS_SOURCE = "https://github.com/ultralytics/assets/releases"
+
+
+def starting_weights(lake: Lake, recipe: Recipe) -> tuple[Path, Oid] | None:
+    """The weights that a recipe starts from, and their oid; None: from scratch.
+
+    A blob is verified by its name; a file's oid is part of the run key and of the run's record. Neither can run
+    anything when it is loaded (see `loading.py`).
+
+    Raises:
+        ConfigError: They are not where the recipe says.
+    """
+    if recipe.weights is None:
+        return None
+    if OID.fullmatch(recipe.weights):
+        return lake.blobs.fetch(recipe.weights), recipe.weights
+    path = weights_path(lake.settings, recipe.weights)
+    if not path.is_file():
+        raise ConfigError(
+            f"recipe {recipe.name!r} starts from the weights {recipe.weights!r}, and they are not there",
+            expected=f"a file at {path}",
+            fix=f"put it there (nothing is downloaded; COCO weights: {WEIGHTS_SOURCE}), name another or a blob's "
+            "oid with `weights`, or train with detection-from-scratch",
+        )
+    return path, hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def weights_path(settings: Settings, name: str) -> Path:
+    """Where weights named in a recipe lie.
+
+    Raises:
+        ConfigError: The name is a path: of a recipe from a time when these were taken.
+    """
+    if not WEIGHTS_NAME.fullmatch(name):
+        raise ConfigError(
+            f"weights {short_repr(name)}: a recipe names no path",
+            expected="the bare name of a .pt",
+            fix=f"put the file into {settings.state_dir / 'weights'} and name it alone",
+        )
+    return settings.state_dir / "weights" / name

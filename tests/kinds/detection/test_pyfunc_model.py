@@ -1,0 +1,78 @@
+"""The registered model loads in a clean process, without Nightscope, and predicts."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from tasks.config import Line, Settings
+from tasks.kinds import kind_of
+from tasks.kinds.detection.detector import Detector
+from tasks.kinds.detection.recipe import PredictOptions
+from tasks.lake import Lake
+from tasks.training.train import train_challenger
+from tests.training.conftest import write_dataset
+
+DETECTION = kind_of("detection")
+
+CLEAN = """
+    import json, sys
+    import mlflow, numpy as np
+    mlflow.set_tracking_uri(sys.argv[1])
+    model = mlflow.pyfunc.load_model(sys.argv[2])
+    image = np.load(sys.argv[3])
+    table = model.predict(image, params={"conf": 0.0, "max_det": 20})
+    sliced = model.predict(image, params={"conf": 0.0, "max_det": 20, "tta": True, "slice_px": 64})
+    assert "tasks" not in sys.modules
+    rows = {"rows": table.values.tolist(), "sliced": sliced.values.tolist()}
+    print(json.dumps({"columns": list(table.columns), **rows}))
+"""
+
+
+def test_loads_in_a_clean_process_and_predicts_what_the_detector_predicts(
+    night_lake: Lake, line: Line, tmp_path: Path, registry_stack: Settings
+) -> None:
+    data = write_dataset(tmp_path / "data", val=False)
+    recipe = line.recipe.model_copy(update={"plots": False})
+    line = line.model_copy(update={"line": "served", "recipe": recipe})
+    training = train_challenger(night_lake, line, DETECTION, "f" * 64, data, False, progress=lambda _: None)
+    bgr = cv2.copyMakeBorder(cv2.imread(str(tmp_path / "data/images/train/000.png")), 0, 0, 0, 64, cv2.BORDER_REFLECT)
+    np.save(tmp_path / "image.npy", np.ascontiguousarray(bgr[:, :, ::-1]))
+
+    uri = f"models:/served/{training.model_version}"
+    command = [sys.executable, "-P", "-c", textwrap.dedent(CLEAN), night_lake.settings.mlflow.url, uri, "image.npy"]
+    reader = {
+        "MLFLOW_TRACKING_USERNAME": "reader",  # whoever may look may load
+        "MLFLOW_TRACKING_PASSWORD": registry_stack.mlflow.reader_password.get_secret_value(),
+    }
+    clean = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "MLFLOW_DISABLE_TELEMETRY": "true"} | reader
+    done = subprocess.run(command, cwd=tmp_path, env=clean, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    served = json.loads(done.stdout.splitlines()[-1])
+    assert served["columns"] == ["x_px", "y_px", "width_px", "height_px", "label", "score"]
+    loaded: dict[str, Any] = {
+        "weights": night_lake.blobs.fetch(training.weights_oid),
+        "oid": training.weights_oid,
+        "classes": ("sperm", "impurity"),
+        "imgsz": 64,
+        "config_dir": tmp_path / "yolo",
+    }
+    (ours,) = Detector(**loaded).predict([bgr], conf=0.0, iou=0.6, max_det=20)
+    assert len(served["rows"]) == len(ours) > 0
+    np.testing.assert_allclose([row[5] for row in served["rows"]], ours[:, 4], atol=1e-5)
+    np.testing.assert_allclose([row[0] for row in served["rows"]], ours[:, 0], atol=1e-2)
+    assert {row[4] for row in served["rows"]} <= {"sperm", "impurity"}
+    several = PredictOptions(iou=0.6, tta=True, slice_px=64)
+    (ours,) = Detector(**loaded, predict=several).predict([bgr], conf=0.0, max_det=20)
+    assert len(served["sliced"]) == len(ours) > 0
+    np.testing.assert_allclose([row[5] for row in served["sliced"]], ours[:, 4], atol=1e-5)
+    np.testing.assert_allclose([row[0] for row in served["sliced"]], ours[:, 0], atol=1e-2)
