@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 
 from tasks.config import S3Settings
+from tasks.stack.ports import any_port
 
 START_S = 30
 
@@ -28,12 +28,6 @@ class S3Server:
     folder: Path | None
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def rclone_binary() -> str:
     beside = Path(sys.executable).parent / "rclone"
     found = str(beside) if beside.is_file() else shutil.which("rclone")
@@ -44,7 +38,7 @@ def rclone_binary() -> str:
 @contextmanager
 def rclone(folder: Path, port: int | None = None) -> Iterator[S3Server]:
     """Serve `folder` (one sub-folder per bucket) until the block ends."""
-    port = port or free_port()
+    port = port or any_port()
     s3 = S3Settings(endpoint=f"http://127.0.0.1:{port}", access_key="nightscope-test", secret_key="a-long-test-secret")
     folder.mkdir(parents=True, exist_ok=True)
     command = [
@@ -58,7 +52,7 @@ def rclone(folder: Path, port: int | None = None) -> Iterator[S3Server]:
 @contextmanager
 def moto(folder: Path) -> Iterator[S3Server]:
     """moto's server until the block ends; `folder` takes its log."""
-    port = free_port()
+    port = any_port()
     s3 = S3Settings(endpoint=f"http://127.0.0.1:{port}", access_key="nightscope-test", secret_key="a-long-test-secret")
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]

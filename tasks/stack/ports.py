@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from tasks.errors import StackError
@@ -17,6 +18,8 @@ PREFERRED: Mapping[str, int] = {
     "mlflow": 5500, "label-studio": 8081, "airflow": 8080,
 }  # fmt: skip
 _TRIES = 200
+_LASTING = range(10_240, 32_768)
+"""Below the ports that Linux lends to outgoing connections: until a service listens on its port, a minute may pass."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ def choose(
     Args:
         names: Services, keys of `preferred`.
         kept: Ports of the last start.
-        preferred: Where to start looking; 0 = any port the system gives.
+        preferred: Where to start looking; 0 = any that is free.
         usable: Whether a port may be taken (free, or already held by this very stack).
 
     Raises:
@@ -75,7 +78,7 @@ def choose(
         taken = {choice.port for choice in chosen.values()}
         wanted = preferred.get(name, PREFERRED.get(name, 0))
         if wanted == 0 and name not in kept:
-            chosen[name] = Choice(_any_port())
+            chosen[name] = Choice(any_port(taken))
             continue
         first = kept.get(name, wanted)
         start = wanted or first
@@ -88,7 +91,13 @@ def choose(
     return chosen
 
 
-def _any_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+def any_port(taken: Collection[int] = ()) -> int:
+    """A free port that no outgoing connection can take before somebody listens on it, and none of `taken`.
+
+    Raises:
+        StackError: There is none.
+    """
+    for port in random.SystemRandom().sample(_LASTING, _TRIES):
+        if port not in taken and is_free(port):
+            return port
+    raise StackError(f"no free port found from {_LASTING.start} to {_LASTING.stop - 1}", fix="end what holds them")

@@ -14,7 +14,8 @@ import pytest
 
 from tasks.errors import ConfigError, DataError, NotFound, StorageUnavailable
 from tasks.lake import ObjectStore
-from tests.s3_servers import S3Server, free_port, moto
+from tasks.stack.ports import any_port
+from tests.s3_servers import S3Server, moto
 
 
 @pytest.fixture(scope="session")
@@ -232,7 +233,7 @@ def test_wrong_keys_are_a_configuration_error(s3_server: S3Server) -> None:
 
 
 def test_a_server_that_is_down_is_worth_another_try(s3_server: S3Server) -> None:
-    endpoint = f"http://127.0.0.1:{free_port()}"
+    endpoint = f"http://127.0.0.1:{any_port()}"
     store = ObjectStore(s3_server.settings.model_copy(update={"endpoint": endpoint}), "bucket")
     for act in (
         lambda: store.get_bytes("k"), lambda: store.put_bytes("k", b""), lambda: store.head("k"),

@@ -10,8 +10,9 @@ import pytest
 from tasks.config import LabelStudioSettings, Line, Settings
 from tasks.labeling.client import LabelStudio
 from tasks.lake import Lake, open_lake
+from tasks.stack.ports import any_port
 from tests.labeling.annotators import a_line
-from tests.s3_servers import S3Server, free_port
+from tests.s3_servers import S3Server
 from tests.services import running
 
 
@@ -47,4 +48,4 @@ def client(label_studio: LabelStudioSettings) -> Iterator[LabelStudio]:
 @pytest.fixture
 def unused_url() -> str:
     """Where nobody listens."""
-    return f"http://127.0.0.1:{free_port()}"
+    return f"http://127.0.0.1:{any_port()}"

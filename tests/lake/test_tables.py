@@ -17,8 +17,8 @@ from tasks.config import Settings
 from tasks.errors import ConfigError, DataError, StorageUnavailable
 from tasks.lake import Lake, open_lake, table_schemas
 from tasks.schemas import Annotation, Frame, Frozen, QuarantineItem, Recording, now
+from tasks.stack.ports import any_port
 from tests.lake.nouns import AT, annotation, frame, item
-from tests.s3_servers import free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -264,7 +264,7 @@ def test_a_forked_child_appends_too(lake: Lake) -> None:
 
 
 def test_storage_that_is_down(settings: Settings) -> None:
-    s3 = settings.s3.model_copy(update={"endpoint": f"http://127.0.0.1:{free_port()}"})
+    s3 = settings.s3.model_copy(update={"endpoint": f"http://127.0.0.1:{any_port()}"})
     lake = open_lake(settings.model_copy(update={"s3": s3}))
     with pytest.raises(StorageUnavailable, match=s3.endpoint):
         lake.tables.append("frames", [frame(1)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +51,20 @@ def test_gives_any_free_port_where_none_is_preferred() -> None:
 
     assert ports.is_free(chosen["s3"].port)
     assert chosen["s3"].instead_of is None
+    assert chosen["s3"].port != chosen["mlflow"].port
+
+
+def test_a_port_of_no_preference_is_none_that_an_outgoing_connection_may_be_lent() -> None:
+    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    assert all(port < first or port > last for port in (ports.any_port() for _ in range(50)))
+
+
+def test_a_port_that_was_given_already_is_not_given_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "is_free", lambda port: True)
+    monkeypatch.setattr(ports, "_LASTING", range(20_000, 20_200))
+    assert ports.any_port(set(range(20_000, 20_199))) == 20_199
+    with pytest.raises(StackError, match="no free port found from 20000 to 20199"):
+        ports.any_port(range(20_000, 20_200))
 
 
 def test_says_so_when_all_are_taken() -> None:
