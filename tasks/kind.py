@@ -31,6 +31,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from inspect import get_annotations
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar
@@ -562,55 +563,52 @@ class Kind:
 
     @property
     def labels(self) -> Labels:
-        part: Labels = self._part("labels", "CONTROL", "read_region", "write_objects")
+        part: Labels = self._part("labels", Labels)
         return part
 
     @property
     def files(self) -> Files:
-        part: Files = self._part("files", "FORMATS", "classes_in", "place")
+        part: Files = self._part("files", Files)
         return part
 
     @property
     def checks(self) -> Checks:
-        part: Checks = self._part(
-            "checks", "SUITE", "TITLE", "parameters", "labels_table", "row_id", "cleaned", "counted",
-            "is_learned_from", "notes", "agreement", "described",
-        )  # fmt: skip
+        part: Checks = self._part("checks", Checks)
         return part
 
     @property
     def layout(self) -> Layout:
-        part: Layout = self._part("layout", "materialise")
+        part: Layout = self._part("layout", Layout)
         return part
 
     @property
     def recipes(self) -> Recipes:
-        part: Recipes = self._part("recipe", "recipe_names", "load_recipe", "recorded")
+        part: Recipes = self._part("recipe", Recipes)
         return part
 
     @property
     def training(self) -> Training:
-        part: Training = self._part("train", "options", "train")
+        part: Training = self._part("train", Training)
         return part
 
     @property
     def predictors(self) -> Predictors:
-        part: Predictors = self._part("predictor", "load")
+        part: Predictors = self._part("predictor", Predictors)
         return part
 
     @property
     def served(self) -> Served:
-        model: ServedModel = self._part("served", "SERVED")
+        model: ServedModel = self._part("served", ServedModel)
         return model.SERVED
 
     @property
     def metrics(self) -> Metrics:
-        part: Metrics = self._part("metrics", "METRICS", "NOTHING", "slices", "tabulate", "judge")
+        part: Metrics = self._part("metrics", Metrics)
         return part
 
     @property
     def drawing(self) -> Drawing:
-        part: Drawing = self._part("drawing", "views")
+        part: Drawing = self._part("drawing", Drawing)
         return part
 
     @property
@@ -618,9 +616,7 @@ class Kind:
         """None: its models cannot be exported."""
         if not self._has("exports"):
             return None
-        part: Exports = self._part(
-            "exports", "FORMATS", "check_supported", "tolerance", "make", "benchmark", "checks", "described", "refusals"
-        )
+        part: Exports = self._part("exports", Exports)
         return part
 
     @property
@@ -628,7 +624,7 @@ class Kind:
         """None: of two models only the bytes are compared."""
         if not self._has("comparison"):
             return None
-        part: Comparison = self._part("comparison", "compare_weights")
+        part: Comparison = self._part("comparison", Comparison)
         return part
 
     def expectations(self, otherwise: Path) -> Path:
@@ -657,7 +653,7 @@ class Kind:
         self._room()
         return find_spec(f"{self.place.package}.{part}") is not None
 
-    def _part(self, part: str, *members: str) -> Any:
+    def _part(self, part: str, protocol: type) -> Any:
         self._room()
         name = f"{self.place.package}.{part}"
         try:
@@ -669,7 +665,7 @@ class Kind:
                 f"kind {self.name!r}: has no {part}.py", expected="the modules that tasks/kind.py lists",
                 found=str(self.place.folder), fix="see docs/how-to/add-a-kind.md",
             ) from error  # fmt: skip
-        lacking = [member for member in members if not hasattr(module, member)]
+        lacking = [member for member in _members(protocol) if not hasattr(module, member)]
         if lacking:
             raise ConfigError(
                 f"kind {self.name!r}: {part}.py has no {', '.join(lacking)}",
@@ -683,6 +679,12 @@ class Kind:
         if self.place.loose and self.place.package not in sys.modules:
             _make_importable(self.place)
         return import_module(self.place.package)
+
+
+def _members(protocol: type) -> list[str]:
+    """The names that a protocol asks for, its attributes first."""
+    names = dict.fromkeys((*get_annotations(protocol), *vars(protocol)))
+    return [name for name in names if not name.startswith("_")]
 
 
 def _make_importable(place: KindPlace) -> None:

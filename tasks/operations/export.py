@@ -130,8 +130,6 @@ def _made_and_checked(
     tolerance: dict[str, float],
 ) -> ExportRecord:  # fmt: skip
     """The export with its checks. Its files are blobs that nothing names yet: refused, they are garbage."""
-    from functools import partial
-
     from tasks.evaluation.evaluate import evaluate, frames_of_test_split, stored_predictions
     from tasks.evaluation.predict import hardware
     from tasks.steps.predictors import export_reference, reference
@@ -164,7 +162,6 @@ def _made_and_checked(
             code_version=export_version(kind.name),
             hardware=hardware("cpu"),
         )
-        load = partial(kind.predictors.load, lake)
         oid, evaluation = evaluate(
             lake,
             line,
@@ -172,7 +169,7 @@ def _made_and_checked(
             kind=kind,
             challenger=export_reference(record),
             champion=reference(model),
-            load=lambda which, _: load(which, "cpu"),
+            load=lambda which, _: kind.predictors.load(lake, which, "cpu"),
         )
         timed = exports.benchmark(lake, record, frames, folder)
     finally:

@@ -11,28 +11,16 @@ from xml.etree import ElementTree
 import pytest
 
 from tasks.evaluation.artifacts import logged_metrics, write_artifacts
-from tasks.evaluation.evaluate import evaluate
 from tasks.evaluation.evaluation import Evaluation
 from tasks.evaluation.tables import as_csv, tables
-from tasks.kinds import kind_of
 from tasks.lake import Lake
-from tests.evaluation.world import FRAMES, a_line, loader, make_world, model
-
-DETECTION = kind_of("detection")
+from tests.evaluation.world import FRAMES, a_line, judged, make_world, model
 
 
 @pytest.fixture
 def found(lake: Lake) -> Evaluation:
     world = make_world(lake, a_line(), ["a.mp4", "b, c.mp4", "<d>.mp4"])
-    _, evaluation = evaluate(
-        lake,
-        world.line,
-        world.version,
-        challenger=model("2", 0.3),
-        champion=model("1", 0.4),
-        load=loader(world),
-        kind=DETECTION,
-    )
+    _, evaluation = judged(lake, world, model("2", 0.3), model("1", 0.4))
     return evaluation
 
 

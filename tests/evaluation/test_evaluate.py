@@ -5,16 +5,13 @@ from __future__ import annotations
 import pytest
 
 from tasks.errors import ConfigError, InsufficientData, IntegrityError, NotFound
-from tasks.evaluation.evaluate import evaluate, recompute, stored_predictions
+from tasks.evaluation.evaluate import recompute, stored_predictions
 from tasks.evaluation.evaluation import load_evaluation
 from tasks.gates.decide import decide
-from tasks.kinds import kind_of
 from tasks.lake import Lake
 from tasks.provenance import code_of
 from tasks.schemas import Decision
-from tests.evaluation.world import FRAMES, WEIGHTS_BYTES, a_line, loader, make_world, model
-
-DETECTION = kind_of("detection")
+from tests.evaluation.world import DETECTION, FRAMES, WEIGHTS_BYTES, a_line, judged, loader, make_world, model
 
 KEYS = {
     "AP50",
@@ -31,15 +28,7 @@ KEYS = {
 
 def test_both_models_on_the_same_split(lake: Lake) -> None:
     world = make_world(lake, a_line(), [f"{name}.mp4" for name in "abcdef"])
-    oid, found = evaluate(
-        lake,
-        world.line,
-        world.version,
-        challenger=model("2", 0.05),
-        champion=model("1", 0.5),
-        load=loader(world),
-        kind=DETECTION,
-    )
+    oid, found = judged(lake, world, model("2", 0.05), model("1", 0.5))
     assert found.images == 6 * FRAMES and found.recordings[:3] == ("a.mp4", "b.mp4", "c.mp4")
     assert len(found.clusters) == 6
     assert set(found.metrics) >= KEYS
@@ -57,15 +46,7 @@ def test_both_models_on_the_same_split(lake: Lake) -> None:
 
 def test_all_of_it_follows_from_what_is_stored(lake: Lake) -> None:
     world = make_world(lake, a_line(), ["a.mp4", "b.mp4", "c.mp4"])
-    oid, found = evaluate(
-        lake,
-        world.line,
-        world.version,
-        challenger=model("2", 0.3),
-        champion=model("1", 0.4),
-        load=loader(world),
-        kind=DETECTION,
-    )
+    oid, found = judged(lake, world, model("2", 0.3), model("1", 0.4))
     stored = load_evaluation(lake, oid)
     assert recompute(lake, world.line, DETECTION, stored) == stored == found
     assert stored.measured_by == code_of("evaluation", "detection")
@@ -77,15 +58,7 @@ def test_all_of_it_follows_from_what_is_stored(lake: Lake) -> None:
 
 def test_recomputing_finds_any_number_that_was_touched(lake: Lake) -> None:
     world = make_world(lake, a_line(), ["a.mp4", "b.mp4"])
-    _, found = evaluate(
-        lake,
-        world.line,
-        world.version,
-        challenger=model("2", 0.3),
-        champion=model("1", 0.4),
-        load=loader(world),
-        kind=DETECTION,
-    )
+    _, found = judged(lake, world, model("2", 0.3), model("1", 0.4))
     data = found.model_dump(mode="json")
     data["challenger"]["metrics"]["per_class"]["sperm"]["AP50"] += 1e-6
     touched = type(found).model_validate(data)
@@ -107,9 +80,7 @@ def test_recomputing_finds_any_number_that_was_touched(lake: Lake) -> None:
 
 def test_what_running_a_model_costs(lake: Lake) -> None:
     world = make_world(lake, a_line(), ["a.mp4"])
-    _, found = evaluate(
-        lake, world.line, world.version, challenger=model("2", 0.0), champion=None, load=loader(world), kind=DETECTION
-    )
+    _, found = judged(lake, world, model("2", 0.0))
     assert found.value("model_size_mb") == WEIGHTS_BYTES / 1e6
     assert found.value("latency_ms_p95") == found.challenger.latencies[0].latency_ms_p95
 
@@ -117,9 +88,8 @@ def test_what_running_a_model_costs(lake: Lake) -> None:
 def test_the_line_fixes_the_threshold(lake: Lake) -> None:
     plan = {"resamples": 200}
     world = make_world(lake, a_line(evaluation={**plan, "score_threshold": 0.9}), ["a.mp4"])
-    args = {"challenger": model("2", 0.0), "champion": None, "load": loader(world)}
-    _, strict = evaluate(lake, world.line, world.version, **args, kind=DETECTION)  # type: ignore[arg-type]
-    _, free = evaluate(lake, a_line(evaluation=plan), world.version, **args, kind=DETECTION)  # type: ignore[arg-type]
+    _, strict = judged(lake, world, model("2", 0.0))
+    _, free = judged(lake, world, model("2", 0.0), line=a_line(evaluation=plan))
     assert strict.metrics["score_threshold"] == 0.9 and strict.metrics["score_threshold_from"] == "the line"
     assert free.metrics["score_threshold"] < 0.9 and free.metrics["score_threshold_from"] == "the highest F1"
     assert strict.metrics["recall"] < free.metrics["recall"] and strict.metrics["AP50"] == free.metrics["AP50"]
@@ -127,9 +97,7 @@ def test_the_line_fixes_the_threshold(lake: Lake) -> None:
 
 def test_counts_per_frame_overall_and_by_recording(lake: Lake) -> None:
     world = make_world(lake, a_line(), ["a.mp4", "b.mp4"])
-    _, found = evaluate(
-        lake, world.line, world.version, challenger=model("2", 0.0), champion=None, load=loader(world), kind=DETECTION
-    )
+    _, found = judged(lake, world, model("2", 0.0))
     for part, frames in ((found.metrics, 2 * FRAMES), (found.metrics["per_recording"]["a.mp4"], FRAMES)):
         count = part["count_per_frame"]["sperm"]
         assert count["labelled"] == part["per_class"]["sperm"]["labels"] / frames
@@ -138,8 +106,7 @@ def test_counts_per_frame_overall_and_by_recording(lake: Lake) -> None:
 
 def test_the_same_but_for_the_clock(lake: Lake) -> None:
     world = make_world(lake, a_line(), ["a.mp4", "b.mp4"])
-    args = {"challenger": model("2", 0.3), "champion": model("1", 0.4), "load": loader(world)}
-    first, second = (evaluate(lake, world.line, world.version, **args, kind=DETECTION)[1] for _ in range(2))  # type: ignore[arg-type]
+    first, second = (judged(lake, world, model("2", 0.3), model("1", 0.4))[1] for _ in range(2))
     assert first.differences == second.differences
     assert first.challenger.predictions_oid == second.challenger.predictions_oid
     timed = {"latency_ms_p50", "latency_ms_p95"}
@@ -149,15 +116,7 @@ def test_the_same_but_for_the_clock(lake: Lake) -> None:
 
 def test_one_recording_gives_no_interval_and_says_so(lake: Lake) -> None:
     world = make_world(lake, a_line(), ["a.mp4"])
-    _, found = evaluate(
-        lake,
-        world.line,
-        world.version,
-        challenger=model("2", 0.0),
-        champion=model("1", 0.5),
-        load=loader(world),
-        kind=DETECTION,
-    )
+    _, found = judged(lake, world, model("2", 0.0), model("1", 0.5))
     assert found.intervals["AP50"] == {"low": None, "high": None, "confidence": 0.95}
     assert found.intervals["differences"]["AP50"]["low"] is None
     outcome = decide(world.line, found, DETECTION)
@@ -166,17 +125,13 @@ def test_one_recording_gives_no_interval_and_says_so(lake: Lake) -> None:
 
 def test_recordings_of_one_donor_are_one_cluster(lake: Lake) -> None:
     world = make_world(lake, a_line(), ["a.mp4", "b.mp4", "c.mp4"], donors=["X", "X", "Y"])
-    _, found = evaluate(
-        lake, world.line, world.version, challenger=model("2", 0.1), champion=None, load=loader(world), kind=DETECTION
-    )
+    _, found = judged(lake, world, model("2", 0.1))
     assert found.clusters == ("donor:X", "donor:Y") and len(found.recordings) == 3
 
 
 def test_a_first_model_has_nothing_to_be_compared_with(lake: Lake) -> None:
     world = make_world(lake, a_line(), ["a.mp4"])
-    _, found = evaluate(
-        lake, world.line, world.version, challenger=model("1", 0.0), champion=None, load=loader(world), kind=DETECTION
-    )
+    _, found = judged(lake, world, model("1", 0.0))
     assert found.champion is None and found.differences == () and found.champion_metrics is None
     outcome = decide(world.line, found, DETECTION)
     assert outcome.decision is Decision.PROMOTE
@@ -187,9 +142,7 @@ def test_classes_are_matched_by_name_not_by_place(lake: Lake) -> None:
     """A champion of an older line: other order, an alias, and a class that is gone."""
     world = make_world(lake, a_line(), ["a.mp4"])
     old = model("1", 0.0, classes=("dust", "debris", "sperm"))
-    _, found = evaluate(
-        lake, world.line, world.version, challenger=model("2", 0.0), champion=old, load=loader(world), kind=DETECTION
-    )
+    _, found = judged(lake, world, model("2", 0.0), old)
     assert found.champion_metrics is not None
     assert found.champion_metrics["AP50"] == found.metrics["AP50"] == pytest.approx(1.0)
 
@@ -198,9 +151,7 @@ def test_a_latency_gate_on_the_cpu_is_timed_there(lake: Lake, monkeypatch: pytes
     monkeypatch.setattr("tasks.evaluation.predict.hardware", lambda device: f"a {device}")
     world = make_world(lake, a_line(), ["a.mp4"])
     load = loader(world, {None: "cuda:0", "cpu": "cpu"})
-    _, found = evaluate(
-        lake, world.line, world.version, challenger=model("1", 0.0), champion=None, load=load, kind=DETECTION
-    )
+    _, found = judged(lake, world, model("1", 0.0), load=load)
     assert [(taken.device, taken.hardware) for taken in found.challenger.latencies] == [
         ("cuda:0", "a cuda:0"), ("cpu", "a cpu"),
     ]  # fmt: skip
@@ -210,9 +161,7 @@ def test_a_latency_gate_on_the_cpu_is_timed_there(lake: Lake, monkeypatch: pytes
 
 def test_the_worst_frames_show_what_went_wrong(lake: Lake) -> None:
     world = make_world(lake, a_line(), ["a.mp4", "b.mp4"])
-    _, found = evaluate(
-        lake, world.line, world.version, challenger=model("2", 0.6), champion=None, load=loader(world), kind=DETECTION
-    )
+    _, found = judged(lake, world, model("2", 0.6))
     worst = found.challenger.worst
     assert worst and all(view.errors > 0 for view in worst)
     assert [view.errors for view in worst] == sorted((view.errors for view in worst), reverse=True)
@@ -223,10 +172,9 @@ def test_the_worst_frames_show_what_went_wrong(lake: Lake) -> None:
 
 def test_what_is_missing_is_said(lake: Lake) -> None:
     world = make_world(lake, a_line(), [])
-    args = {"challenger": model("1", 0.0), "champion": None, "load": loader(world)}
     with pytest.raises(InsufficientData, match="no test split"):
-        evaluate(lake, world.line, world.version, **args, kind=DETECTION)  # type: ignore[arg-type]
+        judged(lake, world, model("1", 0.0))
     with pytest.raises(NotFound):
-        evaluate(lake, world.line, "0" * 64, **args, kind=DETECTION)  # type: ignore[arg-type]
+        judged(lake, world, model("1", 0.0), dataset_version="0" * 64)
     with pytest.raises(IntegrityError, match="is no evaluation"):
         load_evaluation(lake, lake.blobs.put_bytes(b"{}"))

@@ -12,18 +12,14 @@ import numpy as np
 import pytest
 
 from tasks.evaluation.content import losses
-from tasks.evaluation.evaluate import evaluate
 from tasks.evaluation.evaluation import Evaluation
 from tasks.evaluation.plots import signed
 from tasks.evaluation.report import Judged, Link, _jpeg, store_report
 from tasks.gates.decide import decide
 from tasks.kind import ModelRef
-from tasks.kinds import kind_of
 from tasks.lake import Lake
 from tasks.metrics.detection import METRICS
-from tests.evaluation.world import a_line, loader, make_world, model
-
-DETECTION = kind_of("detection")
+from tests.evaluation.world import DETECTION, a_line, judged, make_world, model
 
 AT = datetime(2026, 11, 20, 2, 30, tzinfo=UTC)
 
@@ -55,15 +51,7 @@ def page(
     lake: Lake, recordings: list[str], champion: ModelRef | None, error: float, links: list[Link], **line: Any
 ) -> tuple[str, Evaluation]:
     world = make_world(lake, a_line(**line), recordings)
-    _, found = evaluate(
-        lake,
-        world.line,
-        world.version,
-        challenger=model("12", error),
-        champion=champion,
-        load=loader(world),
-        kind=DETECTION,
-    )
+    _, found = judged(lake, world, model("12", error), champion)
     outcome = decide(world.line, found, DETECTION)
     oid = store_report(lake, world.line, DETECTION, found, Judged(*outcome, AT), links=links)
     return lake.blobs.get_bytes(oid).decode(), found
@@ -178,9 +166,7 @@ def test_names_from_people_cannot_become_markup(lake: Lake) -> None:
 
 def test_the_same_evaluation_is_the_same_report(lake: Lake) -> None:
     world = make_world(lake, a_line(), ["a.mp4", "b.mp4"])
-    _, found = evaluate(
-        lake, world.line, world.version, challenger=model("2", 0.3), champion=None, load=loader(world), kind=DETECTION
-    )
+    _, found = judged(lake, world, model("2", 0.3))
     outcome = decide(world.line, found, DETECTION)
     one, two = (store_report(lake, world.line, DETECTION, found, Judged(*outcome, AT)) for _ in range(2))
     assert one == two

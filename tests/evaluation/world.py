@@ -13,11 +13,16 @@ import numpy as np
 import pyarrow as pa
 
 from tasks.config import Line, parse_line
+from tasks.evaluation.evaluate import evaluate
+from tasks.evaluation.evaluation import Evaluation
 from tasks.kind import ModelRef
+from tasks.kinds import kind_of
 from tasks.lake import Lake
+from tasks.schemas import Oid
 
 WIDTH, HEIGHT, FRAMES = 160, 120, 4
 CLASSES = ("sperm", "impurity")
+DETECTION = kind_of("detection")
 VERSIONS, WEIGHTS_BYTES = 20, 2_500
 
 
@@ -132,3 +137,11 @@ def model(version: str, error: float, classes: Sequence[str] = CLASSES) -> Model
 def weights_of(version: int) -> bytes:
     """What stands for a model's weights: the size of a small one, and other bytes for every version."""
     return f"weights of version {version}".encode().ljust(WEIGHTS_BYTES)
+
+
+def judged(
+    lake: Lake, world: World, challenger: ModelRef, champion: ModelRef | None = None, **otherwise: Any
+) -> tuple[Oid, Evaluation]:
+    """Evaluate two models, or one, on a world's test split; `otherwise` are arguments of `evaluate`, for this once."""
+    of_the_world = {"line": world.line, "dataset_version": world.version, "load": loader(world)}
+    return evaluate(lake, kind=DETECTION, challenger=challenger, champion=champion, **of_the_world | otherwise)

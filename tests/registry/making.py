@@ -38,7 +38,8 @@ def about(line: str, run_key: str, weights: bytes = b"weights") -> ModelAbout:
 
 def served(folder: Path) -> Served:
     """How a model of the tests is served: by `CODE`, written there."""
-    return Served(code=folder / "code.py", columns={"label": "string"})
+    sides = dict.fromkeys(("x_px", "y_px", "width_px", "height_px"), "double")
+    return Served(code=folder / "code.py", columns=sides | {"label": "string", "score": "double"})
 
 
 def make_version(registry: Registry, line: str, run_key: str, folder: Path) -> ModelRecord:
