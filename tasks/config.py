@@ -149,6 +149,28 @@ class IngestLimits(BaseModel):
         return self.deadline_s + self.deadline_s_per_mb * size_bytes / 1e6
 
 
+class CatalogSettings(BaseModel):
+    """The Iceberg catalog that says which state each table is in: any kind that PyIceberg can load.
+
+    `properties` are PyIceberg's own for that kind, as JSON: '{"token": "...", "warehouse": "lake"}' for a REST catalog,
+    '{"glue.region": "eu-central-1"}' for Glue. Their values are treated as secrets.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: Literal["sql", "rest", "glue", "hive", "dynamodb", "bigquery"] = "sql"
+    name: str = Field(default="nightscope", min_length=1)
+    namespace: str = Field(
+        default="nightscope", pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$", description="Where the tables are in it."
+    )
+    uri: SecretStr = Field(
+        default=SecretStr(""),
+        description="URL of a REST or Hive catalog, or SQLAlchemy's of a database; empty with 'sql': SQLite in the"
+        " state folder.",
+    )
+    properties: dict[str, SecretStr] = Field(default_factory=dict)
+
+
 class SigningSettings(BaseModel):
     """Where the keys are by which evidence and orders are signed. Never in S3; empty = `<state_dir>/keys`."""
 
@@ -165,9 +187,8 @@ class Settings(BaseSettings):
     state_dir: Path = Path(".nightscope")
     lines_dir: Path = HOME / "dags" / "lines"
     expectations_dir: Path = HOME / "expectations"
-    catalog_uri: str = Field(
-        default="", description="SQLAlchemy URL of the Iceberg catalog; empty = sqlite in state_dir"
-    )
+    catalog: CatalogSettings = CatalogSettings()
+    catalog_uri: str = Field(default="", repr=False, description="The same as catalog.uri, for a database.")
     workers: int = Field(default=2, ge=1, description="Recordings decoded side by side, and parallel transfers.")
     ingest: IngestLimits = IngestLimits()
     devices: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -217,8 +238,11 @@ class Settings(BaseSettings):
 
     @property
     def iceberg_uri(self) -> str:
-        """The catalog's SQLAlchemy URL."""
-        return self.catalog_uri or f"sqlite:///{self.state_dir.resolve()}/catalog.db"
+        """The Iceberg catalog's URL; empty where its kind needs none (Glue)."""
+        given = self.catalog.uri.get_secret_value()
+        if self.catalog.type != "sql":
+            return given
+        return given or self.catalog_uri or f"sqlite:///{self.state_dir.resolve()}/catalog.db"
 
 
 def load_settings(state_dir: Path | None = None) -> Settings:

@@ -326,7 +326,10 @@ class EvidenceEntry(Frozen):
 
 
 class Prediction(Frozen):
-    """What a model version sees in one frame. `objects` as in `Annotation`, each with a `score` in [0, 1]."""
+    """What a model version sees in one frame. `objects` as in `Annotation`, each with a `score` in [0, 1].
+
+    Only old lakes have a table of these: predictions are blobs that a verdict's evaluation names.
+    """
 
     line: str
     model_version: str

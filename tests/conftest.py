@@ -57,7 +57,7 @@ def _rank(item: pytest.Item) -> int:
 
 def pytest_runtest_teardown(item: pytest.Item) -> None:
     """No test leaves its process under realtime scheduling: all that it starts inherits it, and starves the rest."""
-    if sys.platform == "linux" and os.sched_getscheduler(0) != os.SCHED_OTHER:
+    if sys.platform == "linux" and os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK in (os.SCHED_FIFO, os.SCHED_RR):
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
         pytest.fail(f"{item.nodeid} left its process under realtime scheduling")
 

@@ -1,24 +1,30 @@
 """Collect what nothing refers to: what crashes leave behind, since manifests and table rows come last.
 
-A blob is referenced when its oid stands anywhere in a row of a table, in a manifest, in any other JSON object of the
+A blob is referenced when its oid stands anywhere in a row of a table, in a manifest, in any other document of the
 lake's bucket, or in a JSON blob that is itself referenced (a verdict's evaluation naming its predictions). What only
 something outside the lake refers to (MLflow's model versions) must be named by the caller. A table's file is in use
 when the table or a snapshot that it remembers consists of it. Whatever is younger than a grace period is kept in any
 case: a step that runs now may be about to commit the row that names it.
+
+Models are never fetched for this. MLflow's binary files are told by their names; a blob that a record calls weights, a
+checkpoint or a file of a model is told by that record; of any other blob that may be a model the first byte is read.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from io import BytesIO
-from typing import TYPE_CHECKING
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 from tasks.errors import DataError
 from tasks.lake.lake import Lake
 from tasks.lake.object_store import ObjectInfo, ObjectStore
+from tasks.lake.table_cache import FILES
 from tasks.lake.table_schemas import TABLES
 from tasks.schemas import Oid, now
 
@@ -28,8 +34,11 @@ if TYPE_CHECKING:
 GRACE = timedelta(days=7)
 _OID = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _BLOBS = "blobs/sha256/"
-_TABLES = "tables/nightscope/"
 _TEXT_MAX_BYTES = 64 * 2**20
+_DOCUMENTS = {".json", ".parquet", ".yaml", ".yml", ".md", ".html", ".txt", ".csv"}
+"""Ends of names of files that may name blobs. What has no end may as well (MLflow's `MLmodel`)."""
+_MODEL_FIELDS = ("weights", "checkpoint")
+"""How the fields of records begin whose values are the blobs of a model."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,7 @@ def collect(
     """
     # Objects first, references second: a row committed in between protects a blob that is already listed.
     blobs = {info.key.rsplit("/", 1)[1]: info for info in lake.store.list(_BLOBS)}
-    files = list(lake.store.list(_TABLES))
+    files = list(lake.store.list(FILES))
     in_use = _files_in_use(lake, files)
     kept = referenced(lake, blobs, protected)
     before = (at or now()) - grace
@@ -89,7 +98,7 @@ def collect(
         _withdraw_frames(lake, before)
     return Collection(
         unreferenced=tuple(info.key.rsplit("/", 1)[1] for info in old if info.key.startswith(_BLOBS)),
-        table_files=tuple(info.key for info in old if info.key.startswith(_TABLES)),
+        table_files=tuple(info.key for info in old if info.key.startswith(FILES)),
         size_bytes=sum(info.size_bytes for info in old),
         kept_young=len(loose) - len(old),
         removed=0 if dry_run else len(old),
@@ -110,9 +119,9 @@ def _files_in_use(lake: Lake, files: Sequence[ObjectInfo]) -> set[str]:
     for table in sorted({info.key.split("/")[2] for info in files}):
         uris = lake.tables.files_in_use(table) if table in TABLES else set()
         # A metadata file alone is what a killed maker of a table leaves: loose, and no reason to worry.
-        if not uris and any(info.key.startswith(f"{_TABLES}{table}/data/") for info in files):
+        if not uris and any(info.key.startswith(f"{FILES}{table}/data/") for info in files):
             raise DataError(
-                f"s3://{lake.store.bucket}/{_TABLES}: holds rows of a table {table!r} that the catalog does not know",
+                f"s3://{lake.store.bucket}/{FILES}: holds rows of a table {table!r} that the catalog does not know",
                 fix="nothing was removed; restore the catalog's database, or remove these files if they are not ours",
             )
         found |= {uri.removeprefix(f"s3://{lake.store.bucket}/") for uri in uris}
@@ -127,46 +136,86 @@ def referenced(lake: Lake, blobs: Mapping[Oid, ObjectInfo], protected: Iterable[
         blobs: The blobs in question.
         protected: Oids that something outside the lake refers to.
     """
-    found = set(protected)
+    seen = _Seen(set(protected), set())
     for table in TABLES:
-        found |= _oids_in_table(lake.tables.scan(table))
+        seen.oids |= _oids_in_table(lake.tables.scan(table))
     for info in lake.store.list():
-        if not info.key.startswith((_BLOBS, _TABLES)):
-            found |= _oids_in_object(lake.store, info)
-    found &= blobs.keys()
+        if info.key.startswith((_BLOBS, FILES)):
+            continue
+        seen.oids.update(_OID.findall(info.key))
+        if _may_name_blobs(info):
+            _look_into_object(lake.store, info, seen)
     # Images and recordings are many and name nothing: they need not be read.
-    leaves = _oids_in_table(lake.tables.scan("frames", columns=["oid", "recording_id"]))
-    leaves |= _oids_in_table(lake.tables.scan("recordings", columns=["recording_id", "pts_oid"]))
-    todo = found - leaves
-    while todo:
-        named = {oid for one in todo for oid in _oids_in_blob(lake, one, blobs[one].size_bytes)} & blobs.keys()
-        todo = named - found - leaves
-        found |= named
-    return found
+    seen.leaves |= _oids_in_table(lake.tables.scan("frames", columns=["oid", "recording_id"]))
+    seen.leaves |= _oids_in_table(lake.tables.scan("recordings", columns=["recording_id", "pts_oid"]))
+    done: set[Oid] = set()
+    while todo := (seen.oids & blobs.keys()) - seen.leaves - done:
+        for oid in sorted(todo):
+            _look_into_blob(lake, oid, blobs[oid].size_bytes, seen)
+        done |= todo
+    return seen.oids & blobs.keys()
 
 
-def _oids_in_object(store: ObjectStore, info: ObjectInfo) -> set[Oid]:
-    """What a manifest, its about.json or any other document outside blobs and tables names."""
-    found = set(_OID.findall(info.key))
+@dataclass
+class _Seen:
+    """What was found so far.
+
+    Attributes:
+        oids: All that something names.
+        leaves: Those of them that surely name nothing themselves, and need not be read.
+    """
+
+    oids: set[Oid]
+    leaves: set[Oid]
+
+
+def _may_name_blobs(info: ObjectInfo) -> bool:
+    """Whether an object outside blobs and tables is a document, told by its name and size alone."""
+    end = PurePosixPath(info.key).suffix.lower()
+    return info.size_bytes <= _TEXT_MAX_BYTES and (not end or end in _DOCUMENTS)
+
+
+def _look_into_object(store: ObjectStore, info: ObjectInfo, seen: _Seen) -> None:
+    """Take what a manifest, its about.json or any other document outside blobs and tables names."""
     if info.key.endswith(".parquet"):
         import pyarrow.parquet as pq
 
         rows = pq.read_table(BytesIO(store.get_bytes(info.key)))
-        found |= _oids_in_table(rows)
+        seen.oids |= _oids_in_table(rows)
         for value in (rows.schema.metadata or {}).values():
-            found.update(_OID.findall(value.decode(errors="replace")))
-    elif info.size_bytes <= _TEXT_MAX_BYTES and not info.key.endswith(".npz"):  # arrays: recordings' signatures
-        found.update(_OID.findall(store.get_bytes(info.key).decode(errors="replace")))
-    return found
+            seen.oids.update(_OID.findall(value.decode(errors="replace")))
+    else:
+        _look_into_text(store.get_bytes(info.key), seen)
 
 
-def _oids_in_blob(lake: Lake, oid: Oid, size_bytes: int) -> set[Oid]:
-    """What a JSON blob names; nothing for any other blob."""
-    if size_bytes > _TEXT_MAX_BYTES:
-        return set()
-    if lake.store.peek(lake.blobs.key(oid))[:1] not in (b"{", b"["):  # weights and checkpoints are large, and many
-        return set()
-    return set(_OID.findall(lake.blobs.get_bytes(oid).decode(errors="replace")))
+def _look_into_blob(lake: Lake, oid: Oid, size_bytes: int, seen: _Seen) -> None:
+    """Take what a JSON blob names; nothing for any other blob, of which only the first byte is read."""
+    if 2 <= size_bytes <= _TEXT_MAX_BYTES and lake.store.first_bytes(lake.blobs.key(oid), 1) in (b"{", b"["):
+        _look_into_text(lake.blobs.get_bytes(oid), seen)
+
+
+def _look_into_text(data: bytes, seen: _Seen) -> None:
+    text = data.decode(errors="replace")
+    seen.oids.update(_OID.findall(text))
+    try:
+        seen.leaves.update(_model_oids(json.loads(text)))
+    except (ValueError, RecursionError):  # no JSON: what it names may be anything
+        return
+
+
+def _model_oids(value: Any) -> Iterator[Oid]:
+    """The blobs that a JSON document says are a model's: by the field's name, or by the file name it stands under."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _model_oids(item)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            if isinstance(item, str):
+                end = PurePosixPath(name).suffix.lower()
+                if name.startswith(_MODEL_FIELDS) or (end and end not in _DOCUMENTS):
+                    yield from _OID.findall(item)
+            else:
+                yield from _model_oids(item)
 
 
 def _oids_in_table(rows: pa.Table) -> set[Oid]:

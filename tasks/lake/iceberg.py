@@ -1,34 +1,30 @@
-"""Apache Iceberg through PyIceberg, only imported when there is something to do.
+"""Apache Iceberg through PyIceberg: what the lake asks of a table.
 
-PyIceberg takes a second to import, so `tables` reads through `table_cache` and comes here to append rows, or to plan
-the reading of a table version that this machine has not seen yet.
+PyIceberg takes a moment to import, so `tables` imports this when a table is first read or written.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import (
     CommitFailedException,
-    NamespaceAlreadyExistsError,
     NoSuchTableError,
     TableAlreadyExistsError,
 )
 from pyiceberg.manifest import FileFormat, ManifestContent, ManifestFile
 from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import Table, Transaction
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import IntegrityError as SqlIntegrityError
 
-from tasks.errors import NotFound, StorageUnavailable
-from tasks.lake.iceberg_io import StoreFileIO
-from tasks.lake.locks import lake_lock
-from tasks.lake.table_cache import CATALOG, NAMESPACE, Plan
+from tasks.errors import NotFound
+from tasks.lake.catalog import catalog_errors, connect
+from tasks.lake.table_cache import FILES, Plan
 from tasks.lake.table_files import read_files
 
 if TYPE_CHECKING:
@@ -56,57 +52,43 @@ class Iceberg:
     """The Iceberg tables of a lake.
 
     Args:
-        settings: Catalog URL, and the bucket with the tables' files (`s3://<lake bucket>/tables/...`).
+        settings: Which catalog, and the bucket with the tables' files (`s3://<lake bucket>/tables/...`).
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._connected: tuple[int, SqlCatalog] | None = None
+        self._bucket = settings.s3.lake_bucket
+        self._namespace = tuple(settings.catalog.namespace.split("."))
+        # By process: a forked child needs its own connections, and must not close those that it inherits.
+        self._connected: dict[int, Catalog] = {}
 
     @property
-    def _catalog(self) -> SqlCatalog:
-        if self._connected is None or self._connected[0] != os.getpid():  # a forked child needs its own connections
-            self._connected = (os.getpid(), self._connect())
-        return self._connected[1]
+    def _catalog(self) -> Catalog:
+        pid = os.getpid()
+        if pid not in self._connected:
+            self._connected[pid] = connect(self._settings)
+        return self._connected[pid]
 
     def close(self) -> None:
-        """Close the connections to the catalog's database; the next use opens them again."""
-        if self._connected is not None and self._connected[0] == os.getpid():  # a parent's are the parent's to close
-            self._connected[1].close()
-        self._connected = None
+        """Close this process's connections to the catalog; the next use opens them again."""
+        if mine := self._connected.pop(os.getpid(), None):  # a parent's are the parent's to close
+            mine.close()
 
-    def _connect(self) -> SqlCatalog:
-        with lake_lock(self._settings, "catalog"):  # two processes must not both make the catalog's tables
+    def _errors(self, doing: str) -> AbstractContextManager[None]:
+        return catalog_errors(self._settings, doing)
+
+    def find(self, table: str) -> Table | None:
+        """The table as it is now; None if the catalog says that there is none.
+
+        Raises:
+            ConfigError: The catalog does not let us see it.
+            StorageUnavailable: The catalog or S3 did not answer.
+        """
+        with self._errors(f"reading table {table}"):
             try:
-                return self._connect_once()
-            except DBAPIError:
-                # Another machine may have been making them at this very moment: then they are there now.
-                with _catalog_errors("connecting"):
-                    return self._connect_once()
-
-    def _connect_once(self) -> SqlCatalog:
-        uri, s3 = self._settings.iceberg_uri, self._settings.s3
-        sqlite = uri.startswith("sqlite")
-        catalog = SqlCatalog(
-            CATALOG,
-            **{
-                "uri": f"{uri}{'&' if '?' in uri else '?'}timeout=60" if sqlite else uri,
-                "pool_pre_ping": "true",
-                "warehouse": f"s3://{s3.lake_bucket}/tables",
-                "py-io-impl": f"{StoreFileIO.__module__}.{StoreFileIO.__name__}",
-                "s3.endpoint": s3.endpoint,
-                "s3.region": s3.region,
-                "s3.access-key-id": s3.access_key,
-                "s3.secret-access-key": s3.secret_key.get_secret_value(),
-            },
-        )
-        if sqlite:
-            with catalog.engine.connect() as connection:  # readers do not wait for the writer
-                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-        if not catalog.namespace_exists(NAMESPACE):
-            with contextlib.suppress(NamespaceAlreadyExistsError, SqlIntegrityError):
-                catalog.create_namespace(NAMESPACE)
-        return catalog
+                return self._load(table)
+            except NoSuchTableError:
+                return None
 
     def append(self, table: str, rows: pa.Table, *, onto: str | None) -> int:
         """Commit rows to the table as the caller has seen it, making or widening the table if need be.
@@ -123,7 +105,7 @@ class Iceberg:
             Conflict: The table has changed since.
             StorageUnavailable: S3 or the catalog did not answer.
         """
-        with _catalog_errors(f"appending to table {table}"):
+        with self._errors(f"appending to table {table}"):
             opened = self._open(table, rows.schema)
             if opened.current_snapshot() is not None and opened.metadata_location != onto:
                 raise Conflict(table)
@@ -151,7 +133,7 @@ class Iceberg:
         Raises:
             Conflict: The table has changed since.
         """
-        with _catalog_errors(f"compacting table {table}"):
+        with self._errors(f"compacting table {table}"):
             opened = self._load(table)
             if opened.metadata_location != onto:
                 raise Conflict(table)
@@ -177,7 +159,7 @@ class Iceberg:
         Raises:
             Conflict: The table has changed since.
         """
-        with _catalog_errors(f"rewriting table {table}"):
+        with self._errors(f"rewriting table {table}"):
             opened = self._load(table)
             if opened.metadata_location != onto:
                 raise Conflict(table)
@@ -195,7 +177,7 @@ class Iceberg:
         Raises:
             Conflict: Somebody else is writing.
         """
-        with _catalog_errors(f"forgetting the history of table {table}"):
+        with self._errors(f"forgetting the history of table {table}"):
             try:
                 self._forget_history(self._load(table))
             except NoSuchTableError:
@@ -212,7 +194,7 @@ class Iceberg:
 
     def files_of_present(self, table: str) -> set[str]:
         """URIs of the files that the present snapshot consists of, and nothing older: no former metadata file."""
-        with _catalog_errors(f"reading table {table}"):
+        with self._errors(f"reading table {table}"):
             opened = self._load(table)
         found, snapshot = {opened.metadata_location}, opened.current_snapshot()
         if snapshot is not None:
@@ -228,7 +210,7 @@ class Iceberg:
         In the order in which they may be removed: rows, then what names them, the metadata files last. So whoever is
         killed between, and asks again, is told of all that is left.
         """
-        with _catalog_errors(f"reading table {table}"):
+        with self._errors(f"reading table {table}"):
             opened = self._load(table)
         former = [entry.metadata_file for entry in opened.metadata.metadata_log]
         lists: dict[str, list[ManifestFile]] = {}
@@ -252,7 +234,7 @@ class Iceberg:
 
     def files_in_use(self, table: str) -> set[str]:
         """URIs of every file that the table, or a snapshot it remembers, consists of."""
-        with _catalog_errors(f"reading table {table}"):
+        with self._errors(f"reading table {table}"):
             try:
                 opened = self._load(table)
             except NoSuchTableError:
@@ -266,13 +248,11 @@ class Iceberg:
                     found.update(entry.data_file.file_path for entry in manifest.fetch_manifest_entry(opened.io, False))
         return found
 
-    def plan(self, table: str) -> tuple[str, Plan]:
-        """The table's current metadata location, and which files hold its rows, in the order they were appended."""
-        with _catalog_errors(f"reading table {table}"):
-            opened = self._load(table)
+    def plan(self, opened: Table) -> Plan:
+        """Which files hold a table's rows, in the order in which they were appended."""
         snapshot = opened.current_snapshot()
         if snapshot is None:
-            return opened.metadata_location, Plan(None, ())
+            return Plan(None, ())
         manifests = snapshot.manifests(opened.io)
         entries = [entry for manifest in manifests for entry in manifest.fetch_manifest_entry(opened.io)]
         entries.sort(key=lambda entry: entry.sequence_number or 0)  # stable: files of one commit stay as written
@@ -282,24 +262,35 @@ class Iceberg:
             and _names_are_stable(opened)
         )
         files = tuple((entry.data_file.file_path, int(entry.data_file.file_size_in_bytes)) for entry in entries)
-        return opened.metadata_location, Plan(snapshot.snapshot_id, files if plain else None)
+        return Plan(snapshot.snapshot_id, files if plain else None)
 
-    def read(self, table: str) -> pa.Table:
+    def read(self, opened: Table) -> pa.Table:
         """The whole table by PyIceberg's own reader: for what other tools did to it (deleted rows, renamed columns)."""
-        with _catalog_errors(f"reading table {table}"):
-            return self._load(table).scan().to_arrow()
+        with self._errors(f"reading table {opened.name()[-1]}"):
+            return opened.scan().to_arrow()
 
     def _load(self, table: str) -> Table:
-        return self._catalog.load_table((NAMESPACE, table))
+        return self._catalog.load_table((*self._namespace, table))
 
     def _open(self, table: str, schema: pa.Schema) -> Table:
         try:
             return self._load(table)
         except NoSuchTableError:
+            return self._create(table, schema)
+
+    def _create(self, table: str, schema: pa.Schema) -> Table:
+        if not self._catalog.namespace_exists(self._namespace):
             try:
-                return self._catalog.create_table((NAMESPACE, table), schema, properties=_TABLE_PROPERTIES)
-            except TableAlreadyExistsError:  # somebody was quicker
-                return self._load(table)
+                self._catalog.create_namespace(self._namespace)
+            except Exception:  # catalogs say in their own ways that somebody was quicker
+                if not self._catalog.namespace_exists(self._namespace):
+                    raise
+        # Said, not left to the catalog: `gc` looks for tables' files where all catalogs then put them.
+        where = f"s3://{self._bucket}/{FILES}{table}"
+        try:
+            return self._catalog.create_table((*self._namespace, table), schema, where, properties=_TABLE_PROPERTIES)
+        except TableAlreadyExistsError:  # somebody was quicker
+            return self._load(table)
 
 
 def _widen(transaction: Transaction, schema: pa.Schema) -> None:
@@ -319,13 +310,3 @@ def _names_are_stable(table: Table) -> bool:
         for schema in table.metadata.schemas
         for field in schema.fields
     )
-
-
-@contextlib.contextmanager
-def _catalog_errors(doing: str) -> Iterator[None]:
-    try:
-        yield
-    except DBAPIError as error:
-        raise StorageUnavailable(
-            f"{doing}: the Iceberg catalog did not answer properly ({error.orig})", fix="is the database up?"
-        ) from error

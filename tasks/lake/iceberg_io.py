@@ -18,6 +18,15 @@ from tasks.config import S3Settings
 from tasks.errors import NotFound
 from tasks.lake.object_store import ObjectStore
 
+_PROPERTIES = tuple(f"nightscope.s3.{name}" for name in ("endpoint", "region", "access-key", "secret-key"))
+"""Not PyIceberg's own names (`s3.endpoint`), which a REST catalog may override: the lake's bucket is ours to open."""
+
+
+def store_properties(s3: S3Settings) -> dict[str, str]:
+    """The catalog properties by which `StoreFileIO` finds the lake's S3 server."""
+    values = (s3.endpoint, s3.region, s3.access_key, s3.secret_key.get_secret_value())
+    return dict(zip(_PROPERTIES, values, strict=True))
+
 
 @cache
 def _store(pid: int, endpoint: str, region: str, access_key: str, secret_key: str, bucket: str) -> ObjectStore:
@@ -34,8 +43,7 @@ class StoreFileIO(FileIO):  # type: ignore[misc]
 
     def _locate(self, location: str) -> tuple[ObjectStore, str]:
         bucket, _, key = location.removeprefix("s3://").partition("/")
-        names = ("s3.endpoint", "s3.region", "s3.access-key-id", "s3.secret-access-key")
-        return _store(os.getpid(), *(str(self.properties[name]) for name in names), bucket), key
+        return _store(os.getpid(), *(str(self.properties[name]) for name in _PROPERTIES), bucket), key
 
     def new_input(self, location: str) -> StoredInput:
         """A file to read."""

@@ -184,6 +184,21 @@ class ObjectStore:
         finally:
             stream.close()
 
+    def first_bytes(self, key: str, count: int) -> bytes:
+        """The first bytes of an object; no more than these are asked for, and fewer come where it is shorter.
+
+        Raises:
+            NotFound: No such key.
+        """
+        _check(key)
+        with self._speaking(key):
+            response: Any = self._client.get_object(self.bucket, key, 0, count)
+            try:
+                return bytes(response.read(count))
+            finally:
+                response.close()
+                response.release_conn()
+
     def rehash(self, key: str) -> tuple[str, int]:
         """Hex sha256 of the bytes that the server holds now, and how many they are; nothing is kept.
 

@@ -125,7 +125,7 @@ def kept(lake: Lake, kind: str, line: str, key: str) -> Any:
     try:
         return open_json(lake.settings, data, kind, line, key).value
     except SignatureError as error:
-        log.warning(f"s3://{lake.store.bucket}/{key} is left out of account, and made anew: {error}")
+        log.warning("s3://%s/%s is left out of account, and made anew: %s", lake.store.bucket, key, error)
         return None
 
 

@@ -1,9 +1,9 @@
 """Reading tables fast: what an Iceberg snapshot consists of never changes, so this machine remembers it.
 
-The catalog's database says which metadata file is a table's present one: that is the only question asked every time.
-Behind one metadata file always stand the same data files; the list of them (the plan) and the files themselves are
-kept in `<cache_dir>/tables/`. A table that did not change since the last look costs a few milliseconds, no request to
-S3 and no import of PyIceberg. The folder may be deleted at any time.
+The catalog says which metadata file is a table's present one: that is asked every time. Behind one metadata file always
+stand the same data files; the list of them (the plan) and the files themselves are kept in `<cache_dir>/tables/`, so
+that a table that did not change since the last look costs one question to the catalog and nothing else. The folder may
+be deleted at any time.
 """
 
 from __future__ import annotations
@@ -11,25 +11,17 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sqlite3
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from tasks.config import Settings
-from tasks.errors import StorageUnavailable
 from tasks.lake.object_store import ObjectStore
 
-CATALOG = "nightscope"
-NAMESPACE = "nightscope"
-_LOCATION = (
-    "SELECT metadata_location FROM iceberg_tables"
-    f" WHERE catalog_name = '{CATALOG}' AND table_namespace = '{NAMESPACE}' AND table_name = "
-)
+FILES = "tables/nightscope/"
+"""Where tables' files are in the lake's bucket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +42,7 @@ class TableCache:
     """Plans and data files of tables on this machine.
 
     Args:
-        settings: Where the catalog's database is, and the cache.
+        settings: Where the cache is.
         store: The lake's bucket.
     """
 
@@ -58,48 +50,6 @@ class TableCache:
         self._settings = settings
         self._store = store
         self._folder = settings.cache_dir / "tables"
-
-    def location(self, table: str) -> str | None:
-        """The table's present metadata location; None if there is no such table yet.
-
-        Raises:
-            StorageUnavailable: The catalog's database did not answer.
-        """
-        uri = self._settings.iceberg_uri
-        return self._ask_sqlite(uri, table) if uri.startswith("sqlite:///") else self._ask_engine(table)
-
-    def _ask_sqlite(self, uri: str, table: str) -> str | None:
-        path = Path(uri.removeprefix("sqlite:///").partition("?")[0])
-        if not path.is_file():
-            return None
-        try:
-            with closing(sqlite3.connect(path, timeout=60)) as connection:
-                row = connection.execute(f"{_LOCATION}?", (table,)).fetchone()
-        except sqlite3.DatabaseError as error:
-            if "no such table" in str(error):  # being made by another process at this moment
-                return None
-            raise StorageUnavailable(f"Iceberg catalog {path}: {error}") from error
-        return str(row[0]) if row else None
-
-    @cached_property
-    def _engine(self) -> Any:
-        from sqlalchemy import create_engine
-        from sqlalchemy.pool import NullPool
-
-        return create_engine(self._settings.iceberg_uri, poolclass=NullPool)  # nothing to share across a fork
-
-    def _ask_engine(self, table: str) -> str | None:
-        from sqlalchemy import text
-        from sqlalchemy.exc import DBAPIError, ProgrammingError
-
-        try:
-            with self._engine.connect() as connection:
-                row = connection.execute(text(f"{_LOCATION}:name"), {"name": table}).fetchone()
-        except ProgrammingError:  # the catalog's tables are not made yet
-            return None
-        except DBAPIError as error:
-            raise StorageUnavailable(f"Iceberg catalog: the database did not answer ({error.orig})") from error
-        return str(row[0]) if row else None
 
     def plan(self, location: str) -> Plan | None:
         """The plan for a metadata location, if this machine knows it."""

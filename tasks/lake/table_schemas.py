@@ -48,6 +48,9 @@ TABLES: dict[str, type[BaseModel]] = {
     "landings": Landing,
 }
 
+RETIRED = frozenset({"predictions"})
+"""Tables that nothing writes any more. Those of old lakes stay: they are read, erased from, collected like others."""
+
 Column = Literal["string", "int64", "float64", "bool", "timestamp", "json"]
 M = TypeVar("M", bound=BaseModel)
 _SCALARS: dict[Any, Column] = {
@@ -96,11 +99,17 @@ def to_arrow(table: str, rows: Sequence[BaseModel] | pa.Table) -> pa.Table:
         rows: The table's noun, or an Arrow table whose columns are among the table's (the others become null).
 
     Raises:
+        ConfigError: There is no such table, or not any more.
         DataError: A row is another noun, or a column does not belong to the table or cannot be cast to it.
     """
     import pyarrow as pa
 
     noun = noun_of(table)
+    if table in RETIRED:
+        raise ConfigError(
+            f"table {table!r}: is only read any more",
+            expected=f"one of: {', '.join(t for t in TABLES if t not in RETIRED)}",
+        )
     schema = arrow_schema(noun)
     if isinstance(rows, pa.Table):
         return _conform(table, rows, schema)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel
 
@@ -21,13 +21,15 @@ from tasks.config import Settings
 from tasks.errors import ConfigError, NightscopeError, StorageUnavailable
 from tasks.lake.locks import lake_lock
 from tasks.lake.object_store import ObjectStore
-from tasks.lake.table_cache import Plan, TableCache
+from tasks.lake.table_cache import FILES, Plan, TableCache
 from tasks.lake.table_files import Where, conform, empty, matching, read_files
+from tasks.lake.table_keys import without_known
 from tasks.lake.table_schemas import arrow_schema, from_arrow, noun_of, to_arrow
 from tasks.schemas import now
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyiceberg.table import Table as IcebergTable
 
     from tasks.lake.iceberg import Iceberg
 
@@ -36,8 +38,6 @@ _ATTEMPTS = 30
 _TURN_S = 60.0
 _IN_FLIGHT = timedelta(hours=1)
 MAX_FILES = 64
-FILES = "tables/nightscope/"
-"""Where tables' files are in the lake's bucket."""
 
 log = logging.getLogger(__name__)
 
@@ -86,8 +86,9 @@ class Tables:
         data = to_arrow(table, rows)
         for attempt in range(_ATTEMPTS):
             with self._turn(table):
-                location = self._cache.location(table)
-                fresh = self._fresh(table, data, names) if names else data
+                found = self._iceberg.find(table)
+                location = None if found is None else found.metadata_location
+                fresh = self._fresh(table, data, names, found) if names else data
                 if fresh.num_rows == 0:
                     return 0
                 if self._commit(table, fresh, location):
@@ -123,9 +124,10 @@ class Tables:
         from tasks.lake.iceberg import Conflict
 
         try:
-            location, plan = self._iceberg.plan(table)
-            if plan.files is not None:
-                self._iceberg.compact(table, self._cache.files(plan), onto=location)
+            found = self._iceberg.find(table)
+            plan = None if found is None else self._plan(found)
+            if found is not None and plan is not None and plan.files is not None:
+                self._iceberg.compact(table, self._cache.files(plan), onto=found.metadata_location)
         except Conflict:
             log.info("table %s: not compacted now, somebody else is writing", table)
         except NightscopeError as error:
@@ -151,14 +153,14 @@ class Tables:
 
         for attempt in range(_ATTEMPTS):
             with self._turn(table):
-                location = self._cache.location(table)
-                if location is None:
+                found = self._iceberg.find(table)
+                if found is None:
                     return 0
-                rows = self.scan(table)
+                rows = self._read(table, found)
                 left = change(rows)
                 try:
                     if not left.equals(rows):
-                        self._iceberg.rewrite(table, left, onto=location)
+                        self._iceberg.rewrite(table, left, onto=found.metadata_location)
                     self._iceberg.forget_history(table)
                 except Conflict:
                     pass
@@ -187,7 +189,7 @@ class Tables:
     def files_in_use(self, table: str) -> set[str]:
         """URIs of all files of a table, its remembered snapshots included; for `gc`."""
         noun_of(table)
-        return set() if self._cache.location(table) is None else self._iceberg.files_in_use(table)
+        return self._iceberg.files_in_use(table)
 
     def forget_unused(self, before: datetime) -> None:
         """Drop local copies that were made before this moment; what is still needed is fetched again."""
@@ -204,11 +206,19 @@ class Tables:
         schema = arrow_schema(noun_of(table))
         names = list(columns) if columns is not None else schema.names
         _check_columns(table, [*names, *(where or {})], schema)
-        plan = self._plan(table)
-        if plan is None or plan.files == ():
+        return self._read(table, self._iceberg.find(table), where, names)
+
+    def _read(
+        self, table: str, found: IcebergTable | None, where: Where | None = None, columns: Sequence[str] | None = None
+    ) -> pa.Table:
+        """As `scan`, of the very state that was found."""
+        schema = arrow_schema(noun_of(table))
+        names = schema.names if columns is None else columns
+        plan = None if found is None else self._plan(found)
+        if found is None or plan is None or plan.files == ():
             return empty(schema).select(names)
         if plan.files is None:
-            rows = self._iceberg.read(table)
+            rows = self._iceberg.read(found)
             return matching(conform(rows, schema, rows.num_rows), where or {}).select(names)
         return read_files(self._cache.files(plan), schema, where, names)
 
@@ -226,38 +236,21 @@ class Tables:
     def snapshot_id(self, table: str) -> int | None:
         """Iceberg's id of the table's present state; None if nothing was ever appended."""
         noun_of(table)
-        plan = self._plan(table)
-        return None if plan is None else plan.snapshot_id
+        found = self._iceberg.find(table)
+        return None if found is None else self._plan(found).snapshot_id
 
-    def _plan(self, table: str) -> Plan | None:
-        location = self._cache.location(table)
-        if location is None:
-            return None
+    def _plan(self, found: IcebergTable) -> Plan:
+        location = found.metadata_location
         plan = self._cache.plan(location)
         if plan is None:
-            location, plan = self._iceberg.plan(table)
+            plan = self._iceberg.plan(found)
             self._cache.keep(location, plan)
         return plan
 
-    def _fresh(self, table: str, data: pa.Table, key: list[str]) -> pa.Table:
+    def _fresh(self, table: str, data: pa.Table, key: list[str], found: IcebergTable | None) -> pa.Table:
         """The rows whose key is neither in the table nor earlier among themselves."""
-        import pyarrow as pa
-
         _check_columns(table, key, data.schema)
-        seen = _keys(self.scan(table, columns=key), key)
-        keep = []
-        for value in _keys_in_order(data, key):
-            keep.append(value not in seen)
-            seen.add(value)
-        return data.filter(pa.array(keep, pa.bool_()))
-
-
-def _keys_in_order(rows: pa.Table, key: Sequence[str]) -> list[tuple[Any, ...]]:
-    return list(zip(*(rows.column(name).to_pylist() for name in key), strict=True))
-
-
-def _keys(rows: pa.Table, key: Sequence[str]) -> set[tuple[Any, ...]]:
-    return set(_keys_in_order(rows, key))
+        return without_known(data, self._read(table, found, columns=key), key)
 
 
 def _check_columns(table: str, names: Sequence[str], schema: pa.Schema) -> None:

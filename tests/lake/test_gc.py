@@ -7,8 +7,9 @@ from datetime import timedelta
 import pytest
 
 from tasks.errors import DataError
-from tasks.lake import Lake
+from tasks.lake import Lake, open_lake
 from tasks.lake.gc import GRACE, collect
+from tasks.lake.object_store import ObjectStore
 from tasks.schemas import Frame, canonical_json, now
 from tests.lake.nouns import frame
 from tests.lake.test_datasets import LINE, rows
@@ -71,10 +72,43 @@ def test_superseded_table_files_go(lake: Lake, monkeypatch: pytest.MonkeyPatch) 
     assert len(lake.tables.rows("frames", Frame)) == 8
 
 
+def test_models_are_not_fetched(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither those in MLflow's part of the bucket, nor the weights, checkpoints and exports among the blobs."""
+    kept, loose = filled(lake)
+    weights, last, export, table, unknown = lake.blobs.put_many(
+        [b"{weights of a model", b"{its checkpoint", b"{an export", b"PAR1 a table", b"what no record tells"]
+    )
+    named = lake.blobs.put_bytes(b"named by a document that a record calls a file")
+    document = lake.blobs.put_bytes(canonical_json({"oid": named}).encode())
+    record = {"weights_oid": weights, "checkpoint_oid": last, "files": {"model.onnx": export, "about.json": document}}
+    bundle = lake.blobs.put_bytes(canonical_json([record, {"predictions": table, "other": unknown}]).encode())
+    lake.store.put_bytes("evidence/1.json", canonical_json({"bundle": bundle}).encode())
+    for name in ("model.pkl", "weights.pt", "model.onnx", "data.bin"):
+        lake.store.put_bytes(f"mlflow/1/models/m-1/artifacts/{name}", b"a model")
+    card = lake.blobs.put_bytes(b"a card that only MLflow names")
+    lake.store.put_bytes("mlflow/1/models/m-1/artifacts/MLmodel", f"card: {card}".encode())
+
+    whole, first = [], []
+    stream, first_bytes = ObjectStore._stream, ObjectStore.first_bytes
+    monkeypatch.setattr(ObjectStore, "_stream", lambda own, key: (whole.append(key), stream(own, key))[1])
+    monkeypatch.setattr(
+        ObjectStore,
+        "first_bytes",
+        lambda own, key, count: (first.append((key, count)), first_bytes(own, key, count))[1],
+    )
+    told = collect(lake, at=now() + LATER, dry_run=False)
+    assert told.unreferenced == (loose,) and told.removed == 1
+    asked = {key.rsplit("/", 1)[1] for key in whole}
+    assert not asked & {weights, last, export, table, unknown, "model.pkl", "weights.pt", "model.onnx", "data.bin"}
+    assert {bundle, document} <= asked
+    assert {count for _, count in first} == {1}
+    assert not {key.rsplit("/", 1)[1] for key, _ in first} & {weights, last, export}
+    assert all(lake.blobs.exists(oid) for oid in (*kept, weights, last, export, table, unknown, named, card))
+
+
 def test_a_lost_catalog_stops_it(lake: Lake) -> None:
     """Without the catalog everything looks unreferenced: the worst moment to remove anything."""
     filled(lake)
-    (lake.settings.state_dir / "catalog.db").rename(lake.settings.state_dir / "elsewhere.db")
+    lost = lake.settings.model_copy(update={"catalog_uri": f"sqlite:///{lake.settings.state_dir}/another.db"})
     with pytest.raises(DataError, match="that the catalog does not know"):
-        collect(lake, at=now() + LATER, dry_run=False)
-    (lake.settings.state_dir / "elsewhere.db").rename(lake.settings.state_dir / "catalog.db")
+        collect(open_lake(lost), at=now() + LATER, dry_run=False)

@@ -16,7 +16,8 @@ from pydantic import create_model
 from tasks.config import Settings
 from tasks.errors import ConfigError, DataError, StorageUnavailable
 from tasks.lake import Lake, open_lake, table_schemas
-from tasks.schemas import Annotation, Frame, Frozen, QuarantineItem, Recording, now
+from tasks.lake.object_store import ObjectStore
+from tasks.schemas import Annotation, Frame, Frozen, Prediction, QuarantineItem, Recording, now
 from tasks.stack.ports import any_port
 from tests.lake.nouns import AT, annotation, frame, item
 
@@ -188,8 +189,8 @@ def test_many_small_appends_are_compacted(lake: Lake, monkeypatch: pytest.Monkey
     for number in range(8):
         lake.tables.append("frames", [frame(number)], key="frame_index")
     assert [row.frame_index for row in lake.tables.rows("frames", Frame)] == list(range(8))
-    plan = lake.tables._plan("frames")
-    assert plan is not None and plan.files is not None and len(plan.files) == 3
+    found = lake.tables._iceberg.find("frames")
+    assert found is not None and found.inspect.files().num_rows == 3
 
 
 def test_rows_deleted_by_another_tool_stay_deleted(lake: Lake) -> None:
@@ -283,15 +284,40 @@ def test_a_row_that_is_no_noun_names_its_faults(lake: Lake) -> None:
         lake.tables.rows("frames", Frame)
 
 
-def test_reading_what_is_known_imports_no_pyiceberg(lake: Lake) -> None:
-    """A night with nothing new has no second to spend on an import."""
+def test_reading_what_is_known_fetches_no_rows(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A night with nothing new asks the catalog which state a table is in, and reads the rows from this machine."""
     lake.tables.append("frames", [frame(1)])
     lake.tables.scan("frames")
+    fetched: list[str] = []
+    get = ObjectStore._stream
+    monkeypatch.setattr(ObjectStore, "_stream", lambda own, key: (fetched.append(key), get(own, key))[1])
+    fresh = open_lake(lake.settings)
+    assert fresh.tables.scan("frames").num_rows == 1 and fresh.tables.scan("annotations").num_rows == 0
+    assert [key.rsplit("/", 1)[1].endswith(".metadata.json") for key in fetched] == [True]
+
+
+def test_reading_imports_no_pandas(lake: Lake) -> None:
+    lake.tables.append("frames", [frame(1)])
     reader = spawn(
         lake.settings,
         """
-        assert lake.tables.scan("frames").num_rows == 1 and lake.tables.scan("annotations").num_rows == 0
-        print(sorted({name.split(".")[0] for name in sys.modules} & {"pyiceberg", "sqlalchemy", "pandas", "torch"}))
+        assert lake.tables.scan("frames").num_rows == 1
+        print(sorted({name.split(".")[0] for name in sys.modules} & {"pandas", "torch", "duckdb", "ray"}))
         """,
     )
     assert reader.communicate()[0].strip() == "[]" and reader.returncode == 0
+
+
+def test_a_retired_table_of_an_old_lake_is_read_but_not_written(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = Prediction(
+        line="x-line", model_version="1", recording_id="0" * 64, frame_index=1, frame_oid="1" * 64, predicted_at=AT
+    )
+    assert lake.tables.rows("predictions", Prediction) == []
+    with monkeypatch.context() as then:
+        then.setattr("tasks.lake.table_schemas.RETIRED", frozenset())
+        lake.tables.append("predictions", [old])
+    fresh = open_lake(lake.settings)
+    assert fresh.tables.rows("predictions", Prediction) == [old]
+    with pytest.raises(ConfigError, match="only read any more"):
+        fresh.tables.append("predictions", [old])
+    assert fresh.tables.rewrite("predictions", lambda rows: rows.slice(1)) == 1
