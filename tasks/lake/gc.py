@@ -35,8 +35,12 @@ GRACE = timedelta(days=7)
 _OID = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _BLOBS = "blobs/sha256/"
 _TEXT_MAX_BYTES = 64 * 2**20
-_DOCUMENTS = {".json", ".parquet", ".yaml", ".yml", ".md", ".html", ".txt", ".csv"}
-"""Ends of names of files that may name blobs. What has no end may as well (MLflow's `MLmodel`)."""
+_BINARY = {
+    ".bin", ".ckpt", ".engine", ".gz", ".joblib", ".jpeg", ".jpg", ".npy", ".npz", ".onnx", ".pickle", ".pkl", ".png",
+    ".pt", ".pth", ".safetensors", ".torchscript", ".zip",
+}  # fmt: skip
+"""Ends of names of files that name no blobs: models, arrays and pictures. Of any other end a file may be a document:
+what is read for nothing costs time, what is not read may cost the blobs that it names."""
 _MODEL_FIELDS = ("weights", "checkpoint")
 """How the fields of records begin whose values are the blobs of a model."""
 
@@ -171,8 +175,11 @@ class _Seen:
 
 def _may_name_blobs(info: ObjectInfo) -> bool:
     """Whether an object outside blobs and tables is a document, told by its name and size alone."""
-    end = PurePosixPath(info.key).suffix.lower()
-    return info.size_bytes <= _TEXT_MAX_BYTES and (not end or end in _DOCUMENTS)
+    return info.size_bytes <= _TEXT_MAX_BYTES and not _is_binary(info.key)
+
+
+def _is_binary(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in _BINARY
 
 
 def _look_into_object(store: ObjectStore, info: ObjectInfo, seen: _Seen) -> None:
@@ -211,8 +218,7 @@ def _model_oids(value: Any) -> Iterator[Oid]:
     elif isinstance(value, dict):
         for name, item in value.items():
             if isinstance(item, str):
-                end = PurePosixPath(name).suffix.lower()
-                if name.startswith(_MODEL_FIELDS) or (end and end not in _DOCUMENTS):
+                if name.startswith(_MODEL_FIELDS) or _is_binary(name):
                     yield from _OID.findall(item)
             else:
                 yield from _model_oids(item)

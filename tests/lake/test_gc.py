@@ -106,6 +106,17 @@ def test_models_are_not_fetched(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> 
     assert all(lake.blobs.exists(oid) for oid in (*kept, weights, last, export, table, unknown, named, card))
 
 
+def test_what_may_be_a_document_is_read_whatever_its_name_or_its_key(lake: Lake) -> None:
+    """A blob that a dotted key names may name others, and so may a file of an end that nobody foresaw."""
+    _, loose = filled(lake)
+    inner, listed = lake.blobs.put_many([b"named by a result alone", b"named by a list alone"])
+    result = lake.blobs.put_bytes(canonical_json({"oid": inner}).encode())
+    lake.store.put_bytes("experiments/1.json", canonical_json({"nightscope.result_oid": result}).encode())
+    lake.store.put_bytes("experiments/1.jsonl", canonical_json({"oid": listed}).encode())
+    assert collect(lake, at=now() + LATER, dry_run=False).unreferenced == (loose,)
+    assert all(lake.blobs.exists(oid) for oid in (inner, result, listed))
+
+
 def test_a_lost_catalog_stops_it(lake: Lake) -> None:
     """Without the catalog everything looks unreferenced: the worst moment to remove anything."""
     filled(lake)
