@@ -172,20 +172,10 @@ class ObjectStore:
         except (ValueError, RecursionError) as error:
             raise IntegrityError(f"{self._where(key)}: was damaged", expected="JSON", found=str(error)[:200]) from error
 
-    def peek(self, key: str) -> bytes:
-        """The first bytes of an object, at most a MiB, without fetching the rest.
-
-        Raises:
-            NotFound: No such key.
-        """
-        stream = self._stream(key)
-        try:
-            return next(stream, b"")
-        finally:
-            stream.close()
-
     def first_bytes(self, key: str, count: int) -> bytes:
         """The first bytes of an object; no more than these are asked for, and fewer come where it is shorter.
+
+        The object must not be empty: S3 refuses any range of nothing.
 
         Raises:
             NotFound: No such key.

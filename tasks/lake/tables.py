@@ -125,8 +125,7 @@ class Tables:
 
         try:
             found = self._iceberg.find(table)
-            plan = None if found is None else self._plan(found)
-            if found is not None and plan is not None and plan.files is not None:
+            if found is not None and (plan := self._plan(found)).files is not None:
                 self._iceberg.compact(table, self._cache.files(plan), onto=found.metadata_location)
         except Conflict:
             log.info("table %s: not compacted now, somebody else is writing", table)
@@ -214,8 +213,7 @@ class Tables:
         """As `scan`, of the very state that was found."""
         schema = arrow_schema(noun_of(table))
         names = schema.names if columns is None else columns
-        plan = None if found is None else self._plan(found)
-        if found is None or plan is None or plan.files == ():
+        if found is None or (plan := self._plan(found)).files == ():
             return empty(schema).select(names)
         if plan.files is None:
             rows = self._iceberg.read(found)

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+
+import pytest
 
 from tasks.kinds.detection.boxes import Box
 from tasks.schemas import Annotation, Frame, QuarantineItem, digest
 
 AT = datetime(2026, 11, 20, 2, 0, 0, 123456, tzinfo=UTC)
+
+
+@contextmanager
+def before_tables_retired() -> Iterator[None]:
+    """As when the tables that are only read any more were still written."""
+    with pytest.MonkeyPatch.context() as then:
+        then.setattr("tasks.lake.table_schemas.RETIRED", frozenset())
+        yield
 
 
 def frame(number: int, line: str = "sperm-detector") -> Frame:

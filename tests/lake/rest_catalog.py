@@ -28,6 +28,7 @@ from pyiceberg.exceptions import (
 from pyiceberg.table import CommitTableRequest, Table
 
 from tasks.config import S3Settings
+from tasks.lake.catalog import _let_readers_read
 from tasks.lake.iceberg_io import store_properties
 
 TOKEN = "a-token-of-the-rest-catalog"
@@ -67,24 +68,28 @@ def rest_catalog(folder: Path, s3: S3Settings) -> Iterator[RestCatalog]:
         "served", type="sql", uri=f"sqlite:///{folder}/served.db?timeout=60", warehouse=f"s3://{s3.lake_bucket}/elsewhere",
         **{"py-io-impl": "tasks.lake.iceberg_io.StoreFileIO"}, **store_properties(s3),
     )  # fmt: skip
-    with backing.engine.connect() as connection:  # type: ignore[attr-defined]
-        connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    served = RestCatalog(f"http://127.0.0.1:{server.server_address[1]}")
-    server.backing, server.served = backing, served  # type: ignore[attr-defined]
+    _let_readers_read(backing)
+    server = _Server(backing)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield served
+        yield server.served
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
 
 
+class _Server(ThreadingHTTPServer):
+    def __init__(self, backing: Catalog) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.backing = backing
+        self.served = RestCatalog(f"http://127.0.0.1:{self.server_port}")
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: Any
+    server: _Server
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""
@@ -102,8 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_HEAD = _answer
 
     def _result(self, parts: list[str], body: bytes) -> tuple[int, Any]:
-        catalog: Catalog = self.server.backing
-        served: RestCatalog = self.server.served
+        catalog, served = self.server.backing, self.server.served
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
             return 401, _error(401, "NotAuthorizedException", "who are you?")
         if parts == ["config"]:

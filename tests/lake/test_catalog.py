@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from pydantic import SecretStr
 
@@ -73,10 +74,10 @@ def test_an_overtaken_commit_is_tried_again(kept: Lake, monkeypatch: pytest.Monk
     iceberg = kept.tables._iceberg
     append, overtaken = iceberg.append, []
 
-    def late(table: str, rows: object, *, onto: str | None) -> int:
+    def late(table: str, rows: pa.Table, *, onto: str | None) -> int:
         if not overtaken:
-            overtaken.append(other.tables._iceberg.append("frames", rows.slice(0, 1), onto=onto))  # type: ignore[attr-defined]
-        return append(table, rows, onto=onto)  # type: ignore[arg-type]
+            overtaken.append(other.tables._iceberg.append("frames", rows.slice(0, 1), onto=onto))
+        return append(table, rows, onto=onto)
 
     monkeypatch.setattr(iceberg, "append", late)
     assert kept.tables.append("frames", [frame(1), frame(2)], key=KEY) == 1

@@ -19,7 +19,7 @@ from tasks.lake import Lake, open_lake, table_schemas
 from tasks.lake.object_store import ObjectStore
 from tasks.schemas import Annotation, Frame, Frozen, Prediction, QuarantineItem, Recording, now
 from tasks.stack.ports import any_port
-from tests.lake.nouns import AT, annotation, frame, item
+from tests.lake.nouns import AT, annotation, before_tables_retired, frame, item
 
 ROOT = Path(__file__).parents[2]
 
@@ -308,13 +308,12 @@ def test_reading_imports_no_pandas(lake: Lake) -> None:
     assert reader.communicate()[0].strip() == "[]" and reader.returncode == 0
 
 
-def test_a_retired_table_of_an_old_lake_is_read_but_not_written(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_retired_table_of_an_old_lake_is_read_but_not_written(lake: Lake) -> None:
     old = Prediction(
         line="x-line", model_version="1", recording_id="0" * 64, frame_index=1, frame_oid="1" * 64, predicted_at=AT
     )
     assert lake.tables.rows("predictions", Prediction) == []
-    with monkeypatch.context() as then:
-        then.setattr("tasks.lake.table_schemas.RETIRED", frozenset())
+    with before_tables_retired():
         lake.tables.append("predictions", [old])
     fresh = open_lake(lake.settings)
     assert fresh.tables.rows("predictions", Prediction) == [old]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
@@ -32,6 +30,7 @@ from tasks.steps.change_detection import finish_night, finished_night
 from tasks.training.records import Origin, Trained, trained_key, version_key, write
 from tests.ingest.stills.pictures import a_line
 from tests.ingest.stills.pictures import write as picture
+from tests.lake.nouns import before_tables_retired
 from tests.validation.factory import a_recording, an_annotation, put_frame
 
 DONOR, OTHER, LINE, RUN = "Mara Quillfeather", "Otto Other", "cells", "e" * 64
@@ -109,20 +108,12 @@ def _fill(lake: Lake) -> str:
             for donor, split in ((DONOR, "train"), (OTHER, "test"))
         ],
     }  # fmt: skip
-    with _before_tables_retired():
+    with before_tables_retired():
         for table, nouns in tables.items():
             for noun in nouns:  # many snapshots
                 lake.tables.append(table, [noun])
     _train(lake, version)
     return version
-
-
-@contextmanager
-def _before_tables_retired() -> Iterator[None]:
-    """As when the tables that are only read any more were still written."""
-    with pytest.MonkeyPatch.context() as then:
-        then.setattr("tasks.lake.table_schemas.RETIRED", frozenset())
-        yield
 
 
 def _train(lake: Lake, version: str) -> None:

@@ -140,7 +140,7 @@ def _look(lake: Lake, scope: Scope, info: ObjectInfo, reports: set[Oid], version
     if info.key.startswith(_NAMELESS) or info.size_bytes > _TEXT_MAX_BYTES:
         return _Look(info)
     try:
-        start = lake.store.peek(info.key)[:8]
+        start = lake.store.first_bytes(info.key, 8) if info.size_bytes else b""
         if start.startswith(_PICTURES):
             return _Look(info)
         data = lake.store.get_bytes(info.key)
