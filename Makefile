@@ -15,7 +15,9 @@ RUN := $(UV) run --frozen --no-sync
 # Test processes side by side: as many as there are cores.
 WORKERS ?= 2
 
+# make demo LINE=sperm-morphology
 # make demo RECORDINGS=<dir> LABELS=<dir> FORMAT=voc [TEST="stem stem"] [FRAME_BASE=1] [SET="epochs=30 seed=1"]
+LINE ?=
 RECORDINGS ?=
 LABELS ?=
 FORMAT ?=
@@ -37,8 +39,8 @@ install: $(UV) ## Install the locked environment, and Label Studio's own
 	$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
 	$(RUN) python -m tasks.stack.install --uv $(UV)
 
-demo: install ## The nightly loop on sample recordings, or on yours: RECORDINGS= LABELS= FORMAT= [TEST=]
-	$(NIGHTSCOPE) demo $(if $(RECORDINGS),--recordings "$(RECORDINGS)") $(if $(LABELS),--labels "$(LABELS)") \
+demo: install ## The nightly loop on sample recordings, or on yours: [LINE=] RECORDINGS= LABELS= FORMAT= [TEST=]
+	$(NIGHTSCOPE) demo $(if $(LINE),--line $(LINE)) $(if $(RECORDINGS),--recordings "$(RECORDINGS)") $(if $(LABELS),--labels "$(LABELS)") \
 	  $(if $(FORMAT),--format $(FORMAT)) $(foreach stem,$(TEST),--test "$(stem)") \
 	  $(if $(FRAME_BASE),--frame-base $(FRAME_BASE)) $(foreach pair,$(SET),--set "$(pair)")
 

@@ -18,7 +18,7 @@ from typing import Any
 from airflow.sdk import Param, dag, get_current_context, task
 from nightscope_airflow.defaults import GPU_POOL, GPU_QUEUE, dag_defaults, longest_training
 from nightscope_airflow.failures import translated
-from nightscope_airflow.orders import chosen_line, line_field
+from nightscope_airflow.manual_runs import chosen_line, line_field
 from nightscope_airflow.params import refuse_unknown_conf
 
 _PARAMS = {

@@ -20,7 +20,7 @@ from airflow.sdk import dag, task
 from nightscope_airflow.assets import CHAMPIONS
 from nightscope_airflow.defaults import PROMOTION_POOL, dag_defaults
 from nightscope_airflow.failures import translated
-from nightscope_airflow.orders import announce, asked, line_field, version_field
+from nightscope_airflow.manual_runs import announce, asked, line_field, version_field
 from nightscope_airflow.params import note_field, override_switch
 
 

@@ -43,7 +43,8 @@ class Sources:
         without: Of all these, files that only see or show a finished result; for the kind's, patterns below its folder.
         libraries: Distributions whose version counts, beside those that the kind names in `LIBRARIES`.
         results: Results that this one is made from: their code is its code, too.
-        follow: Whether the modules of `tasks.metrics` and of the kind that these files import count, too.
+        follow: Which of the modules that these files import count, too: those of `tasks.metrics`, or all of these and
+            of the kind.
     """
 
     files: tuple[str, ...] = ()
@@ -51,41 +52,57 @@ class Sources:
     without: frozenset[str] = frozenset()
     libraries: tuple[str, ...] = ()
     results: tuple[Result, ...] = ()
-    follow: bool = False
+    follow: Literal["none", "metrics", "all"] = "none"
 
 
-_SHOWING = ("report", "content", "plots", "tables", "artifacts", "unlearned")
+_SHOWING = ("report", "content", "gallery", "saliency", "plots", "tables", "artifacts", "unlearned")
 _ONLY_SHOWN = frozenset(f"evaluation/{name}.py" for name in _SHOWING)
-# In a kind's room these names mean the same for every kind (see `tasks.kind`). What is not listed is taken to train.
+# In a kind's room these names mean the same for every kind (see `tasks.kind`). What is not listed is taken to train,
+# unless only listed files import it.
 _LABELLING = ("labels.py", "files.py", "formats/*.py", "checks.py")
 _JUDGING = ("metrics.py", "drawing.py")
+_LOOKING = ("saliency.py",)
 _EXPORTING = ("exports.py", "export_*.py", "footprint.py")
+_ASKED_FOR = ("train.py", "recipe.py", "predictor.py", "served.py")  # by the steps, whoever else imports them
+_SAYING = ("answers.py", "exploration.py")  # of a finished model, or of data alone
 _AUDIT = "leakage"
 # Makes the small pictures that the whole audit compares.
 _WATCHING = "ingest/watching.py"
 
 DECIDING: dict[Result, Sources] = {
     # What writes a dataset version's images and label files to disk for a trainer.
-    "layout": Sources(kind=("layout.py",), follow=True),
+    "layout": Sources(("datasets/on_disk.py",), kind=("layout.py",), follow="all"),
     # How a finished model predicts lies in the same room, and so counts, too.
     "training": Sources(
         ("training/**/*.py",),
         kind=("**/*.py", "**/*.yaml"),
-        without=frozenset({*_LABELLING, *_JUDGING, *_EXPORTING, "comparison.py", "layout.py", "training/weights.py"}),
+        without=frozenset(
+            {
+                *_LABELLING,
+                *_JUDGING,
+                *_LOOKING,
+                *_EXPORTING,
+                *_SAYING,
+                "comparison.py",
+                "layout.py",
+                "training/weights.py",
+            }
+        ),
         results=("layout",),
+        follow="metrics",  # such as a temperature, which is fitted at the end and stands in the file of weights
     ),
     "export": Sources(kind=_EXPORTING, results=("training",)),
     # From predictions to an evaluation. How a model predicts is its training's affair, which is named elsewhere.
     # Experiments keep their results by this digest, and so their metrics belong to it.
     "evaluation": Sources(
-        ("evaluation/*.py", "metrics/optimism.py", "metrics/crossvalidation.py"),
+        ("evaluation/*.py", "metrics/split_bias.py", "metrics/crossvalidation.py"),
         kind=_JUDGING,
         without=_ONLY_SHOWN,
         libraries=("numpy",),
-        follow=True,
+        follow="all",
     ),
     # From an evaluation to a decision.
-    "verdict": Sources(("gates/*.py",), libraries=("numpy", "scipy"), results=("evaluation",), follow=True),
+    "verdict": Sources(("gates/*.py",), libraries=("numpy", "scipy"), results=("evaluation",), follow="all"),
     "signature": Sources((*(f"{_AUDIT}/{name}.py" for name in ("signatures", "thumbnails", "features")), _WATCHING)),
     "audit": Sources(
         (f"{_AUDIT}/*.py", _WATCHING),
@@ -94,7 +111,10 @@ DECIDING: dict[Result, Sources] = {
     ),
 }
 
-LIBRARIES = ("ultralytics", "torch", "torchvision", "numpy", "opencv-python-headless", "mlflow", "pandas", "nightscope")
+LIBRARIES = (
+    "ultralytics", "timm", "scikit-learn", "torch", "torchvision", "numpy", "opencv-python-headless", "mlflow",
+    "pandas", "nightscope",
+)  # fmt: skip
 """Whose versions are recorded with a training."""
 
 
@@ -133,9 +153,11 @@ def files_of(result: Result, kind: str | None = None, root: Path = ROOT) -> dict
         room = _room(root, kind)
         left_out = {path for pattern in deciding.without for path in room.glob(pattern)}
         own = {path for pattern in deciding.kind for path in room.glob(pattern)} - left_out
+        own -= _helpers_alone(left_out, own, root, kind)
         found |= {f"{kind}:{path.relative_to(room).as_posix()}": path for path in own}
-    if deciding.follow:
-        found |= _followed(list(found.values()), root, kind)
+    if deciding.follow != "none":
+        sources = [path for path in found.values() if path.suffix == ".py"]
+        found |= _followed(sources, root, kind if deciding.follow == "all" else None)
     return dict(sorted(found.items()))
 
 
@@ -143,6 +165,14 @@ def _room(root: Path, kind: str) -> Path:
     """The folder of a kind: one that ships stands below `root`."""
     shipped = root / "kinds" / kind
     return shipped if shipped.is_dir() else place_of(kind).folder
+
+
+def _helpers_alone(left_out: set[Path], own: set[Path], root: Path, kind: str) -> set[Path]:
+    """Those of a room's files that only files which are left out import, such as the finder of contradicting labels."""
+    sources = [path for path in left_out if path.suffix == ".py"]
+    helpers = {path for path in own & set(_followed(sources, root, kind).values()) if path.name not in _ASKED_FOR}
+    deciding = [path for path in own - helpers if path.suffix == ".py"]
+    return helpers - set(_followed(deciding, root, kind).values())
 
 
 def _followed(paths: list[Path], root: Path, kind: str | None) -> dict[str, Path]:

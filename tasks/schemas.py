@@ -105,11 +105,6 @@ class Recording(Frozen):
         return self.container == STILL
 
     @property
-    def frames_lost(self) -> int:
-        """Announced frames that did not decode."""
-        return max(0, self.frames_announced - self.frames_decoded)
-
-    @property
     def group(self) -> str:
         """The group a split must keep together: the donor, else the recording itself."""
         return f"donor:{self.donor}" if self.donor else f"recording:{self.recording_id}"

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from tasks.config import Line, Settings, load_line, load_settings
+from tasks.errors import ConfigError
 from tasks.lake import Lake, open_lake
 
 if TYPE_CHECKING:
@@ -52,11 +53,32 @@ class Session:
     def line(self, name: str, changes: Mapping[str, Any] | None = None) -> Line:
         """Read a line's file, with the changes that a run makes to it.
 
+        `from_search` among them stands for the values of a search's trial, and is noted in the line.
+
         Raises:
-            ConfigError: There is no such line, or it refuses a change.
+            ConfigError: There is no such line, or it refuses a change, or a change contradicts the trial's values.
+            NotFound: There is no such trial.
         """
         line = load_line(name, self.settings.lines_dir)
+        if changes and changes.get("from_search") is not None:
+            return line.with_changes(self._with_trial(name, changes))
         return line.with_changes(changes) if changes else line
+
+    def _with_trial(self, name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Changes, and the values of the trial that they name."""
+        from tasks.lake.searches import finished_trial
+
+        trial = changes["from_search"]
+        values = finished_trial(self.lake, name, trial)["changes"]
+        other = [key for key, value in values.items() if key in changes and changes[key] != value]
+        if other:
+            raise ConfigError(
+                f"line {name}: {', '.join(other)}: set to something else than trial {trial} has",
+                expected=", ".join(f"{key} {values[key]}" for key in other),
+                found=", ".join(f"{key} {changes[key]}" for key in other),
+                fix="leave them out, or leave from_search out and set all values yourself",
+            )
+        return {**values, **changes}
 
     def line_names(self) -> list[str]:
         """Names of all lines that have a file, right or wrong, in order."""

@@ -10,13 +10,20 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 
 from tasks.config import S3Settings
+from tasks.lake.object_store import ObjectStore
 from tasks.stack.ports import any_port
 
 START_S = 30
+
+
+def presigned(store: ObjectStore, key: str, expires_s: int = 600) -> str:
+    """A URL by which anyone can GET an object until it expires, as Label Studio gives annotators' browsers."""
+    return str(store._client.presigned_get_object(store.bucket, key, timedelta(seconds=expires_s)))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import yaml
 
 from tasks.config import HOME, Gate, load_line, load_lines, load_settings, parse_line
 from tasks.errors import ConfigError
+from tasks.schemas import digest
 
 LINES = HOME / "dags" / "lines"
 SHIPPED = yaml.safe_load((LINES / "sperm-detector.yaml").read_text())
@@ -45,6 +46,7 @@ def test_every_fault_is_reported_at_once() -> None:
         ({"approval": "perhaps"}, "expected none, required"),
         ({"approval": {"required": True, "timeout_h": 0}}, "timeout_h"),
         ({"line": "Bad Name"}, "line"),
+        ({"recordings": {"studies": ["a", "b"], "except_studies": ["b"]}}, "both name b"),
     ],
 )
 def test_a_wrong_line_names_its_fault(change, complaint) -> None:
@@ -127,6 +129,13 @@ def test_approval_in_a_word_or_as_a_plan() -> None:
 def test_a_gate_is_named_by_what_it_asks_and_where(gate, gate_id, where, compares) -> None:
     found = Gate.model_validate({"metric": "AP50", **gate})
     assert (found.id, found.where, found.compares) == (gate_id, where, compares)
+
+
+def test_a_line_that_leaves_no_study_out_is_what_it_was_before_there_was_such_a_key() -> None:
+    whole = parse_line({key: value for key, value in SHIPPED.items() if key != "recordings"}, "x.yaml")
+    data = whole.model_dump(mode="json", by_alias=True, exclude={"max_training_h", "multi_label", "from_search"})
+    assert data["recordings"].pop("except_studies") == []
+    assert whole.fingerprint() == digest(data) != parse_line(SHIPPED, "x.yaml").fingerprint()
 
 
 def test_one_run_can_be_judged_otherwise() -> None:

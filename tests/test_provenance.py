@@ -101,6 +101,7 @@ def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
 KIND = "kinds/detection"
 RESTS_ON: dict[str, set[Result]] = {
     f"{KIND}/layout.py": {"layout", "training", "export"},  # it writes the labels that are trained on
+    "datasets/on_disk.py": {"layout", "training", "export"},
     f"{KIND}/boxes.py": {"layout", "training", "export"},
     f"{KIND}/trainer.py": {"training", "export"},
     f"{KIND}/architectures": {"training", "export"},
@@ -168,7 +169,7 @@ def other(copied: Path) -> Iterator[Path]:
         ("train.py", {"training", "export"}),
         ("layout.py", {"layout", "training", "export"}),
         ("metrics.py", {"evaluation", "verdict"}),
-        ("scores.py", {"evaluation", "verdict", "training", "export"}),
+        ("scores.py", {"evaluation", "verdict"}),
         ("../../metrics/other.py", {"evaluation", "verdict"}),
         ("__init__.py", {"training", "export"}),
     ],
@@ -194,11 +195,31 @@ def test_a_change_in_our_room_leaves_the_other_kind_alone(copied: Path, other: P
         path.write_text(text)
 
 
+def test_what_a_classifier_rests_on(copied: Path) -> None:
+    room = copied / "kinds" / "classification"
+    rests_on = {
+        "duplicates.py": set(),  # which labels contradict each other
+        "answers.py": set(),
+        "predictor.py": {"training", "export"},  # although saliency, which decides nothing, imports it
+        "scores.py": {"training", "export"},  # of the trainer's own
+        "objects.py": {"layout", "training", "export", "evaluation", "verdict"},
+        "../../metrics/temperature.py": {"training", "export"},  # fitted at a training's end, and kept with the weights
+    }
+    for name, rests in rests_on.items():
+        before, text = _codes(copied, "classification"), (room / name).read_text()
+        try:
+            (room / name).write_text(f"{text}\nADDED = 1\n")
+            after = _codes(copied, "classification")
+        finally:
+            (room / name).write_text(text)
+        assert {each for each in DECIDING if after[each] != before[each]} == rests, name
+
+
 def test_every_result_has_sources_and_every_exception_is_a_file() -> None:
     for result, deciding in DECIDING.items():
         assert files_of(result, "detection"), result
         for name in deciding.without:
-            assert [*ROOT.glob(name), *(ROOT / KIND).glob(name)], (result, name)
+            assert [*ROOT.glob(name), *ROOT.glob(f"kinds/*/{name}")], (result, name)
         assert len(code_of(result, "detection")) == 16
 
 

@@ -39,6 +39,7 @@ KEYS = {
     "ClassSpec.hotkey": "The annotators' key for it, one character.",
     "ClassSpec.color": 'As in HTML, e.g. `"#1f9d6b"`.',
     "RecordingFilter.studies": "Learn from these studies only; empty: from all.",
+    "RecordingFilter.except_studies": "Never learn from these.",
     "FrameSampling.max_per_recording": "At most this many frames of one recording.",
     "SplitPlan.group": "What stays together in one split.",
     "SplitPlan.train": "Share of the groups to train on.",

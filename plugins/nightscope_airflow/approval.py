@@ -12,7 +12,7 @@ from airflow.sdk import Context, Param
 
 from nightscope_airflow.failures import translated
 from nightscope_airflow.links import report_url
-from nightscope_airflow.orders import triggered_by
+from nightscope_airflow.manual_runs import triggered_by
 from nightscope_airflow.params import changes, note_of
 from tasks.config import Line
 from tasks.escaping import plain_text

@@ -18,7 +18,12 @@ from datetime import timedelta
 from typing import ParamSpec, TypeVar
 
 from airflow.sdk import get_current_context
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, AirflowTaskTimeout
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+)
 
 from tasks.errors import InsufficientData, NightscopeError, NothingToDo, StepFailed, StepKilled, TransportError
 
@@ -51,6 +56,8 @@ def translated(step: Callable[P, R]) -> Callable[P, R]:
             error = _too_long()
             _leave_outcome("failed", error)
             raise AirflowFailException(str(error)) from None
+        except AirflowRescheduleException:  # not its turn yet
+            raise
         except Exception as error:
             _leave_outcome("failed", error)
             raise

@@ -22,7 +22,7 @@ from nightscope_airflow.defaults import (
 )
 from nightscope_airflow.failures import spoken, translated
 from nightscope_airflow.links import report_url
-from nightscope_airflow.orders import triggered_by
+from nightscope_airflow.manual_runs import triggered_by
 from nightscope_airflow.params import changes, check_form, form, note_of
 from tasks.config import Line, dag_id_of
 from tasks.errors import ConfigError

@@ -15,6 +15,7 @@ from airflow.sdk import Param, get_current_context
 from nightscope_airflow.words import gate_title
 from tasks.config import Gate, Line
 from tasks.errors import ConfigError
+from tasks.lake.searches import SEARCH_NAME
 
 TRAINING, GATES = "How the challenger is trained", "Gates: what it must reach"
 
@@ -50,6 +51,11 @@ def form(line: Line, recipes: list[str]) -> dict[str, Param]:
         "seed": Param(
             own.seed, type=["null", "integer"], minimum=0, maximum=2**31 - 1, section=TRAINING, title="Seed",
             description="The same frames, recipe and seed give the same model. Another seed trains anew.",
+        ),
+        "from_search": Param(
+            None, type=["null", "string"], pattern=f"^{SEARCH_NAME}#[0-9]{{1,4}}$", section=TRAINING,
+            title="Values found by a search",
+            description="The search and the number of its trial, e.g. lr#12, as its report names them. Empty: none.",
         ),
         "recipe_values": Param(
             {}, type=["null", "object"], section=TRAINING, title="Other values of the recipe",
@@ -114,7 +120,8 @@ def _subject(gate: Gate) -> str:
 
 def changes(params: Mapping[str, Any], line: Line) -> dict[str, Any]:
     """What the form changes of the line: the argument of `Line.with_changes`."""
-    wanted = {key: params[key] for key in ("recipe", "epochs", "min_steps", "imgsz", "batch", "seed")}
+    own = ("recipe", "epochs", "min_steps", "imgsz", "batch", "seed", "from_search")
+    wanted = {key: params[key] for key in own}
     wanted |= params["recipe_values"] or {}
     wanted |= {key: value for key, value in params.items() if key.startswith("gate.")}
     same = {"recipe": line.recipe.name, "seed": line.recipe.seed} | {f"gate.{g.id}": g.threshold for g in line.gates}

@@ -12,14 +12,19 @@ from tasks.cli import (
     audit,
     demo,
     erase,
+    evaluate,
     evidence,
     experiments,
+    explore,
     export,
     intake,
     keys,
     models,
     night,
+    predict,
     promotion,
+    search,
+    serve,
     stack,
     step,
 )
@@ -62,8 +67,14 @@ app.command()(erase.erase)
 app.command()(erase.pseudonyms)
 app.add_typer(audit.app, name="audit")
 app.command()(experiments.cross_validate)
+app.command()(search.search)
 app.command()(experiments.reproduce)
 app.command()(export.export)
+app.command()(explore.explore)
+app.command()(evaluate.train)
+app.command()(evaluate.evaluate)
+app.command()(predict.predict)
+app.command()(serve.serve)
 app.command()(demo.demo)
 app.command()(demo.synthesize)
 app.add_typer(step.app, name="step")

@@ -1,10 +1,11 @@
-"""`nightscope demo`: the whole loop on one machine, and `nightscope synthesize`: recordings to try it with."""
+"""`nightscope demo`: the whole loop on one machine, and `nightscope synthesize`: what to try it with."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +18,9 @@ from tasks.config import Settings, load_settings
 from tasks.errors import ConfigError, NotFound
 from tasks.schemas import Frozen, NightState, Split
 
-LINE = "sperm-detector"
+MORPHOLOGY_PICTURES = 300
+MORPHOLOGY_DONORS = 40
+"""So many that the test split, some 15% of them, has the five that a comparison needs."""
 SAMPLES = 10
 SAMPLE_TEST = ("swim-06", "swim-07", "swim-08", "swim-09", "swim-10")
 """Pinned to the test split: five donors are the fewest that can show a difference at 95% confidence."""
@@ -31,17 +34,59 @@ class Sample(Frozen):
     um_per_px: float | None = None
 
 
+class DemoLine(StrEnum):
+    """A shipped line that has simulated data of its own."""
+
+    detector = "sperm-detector"
+    morphology = "sperm-morphology"
+
+
+class What(StrEnum):
+    """What can be simulated."""
+
+    recordings = "recordings"
+    morphology = "morphology"
+
+
+_MOST = {What.recordings: 500, What.morphology: 20_000}
+_USUAL = {What.recordings: 6, What.morphology: 300}
+
+
 def synthesize(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write recordings/ and labels/ (Pascal VOC).")],
-    count: Annotated[int, typer.Option(min=1, max=500, help="How many recordings, each of another donor.")] = 6,
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Where to write recordings/ and labels/, or a folder for each class.")
+    ],
+    what: Annotated[
+        What, typer.Option(help="Recordings of swimming sperm, or pictures of single heads, normal and with defects.")
+    ] = What.recordings,
+    count: Annotated[
+        int | None, typer.Option(min=1, help="How many recordings, each of another donor (6), or pictures (300).")
+    ] = None,
     frames: Annotated[int, typer.Option(min=1, help="Frames a recording.")] = 200,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same recordings.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same.")] = 0,
     first: Annotated[int, typer.Option(min=1, help="Number of the first; number 8 is the same however many.")] = 1,
     label_every: Annotated[int, typer.Option(min=1, help="Write labels of every so many-th frame.")] = 1,
 ) -> None:
-    """Simulate microscope recordings of swimming sperm, with exact labels, frames numbered from 0."""
+    """Simulate microscope recordings of swimming sperm, or pictures of single heads, with exact labels.
+
+    Recordings come with Pascal VOC files, frames numbered from 0. Pictures (--what morphology) lie in a folder for each
+    class, named <donor>_<number>, with a table labels.csv that also says which defects each head has.
+    """
+    wanted = count or _USUAL[what]
+    if wanted > _MOST[what]:
+        raise ConfigError(f"synthesize --count {wanted}", expected=f"at most {_MOST[what]} {what.value}")
     try:
-        made = make_samples(folder, count=count, frames=frames, seed=seed, first=first, label_every=label_every)
+        if what is What.morphology:
+            from tasks.synthetic.morphology import write_pictures
+
+            with screen.status(f"  0 of {wanted} pictures") as status:
+                write_pictures(
+                    folder, count=wanted, donors=MORPHOLOGY_DONORS, seed=seed, first=first,
+                    on_done=lambda done: status.update(f"  {done} of {wanted} pictures"),
+                )  # fmt: skip
+            paper.print(f"{wanted} pictures in {folder}, a folder for each class; labels.csv says more")
+            return
+        made = make_samples(folder, count=wanted, frames=frames, seed=seed, first=first, label_every=label_every)
     except OSError as error:
         raise ConfigError(
             f"{folder}: cannot be written: {error.strerror or error}", fix="name another folder"
@@ -88,6 +133,7 @@ def _samples_in(done: Path) -> tuple[Sample, ...] | None:
 
 
 def demo(
+    line: Annotated[DemoLine, typer.Option(help="Which of the lines that ship.")] = DemoLine.detector,
     recordings: Annotated[Path | None, typer.Option(help="Your own recordings, instead of simulated ones.")] = None,
     labels: Annotated[Path | None, typer.Option(help="Their label files.")] = None,
     format_: Annotated[str, typer.Option("--format", help="What they are: voc, coco or yolo.")] = "voc",
@@ -101,34 +147,65 @@ def demo(
     """
     if (recordings is None) != (labels is None):
         raise ConfigError("demo: --recordings and --labels go together", fix="give both, or neither")
+    if line is DemoLine.morphology and (recordings or test):
+        raise ConfigError(
+            "demo --line sperm-morphology: shows simulated pictures only",
+            fix="bring pictures of your own with `nightscope add --stills` (docs/how-to/classification.md)",
+        )
     for folder in (recordings, labels):
         if folder is not None and not folder.is_dir():
             raise ConfigError(f"{folder}: is no folder", fix="name the folder that holds the files")
     source = {"recordings": str(recordings.resolve()) if recordings else "synthetic"}
+    source |= {} if line is DemoLine.detector else {"line": line.value}
     make_room_for(load_settings(), source)
     changes = parse_changes(set_)
     _headline("1/5", "starting the embedded stack")
     stack.start_with_progress()
     settings = load_settings()
     (settings.state_dir / "demo.json").write_text(json.dumps(source))
-    if recordings is None or labels is None:
-        folder = settings.state_dir / "demo"
+    folder = settings.state_dir / "demo"
+    if line is DemoLine.morphology:
+        _bring_pictures(folder / "pictures")
+    elif recordings is None or labels is None:
         _headline("2/5", "simulating recordings of swimming sperm, with exact labels")
         samples = make_samples(folder, count=SAMPLES, frames=150, seed=0, label_every=12)
-        labels, test, frame_base = folder / "labels", list(SAMPLE_TEST), 0
+        _bring_recordings(settings, samples, list(SAMPLE_TEST), folder / "labels", "voc", 0)
     else:
         _headline("2/5", f"your recordings: {recordings}")
         samples = tuple(Sample(path=path) for path in sorted(recordings.iterdir()) if not path.name.startswith("."))
-    _headline("3/5", "into the landing bucket")
-    add_all(settings, samples, test or [])
-    _headline("4/5", "labels into Label Studio, as an annotator's work")
-    _import(labels, format_, frame_base)
+        _bring_recordings(settings, samples, test or [], labels, format_, frame_base)
     _headline("5/5", "the night, in Airflow")
-    report = night.run_night(LINE, changes)
+    report = night.run_night(line.value, changes)
     night.show(report)
-    _closing(settings)
+    _closing(settings, line.value)
     if report["state"] == NightState.FAILED:
         raise typer.Exit(1)
+
+
+def _bring_recordings(
+    settings: Settings, samples: Sequence[Sample], test: Sequence[str], labels: Path, label_format: str,
+    frame_base: int | None,
+) -> None:  # fmt: skip
+    _headline("3/5", "into the landing bucket")
+    add_all(settings, samples, test)
+    _headline("4/5", "labels into Label Studio, as an annotator's work")
+    _import(DemoLine.detector, labels, label_format, frame_base)
+
+
+def _bring_pictures(folder: Path) -> None:
+    """Draw the pictures of single heads, and bring them and their classes in."""
+    from tasks import operations
+    from tasks.session import open_session
+    from tasks.synthetic.morphology import write_pictures
+
+    _headline("2/5", "drawing single heads, normal and with defects, and what is not a sperm")
+    write_pictures(folder, count=MORPHOLOGY_PICTURES, donors=MORPHOLOGY_DONORS)
+    _headline("3/5", "into the landing bucket")
+    with open_session() as session:
+        added = operations.add_stills(session, [str(folder)], group_by=r"(D\d+)_", study="morphology")
+    screen.print(f"  {added.new} pictures of {added.groups} donors")
+    _headline("4/5", "labels into Label Studio, as an annotator's work")
+    _import(DemoLine.morphology, folder, "folders", None)
 
 
 def make_room_for(settings: Settings, source: dict[str, str]) -> None:
@@ -185,12 +262,12 @@ def add_all(settings: Settings, samples: Sequence[Sample], test: Sequence[str]) 
     screen.print(f"  {accepted} recordings")
 
 
-def _import(labels: Path, label_format: Any, frame_base: int | None) -> None:
+def _import(line: DemoLine, labels: Path, label_format: Any, frame_base: int | None) -> None:
     from tasks import operations
     from tasks.session import open_session
 
     with screen.status("  ingesting, then importing labels"), open_session() as session:
-        report = operations.import_labels(session, LINE, labels, label_format, frame_base)
+        report = operations.import_labels(session, line.value, labels, label_format, frame_base)
     screen.print(f"  {report.annotations} annotations on {report.matched} frames")
     for item in report.unmatched:
         screen.print(escape(f"  unmatched {item['file']}: {item['reason']}"))
@@ -200,9 +277,9 @@ def _headline(number: str, text: str) -> None:
     screen.print(f"[bold cyan]{number}[/] {text}")
 
 
-def _closing(settings: Settings) -> None:
+def _closing(settings: Settings, line: str) -> None:
     try:
-        models.champion(LINE)
+        models.champion(line)
     except NotFound:
-        paper.print(f"[bold]{LINE}[/]: no champion yet")
+        paper.print(f"[bold]{line}[/]: no champion yet")
     paper.print(Panel.fit(stack.where_things_are(settings), title="the stack stays up; `make down` ends it"))

@@ -129,8 +129,14 @@ def _show_stills(report: StillsReport, as_json: bool) -> None:
 
 
 def import_labels(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with the label files.")],
-    format_: Annotated[str, typer.Option("--format", help="What they are; of a detection line: voc, coco or yolo.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with the label files; a table, or a ZIP.")],
+    format_: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="What they are; of a detection line: voc, coco or yolo; of a classification line: folders or csv.",
+        ),
+    ],
     line: Annotated[str, typer.Option(help="The line whose annotators' work this becomes.")],
     frame_base: Annotated[
         int | None,
@@ -141,14 +147,17 @@ def import_labels(
     """Bring existing labels into Label Studio, as annotations on the right frames.
 
     VOC and YOLO files are named <recording stem>_<frame> (or _frame_<frame>); COCO names its images so. In a folder of
-    images, a label belongs to the picture of its own name, or to the one that has its number in its name. Recordings
-    that wait in the landing bucket are ingested first; frames that were not sampled are extracted. Exit code 1 if any
-    file found no recording or frame, or could not be read.
+    images, a label belongs to the picture of its own name, or to the one that has its number in its name. With
+    `folders`, a picture's class is the name of its folder, else a word of its own name. With `csv`, a table names the
+    files and has a column `label`, or one for each class (1, 0, empty where nobody judged it).
+
+    Recordings that wait in the landing bucket are ingested first; frames that were not sampled are extracted. Exit code
+    1 if any file found no recording or frame, or could not be read.
     """
     from tasks import operations
 
-    if not folder.is_dir():
-        raise ConfigError(f"{folder}: is no folder", fix="name the folder that holds the label files")
+    if not folder.exists():
+        raise ConfigError(f"{folder}: is not there", fix="name the folder that holds the label files")
     with screen.status("ingesting what is new, then importing labels"), open_session() as session:
         report = dump(operations.import_labels(session, line, folder, format_, frame_base))
     if json_:

@@ -123,7 +123,7 @@ def _print_metrics(kind: str, metrics: dict[str, Any]) -> None:
     main = _main_metrics(kind)
     rows = table("on the frozen test split", "", *(metric.title for metric in main), "labels")
     rows.add_row("all", *(_number(metrics.get(metric.name)) for metric in main), "")
-    for name, own in (metrics.get("per_class") or {}).items():
+    for name, own in (metrics.get("per_class") or metrics.get("per_label") or {}).items():
         numbers = (_number(own.get(metric.name)) for metric in main)
         rows.add_row(escape(name), *numbers, str(own.get("labels", "")))
     paper.print(rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.live import Live
@@ -14,6 +14,7 @@ from rich.table import Table
 
 from tasks.cli.airflow_api import AirflowApi
 from tasks.cli.output import AsJson, Changes, Line, dump, escape, paper, parse_changes, print_json, screen
+from tasks.errors import ConfigError
 from tasks.schemas import ENDINGS, Decision, NightState, now
 from tasks.session import open_session
 
@@ -29,13 +30,29 @@ MARKS = {
 }
 
 
-def run(line: Line, set_: Changes = None, json_: AsJson = False) -> None:
+FromSearch = Annotated[
+    str | None,
+    typer.Option(
+        "--from-search", metavar="NAME[#TRIAL]",
+        help="Train with the values of a search's winner, or of one of its trials; noted in the evidence.",
+    ),
+]  # fmt: skip
+
+
+def run(line: Line, set_: Changes = None, from_search: FromSearch = None, json_: AsJson = False) -> None:
     """Run the night of LINE now, and follow it step by step.
 
     Exit code 0 when the night did its work (promoted, held, rejected, skipped, or judged as insufficient_data), 3 when
     it stopped for lack of data before it could judge, 1 when it failed.
     """
-    report = run_night(line, _parsed(set_))
+    changes = _parsed(set_)
+    if from_search is not None:
+        changes["from_search"] = _trial(line, from_search)
+    finish(run_night(line, changes), json_)
+
+
+def finish(report: dict[str, Any], json_: bool) -> None:
+    """Print a night's report, and exit as it ended."""
     if json_:
         print_json(report)
     else:
@@ -44,6 +61,19 @@ def run(line: Line, set_: Changes = None, json_: AsJson = False) -> None:
         raise typer.Exit(1)
     if report["state"] == NightState.INSUFFICIENT_DATA and report["model_version"] is None:
         raise typer.Exit(3)
+
+
+def _trial(line: str, name: str) -> str:
+    """The trial that is meant, by its full name: the winner may change when a search goes on, a trial does not."""
+    from tasks import experiments
+
+    if "#" in name:
+        return name
+    with open_session() as session:
+        found = experiments.find_summary(session, line, name)
+    if found.best is None:
+        raise ConfigError(f"search {name!r}: none of its trials has finished", fix=f"nightscope search {line} --show")
+    return found.best.trial
 
 
 def _parsed(pairs: list[str] | None) -> dict[str, Any]:

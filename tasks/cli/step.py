@@ -68,6 +68,14 @@ def freeze_dataset(
     _print(lambda session: steps.freeze_dataset(session, line, parse_changes(set_), validation_oid, force=force))
 
 
+@app.command("explore-dataset")
+def explore_dataset(line: Line, dataset_version: DatasetVersion) -> None:
+    """Write the exploration report of a dataset version and keep it beside it."""
+    from tasks import steps
+
+    _print(lambda session: steps.explore_dataset(session, line, dataset_version))
+
+
 @app.command("train-challenger")
 def train_challenger(line: Line, dataset_version: DatasetVersion, set_: Changes = None) -> None:
     """Train on a dataset version and register the challenger; resumes what was killed, reuses what is finished."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.config import Line
 from tasks.datasets.freeze import counts
-from tasks.errors import DataError, NotFound
+from tasks.errors import ConfigError, DataError, NotFound
 from tasks.kind import Kind
 from tasks.lake import Lake, Manifest
 from tasks.lake.datasets import EXPERIMENT
@@ -38,6 +38,22 @@ def starting_version(lake: Lake, line: Line, version: str | None = None) -> Mani
     manifest = lake.datasets.load(line.line, version or known[-1])
     refuse_experiment(manifest)
     return manifest
+
+
+def require_classes(line: Line, manifest: Manifest) -> None:
+    """Refuse a version whose models would have other classes than the line has today.
+
+    Raises:
+        ConfigError: They differ, in number, name or order.
+    """
+    frozen = json.loads((manifest.rows.schema.metadata or {})[b"classes"])
+    if frozen != list(line.classes):
+        raise ConfigError(
+            f"line {line.line}: its classes are others than in dataset version {manifest.version[:12]}",
+            expected=", ".join(frozen),
+            found=", ".join(line.classes),
+            fix=f"nightscope run {line.line}: its night freezes a version with them",
+        )
 
 
 def experiment_of(manifest: Manifest) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from tasks.evaluation.evaluation import Evaluation
 from tasks.evaluation.plots import standalone
 from tasks.evaluation.tables import as_csv, numbers, tables
+from tasks.metrics.judgement import PARTS
 from tasks.schemas import canonical_json
 
 FOLDER = "test"
@@ -49,7 +50,7 @@ def logged_metrics(evaluation: Evaluation) -> dict[str, float]:
 
     MLflow takes letters, digits and `_-. :/` in a name; anything else becomes an underscore.
     """
-    own = {key: value for key, value in evaluation.metrics.items() if key != "per_recording"}
+    own = {key: value for key, value in evaluation.metrics.items() if key not in PARTS}
     return {re.sub(r"[^\w\-. :/]", "_", f"{FOLDER}/{name}"): value for name, value in numbers(own)}
 
 

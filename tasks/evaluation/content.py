@@ -9,11 +9,11 @@ from typing import Any
 from markupsafe import Markup
 
 from tasks.config import Line
-from tasks.evaluation.evaluation import Difference, Evaluation
+from tasks.evaluation.evaluation import Difference, Evaluation, Plot, Table
 from tasks.evaluation.plots import ForestRow, forest, line_plot, signed
 from tasks.evaluation.tables import SLICE
-from tasks.kind import Kind
-from tasks.metrics.judgement import Metric, MetricPath, address, find
+from tasks.kind import Kind, Words
+from tasks.metrics.judgement import Metric, MetricPath, address, find, metric_of_slices, parts_of
 
 NAMED_LOSSES = 4
 """In the page's first lines."""
@@ -87,6 +87,12 @@ def lead(evaluation: Evaluation, metric: Metric) -> dict[str, Any]:
     }
 
 
+def overall(evaluation: Evaluation, metrics: Sequence[Metric]) -> list[dict[str, Any]]:
+    """Every metric over all classes together, with its interval and its distance from the champion's."""
+    found = (lead(evaluation, metric) for metric in metrics if metric.paired and metric.overall)
+    return [{**row, "state": _cell(evaluation, row["metric"], ()).state} for row in found if row["value"] is not None]
+
+
 def _slices(evaluation: Evaluation) -> list[tuple[str, str]]:
     """Every (kind of slice, name): ('per_class', 'sperm'), ('per_recording', 'a.mp4')."""
     return [(key, name) for key in evaluation.metrics if key.startswith(SLICE) for name in evaluation.metrics[key]]
@@ -118,14 +124,15 @@ def top_losses(losses: Sequence[Loss], metrics: Sequence[Metric]) -> list[Loss]:
     return sorted(own, key=lambda loss: -abs(loss.difference))[:NAMED_LOSSES]
 
 
-def weakest(evaluation: Evaluation, metric: Metric) -> list[tuple[str, float]]:
-    """The slices a first model is worst at."""
+def weakest(evaluation: Evaluation, metrics: Sequence[Metric]) -> tuple[Metric, list[tuple[str, float]]]:
+    """The slices a first model is worst at, and by which metric."""
+    metric = metric_of_slices(metrics, evaluation.metrics)
     found = [
         (f"{kind.removeprefix(SLICE)} {name}", find(evaluation.metrics, (kind, name, metric.name)))
         for kind, name in _slices(evaluation)
     ]
     known = [(name, float(value)) for name, value in found if value is not None]
-    return sorted(known, key=lambda item: item[1])[:3]
+    return metric, sorted(known, key=lambda item: item[1])[:3]
 
 
 def forest_plot(line: Line, kind: Kind, evaluation: Evaluation) -> Markup | None:
@@ -169,6 +176,8 @@ def _forest_row(difference: Difference, metric: Metric, margin: float | None, co
         (None, None) if found.low is None or found.high is None else sorted((sign * found.low, sign * found.high))
     )
     name, whole = (difference.path[1], False) if len(difference.path) > 1 else (metric.title, True)
+    if not whole and not metric.overall:  # then no row above names the metric
+        name = f"{metric.short or metric.title}, {name}"
     return ForestRow(name, whole, sign * (difference.value or 0.0), low, high, margin, metric.digits)
 
 
@@ -177,7 +186,7 @@ def slice_tables(evaluation: Evaluation, metrics: Sequence[Metric]) -> list[dict
     out = []
     for key in dict.fromkeys(key for key, _ in _slices(evaluation)):
         rows = evaluation.metrics[key]
-        columns = [metric for metric in metrics if any(metric.name in row for row in rows.values())]
+        columns = [m for m in metrics if m.column and any(m.name in row for row in rows.values())]
         if columns:
             body = [
                 (
@@ -194,7 +203,7 @@ def slice_tables(evaluation: Evaluation, metrics: Sequence[Metric]) -> list[dict
     return out
 
 
-def _cell(evaluation: Evaluation, metric: Metric, where: tuple[str, str]) -> Cell:
+def _cell(evaluation: Evaluation, metric: Metric, where: tuple[str, ...]) -> Cell:
     mine = find(evaluation.metrics, (*where, metric.name))
     theirs = find(evaluation.champion_metrics, (*where, metric.name))
     if mine is None or theirs is None:
@@ -211,8 +220,9 @@ def counts(evaluation: Evaluation) -> dict[str, Any] | None:
     if not whole:
         return None
     parts = {"all recordings": (evaluation.metrics, evaluation.champion_metrics)}
-    for name, own in evaluation.metrics["per_recording"].items():
-        parts[name] = (own, find(evaluation.champion_metrics, ("per_recording", name)))
+    before = parts_of(evaluation.champion_metrics)
+    for name, own in parts_of(evaluation.metrics).items():
+        parts[name] = (own, before.get(name))
     rows = [
         (
             name,
@@ -240,14 +250,77 @@ def breakdown(evaluation: Evaluation) -> list[dict[str, Any]]:
     ]
 
 
-def plots(evaluation: Evaluation) -> list[dict[str, Any]]:
+def _in_the_key(evaluation: Evaluation, plot: Plot, name: str, metrics: Sequence[Metric]) -> str:
+    """A line's metric with its interval, e.g. '0.912 (0.871 to 0.940)'; '' where the plot names none."""
+    metric = next((metric for metric in metrics if metric.name == plot.metric), None)
+    if metric is None:
+        return ""
+    for family in metric.families:
+        where = (f"{SLICE}{family}", name, metric.name)
+        value, own = find(evaluation.metrics, where), find(evaluation.challenger.intervals, where) or {}
+        if value is not None:
+            low, high = own.get("low"), own.get("high")
+            around = f" ({number(metric, low)} to {number(metric, high)})" if None not in (low, high) else ""
+            return f"{number(metric, value)}{around}"
+    return ""
+
+
+@dataclass(frozen=True)
+class Share:
+    """One count of a confusion table: its share of what was labelled so, and whether it is what ought to be."""
+
+    text: str
+    share: float | None
+    right: bool
+
+
+def confusion(table: Table) -> dict[str, Any]:
+    """A confusion table with each count's share of the pictures or objects with that label."""
+    last = len(table.rows) - 1
+    rows = []
+    for r, name in enumerate(table.rows):
+        cells = []
+        for c, count in enumerate(table.counts[r]):
+            if table.nothing and r == c == last:  # what was neither labelled nor predicted is not countable
+                cells.append(Share("", None, True))
+                continue
+            whole = _whole(table, r, c)
+            right = c in (0, 2) if table.rows_are == "labels" else r == c
+            cells.append(Share(f"{count:,}", count / whole if whole else None, right))
+        rows.append((name, cells))
+    return {"columns": table.columns, "rows": rows, "rows_are": table.rows_are}
+
+
+def _whole(table: Table, r: int, c: int) -> int:
+    """How many bear the label that a count belongs to; 0 where it belongs to none."""
+    if table.rows_are == "labelled":
+        return sum(table.counts[r])
+    if table.rows_are == "labels":  # two columns for pictures with the label, then two for those without
+        return sum(table.counts[r][c // 2 * 2 : c // 2 * 2 + 2])
+    return 0 if table.nothing and c == len(table.columns) - 1 else sum(row[c] for row in table.counts)
+
+
+def groups(evaluation: Evaluation, words: Words) -> dict[str, str]:
+    """What the intervals' draws consist of, e.g. {'one': 'recording', 'many': 'recordings', 'whole': ...}."""
+    if evaluation.of_pictures and evaluation.cluster_noun == "picture":
+        return {"one": words.image, "many": words.images, "whole": words.images}
+    many = f"{evaluation.cluster_noun}s"
+    return {"one": evaluation.cluster_noun, "many": many, "whole": f"whole {many}"}
+
+
+def plots(evaluation: Evaluation, metrics: Sequence[Metric]) -> list[dict[str, Any]]:
     before = {plot.title: plot for plot in evaluation.champion.plots} if evaluation.champion else {}
     return [
         {
             "title": plot.title,
             "svg": line_plot(plot, before.get(plot.title)),
-            "names": [(number, name) for number, (name, (x, _)) in enumerate(plot.series.items()) if x],
+            "names": [
+                (place, name, _in_the_key(evaluation, plot, name, metrics))
+                for place, (name, (x, _)) in enumerate(plot.series.items())
+                if x
+            ],
             "diagonal": plot.diagonal,
+            "chance": plot.chance,
         }
         for plot in evaluation.challenger.plots
         if any(x for x, _ in plot.series.values())

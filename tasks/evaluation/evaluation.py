@@ -33,22 +33,26 @@ class Plot(Frozen):
     y_title: str
     series: dict[str, tuple[tuple[float, ...], tuple[float, ...]]]
     diagonal: bool = False
+    chance: bool = Field(default=False, description="Whether the diagonal is where guessing lies.")
+    metric: str = Field(default="", description="Of each line's slice, shown beside its name.")
 
 
 class Table(Frozen):
-    """What was predicted (rows) for what was labelled (columns), as counts."""
+    """What was labelled and what was predicted, as counts; see `tasks.metrics.judgement.Confusion`."""
 
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
     nothing: bool = Field(default=True, description="Whether the last row and column are no classes.")
+    rows_are: Literal["predicted", "labelled", "labels"] = "predicted"
 
 
 class ModelResult(Frozen):
     """What one model did on the test split.
 
     `metrics` is a tree: AP50, AP50_95, precision, recall ... of the kind, latency_ms_p50, latency_ms_p95,
-    model_size_mb, labels, count_per_frame, per_class, per_size, per_recording. None = nothing there to measure it on.
+    model_size_mb, labels, count_per_frame, per_class, per_size, per_recording (of many single pictures per_donor, where
+    donors are known). None = nothing there to measure it on.
     `intervals` has the same shape.
     """
 
@@ -81,6 +85,17 @@ class Difference(Frozen):
         return Interval(low=low, high=high, confidence=confidence)
 
 
+class PairedTest(Frozen):
+    """McNemar's exact test of both models on the same images; reported, no gate goes by it."""
+
+    name: str = Field(description="What was asked of each image: 'pictures', or a label of a multi-label line.")
+    both: int = Field(description="Images on which both are right.")
+    only_challenger: int
+    only_champion: int
+    neither: int
+    p_value: float
+
+
 class Evaluation(Frozen):
     """Both models on the same test split. Deterministic but for the latencies."""
 
@@ -99,7 +114,25 @@ class Evaluation(Frozen):
     challenger: ModelResult
     champion: ModelResult | None = None
     differences: tuple[Difference, ...] = Field(default=(), description="Empty without a champion.")
+    beside: tuple[FrameView, ...] = Field(
+        default=(), description="What the champion did on the challenger's worst frames, in their order."
+    )
+    paired_tests: tuple[PairedTest, ...] = Field(
+        default=(), description="Empty without a champion, and where an image is more than one question."
+    )
     measured_by: str = Field(default="", description="`provenance.code_of('evaluation', kind)` of its code.")
+
+    @property
+    def of_pictures(self) -> bool:
+        """Whether its recordings are single pictures."""
+        return len(self.recordings) == self.images > 1
+
+    @property
+    def cluster_noun(self) -> str:
+        """What a cluster is: 'donor', 'recording', or 'picture' where each recording is a single one."""
+        if self.clusters and all(name.startswith("donor:") for name in self.clusters):
+            return "donor"
+        return "picture" if self.of_pictures else "recording"
 
     @property
     def metrics(self) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tasks.config import Line
-from tasks.evaluation.evaluation import Difference, Evaluation, Latency, ModelResult, Plot, Table
-from tasks.kind import Kind, ModelRef
+from tasks.evaluation.evaluation import Difference, Evaluation, Latency, ModelResult, PairedTest, Plot, Table
+from tasks.kind import FrameView, Kind, ModelRef
 from tasks.metrics.bootstrap import Resamples, interval, paired_bootstrap, supporting_clusters
 from tasks.metrics.judgement import (
     DIGITS,
@@ -28,12 +28,14 @@ from tasks.metrics.judgement import (
     measured_by,
     tree,
 )
+from tasks.metrics.mcnemar import mcnemar
 from tasks.schemas import Oid
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-WORST_FRAMES = 6
+FEW_RECORDINGS = 30
+"""So many are measured one by one even where each is a single frame."""
 DRAW_DIGITS = 9
 """Decimals of a resampled value: far below what a metric can tell, far above what two processors may differ in."""
 
@@ -81,8 +83,11 @@ def measure(
         resamples=plan.resamples,
         seed=plan.seed,
     )
+    names, index = _recordings(frames)
+    worst = {role: _worst(judgement.errors, index, kind.words.shown) for role, judgement in judged.items()}
     results = {
-        role: _result(line, kind, run, judged[role], frames, (drawn, role, cluster)) for role, run in runs.items()
+        role: _result(line, kind, run, judged[role], frames, (drawn, role, cluster), worst[role])
+        for role, run in runs.items()
     }
     return Evaluation(
         line=line.line,
@@ -90,7 +95,7 @@ def measure(
         classes=tuple(line.classes),
         dataset_version=dataset_version,
         images=len(frames),
-        recordings=tuple(dict.fromkeys(_recording_names(frames))),
+        recordings=tuple(names),
         clusters=tuple(clusters),
         device=results["challenger"].latencies[0].device,
         confidence=plan.confidence,
@@ -99,6 +104,10 @@ def measure(
         challenger=results["challenger"],
         champion=results.get("champion"),
         differences=_differences(results, judged, drawn, cluster),
+        beside=_views(line, kind, runs["champion"], judged["champion"], frames, worst["challenger"])
+        if "champion" in runs
+        else (),
+        paired_tests=_paired_tests(judged),
         measured_by=measured_by,
     )
 
@@ -121,6 +130,26 @@ def _recording_names(frames: Rows) -> list[str]:
     ]  # fmt: skip
 
 
+def _recordings(frames: Rows) -> tuple[list[str], IntArray]:
+    """The recordings' names in order, and the place of each frame's recording among them: int64 [I]."""
+    names = _recording_names(frames)
+    place = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    return list(place), np.array([place[name] for name in names], dtype=np.int64)
+
+
+def _part_by_part(judgement: Judgement, frames: Rows) -> dict[str, Any]:
+    """What is also measured one by one: recordings; or, of many single pictures, the donors that are known, if any."""
+    names, index = _recordings(frames)
+    if len(names) < len(frames) or len(names) <= FEW_RECORDINGS:
+        return {"per_recording": measured_by(judgement, names, index)}
+    known = [name if (name := row["group"]).startswith("donor:") else None for row in frames]
+    place = {name: i for i, name in enumerate(sorted({name for name in known if name}))}
+    if not place:
+        return {}
+    donor = np.array([place[name] if name else -1 for name in known], dtype=np.int64)
+    return {"per_donor": measured_by(judgement, [name.partition(":")[2] for name in place], donor)}
+
+
 def _result(
     line: Line,
     kind: Kind,
@@ -128,19 +157,16 @@ def _result(
     judgement: Judgement,
     frames: Rows,
     drawn: tuple[Resamples | None, str, IntArray],
+    worst: list[int],
 ) -> ModelResult:
-    names = _recording_names(frames)
-    parts = list(dict.fromkeys(names))
-    index = np.array([parts.index(name) for name in names], dtype=np.int64)
     metrics = {
         **measured(judgement, len(frames)),
-        "per_recording": measured_by(judgement, parts, index),
+        **_part_by_part(judgement, frames),
         "latency_ms_p50": run.latencies[0].latency_ms_p50,
         "latency_ms_p95": run.latencies[0].latency_ms_p95,
         "model_size_mb": run.size_mb,
         "device": run.latencies[0].device,
     }
-    worst = _worst(judgement.errors, index)
     confusion = judgement.confusion
     return ModelResult(
         model=run.model,
@@ -155,26 +181,53 @@ def _result(
                 y_title=curve.y_title,
                 series={name: (tuple(x), tuple(y)) for name, (x, y) in curve.series.items()},
                 diagonal=curve.diagonal,
+                chance=curve.chance,
+                metric=curve.metric,
             )
             for curve in judgement.curves
         ),
         confusion=Table(**asdict(confusion)) if confusion else None,
         breakdown=judgement.breakdown,
-        worst=tuple(kind.drawing.views(run.predictions, frames, line, judgement, worst)),
+        worst=_views(line, kind, run, judgement, frames, worst),
     )
 
 
-def _worst(errors: FloatArray, recording: IntArray) -> list[int]:
+def _views(
+    line: Line, kind: Kind, run: Run, judgement: Judgement, frames: Rows, images: list[int]
+) -> tuple[FrameView, ...]:
+    return tuple(kind.drawing.views(run.predictions, frames, line, judgement, images))
+
+
+def _paired_tests(judged: Mapping[str, Judgement]) -> tuple[PairedTest, ...]:
+    if "champion" not in judged:
+        return ()
+    out = []
+    for name, right in judged["challenger"].right.items():
+        found = mcnemar(right, judged["champion"].right[name])
+        out.append(
+            PairedTest(
+                name=name,
+                both=found.both,
+                only_challenger=found.only_first,
+                only_champion=found.only_second,
+                neither=found.neither,
+                p_value=round(found.p_value, DIGITS),
+            )
+        )
+    return tuple(out)
+
+
+def _worst(errors: FloatArray, recording: IntArray, most: int) -> list[int]:
     """The frames with most mistakes; no recording takes more than its share while another has mistakes to show."""
     order = [int(i) for i in np.argsort(-errors, kind="stable") if errors[i] > 0]
-    share = math.ceil(WORST_FRAMES / max(1, len({int(recording[i]) for i in order})))
+    share = math.ceil(most / max(1, len({int(recording[i]) for i in order})))
     taken: dict[int, int] = {}
     first: list[int] = []
     rest: list[int] = []
     for i in order:
         taken[int(recording[i])] = taken.get(int(recording[i]), 0) + 1
         (first if taken[int(recording[i])] <= share else rest).append(i)
-    chosen = (first + rest)[:WORST_FRAMES]
+    chosen = (first + rest)[:most]
     return sorted(chosen, key=lambda i: (-errors[i], i))
 
 

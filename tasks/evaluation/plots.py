@@ -81,7 +81,7 @@ def line_plot(plot: Plot, before: Plot | None) -> Markup:
             y(0.5), plot.y_title
         )
     )
-    if plot.diagonal:
+    if plot.diagonal or plot.chance:
         parts.append(Markup('<line class="diagonal" x1="{}" y1="{}" x2="{}" y2="{}"/>').format(x(0), y(0), x(1), y(1)))
     for source, extra in ((before, " before"), (plot, "")):
         for number, (xs, ys) in enumerate(source.series.values() if source else ()):

@@ -20,9 +20,11 @@ from markupsafe import Markup
 from tasks.config import Line
 from tasks.evaluation import content
 from tasks.evaluation.evaluation import Evaluation
+from tasks.evaluation.gallery import cards
 from tasks.evaluation.plots import outlines, signed
+from tasks.evaluation.saliency import overlays
 from tasks.evaluation.unlearned import unlearned
-from tasks.kind import Kind
+from tasks.kind import Image, Kind
 from tasks.lake import Lake
 from tasks.schemas import Decision, GateResult, Oid
 
@@ -34,6 +36,8 @@ HEADLINES = {
 }
 _FRAME_WIDTH_PX = 900
 _FRAME_AREA_PX2 = 600_000
+_CARD_AREA_PX2 = 120_000
+"""Of a whole picture, of which there are more, and each perhaps twice."""
 _JPEG_QUALITY = 82
 
 
@@ -53,9 +57,12 @@ class Link:
 
 @dataclass(frozen=True)
 class Judged:
-    """What the gates made of an evaluation: the decision, why (what decided it first), each gate's finding, when."""
+    """What the gates made of an evaluation: the decision, why (what decided it first), each gate's finding, when.
 
-    decision: Decision
+    Without a decision nobody was asked: the model was measured by itself.
+    """
+
+    decision: Decision | None
     reasons: Sequence[str]
     gates: Sequence[GateResult]
     at: datetime
@@ -64,10 +71,22 @@ class Judged:
 def store_report(
     lake: Lake, line: Line, kind: Kind, evaluation: Evaluation, judged: Judged, *, links: Sequence[Link] = ()
 ) -> Oid:
-    """Write the report of a verdict and store it.
+    """Write the report of a verdict and store it; as `render_stored`.
+
+    Returns:
+        The HTML's oid.
+    """
+    html = render_stored(lake, line, kind, evaluation, judged, links=links)
+    return lake.blobs.put_bytes(html.encode(), "text/html; charset=utf-8")
+
+
+def render_stored(
+    lake: Lake, line: Line, kind: Kind, evaluation: Evaluation, judged: Judged, *, links: Sequence[Link] = ()
+) -> str:
+    """Write the report of an evaluation with the frames that the lake holds.
 
     Args:
-        lake: Holds the frames that are shown, and gets the report.
+        lake: Holds the frames that are shown.
         line: As it was judged.
         kind: Of the line.
         evaluation: What was measured.
@@ -75,12 +94,15 @@ def store_report(
         links: Validation report, leak audit, MLflow run and so on, beside what the evaluation itself names.
 
     Returns:
-        The HTML's oid.
+        The HTML.
     """
-    shown = {view.frame_oid for view in evaluation.challenger.worst}
-    images = {oid: _jpeg(path.read_bytes()) for oid, path in lake.blobs.fetch_many(shown).items()}
-    html = render(line, kind, evaluation, judged, links=links, images=images)
-    return lake.blobs.put_bytes(html.encode(), "text/html; charset=utf-8")
+    worst = evaluation.challenger.worst
+    paths = lake.blobs.fetch_many({view.frame_oid for view in worst})
+    area = _CARD_AREA_PX2 if any(view.whole for view in worst) else _FRAME_AREA_PX2
+    images = {oid: _jpeg(path.read_bytes(), area) for oid, path in paths.items()}
+    looked = overlays(lake, line, kind, evaluation.challenger.model, worst, paths)
+    heats = {oid: (_encoded(overlay.image, area), overlay.label) for oid, overlay in looked.items()}
+    return render(line, kind, evaluation, judged, links=links, images=images, heats=heats)
 
 
 def render(
@@ -91,16 +113,24 @@ def render(
     *,
     links: Sequence[Link] = (),
     images: Mapping[Oid, bytes] | None = None,
+    heats: Mapping[Oid, tuple[bytes, str]] | None = None,
 ) -> str:
-    """The report's HTML. `images` are JPEGs of the worst frames by oid; frames without one are left out."""
+    """The report's HTML.
+
+    Args:
+        line, kind, evaluation, judged, links: As for `store_report`.
+        images: JPEGs of the worst frames by oid; frames without one are left out.
+        heats: The same with the saliency over them, and the class that it is about.
+    """
     metrics = kind.metrics.METRICS
+    weak_by, weakest = content.weakest(evaluation, metrics)
     losses = content.losses(evaluation, metrics)
     template = _environment().from_string(files("tasks.evaluation").joinpath("report.html.j2").read_text("utf-8"))
     return template.render(
         line=line,
         evaluation=evaluation,
         judged=judged,
-        headline=HEADLINES[judged.decision],
+        headline=HEADLINES[judged.decision] if judged.decision else "Evaluation",
         headlines=HEADLINES,
         marks=_marks(line, kind, evaluation, judged),
         links=links,
@@ -109,13 +139,23 @@ def render(
         losses=losses[: content.LISTED_LOSSES],
         all_losses=len(losses),
         sure_losses=sum(loss.sure for loss in losses),
-        weakest=content.weakest(evaluation, metrics[0]),
+        weakest=weakest,
+        weak_by=weak_by,
+        words=kind.words,
+        groups=content.groups(evaluation, kind.words),
+        confusions=[
+            (role, content.confusion(result.confusion))
+            for role, result in (("challenger", evaluation.challenger), ("champion", evaluation.champion))
+            if result and result.confusion and (role == "challenger" or result.confusion.rows_are != "predicted")
+        ],
+        cards=cards(evaluation, images or {}, heats or {}),
         main=metrics[0],
         forest=content.forest_plot(line, kind, evaluation),
+        overall=content.overall(evaluation, metrics),
         tables=content.slice_tables(evaluation, metrics),
         counts=content.counts(evaluation),
         breakdown=content.breakdown(evaluation),
-        plots=content.plots(evaluation),
+        plots=content.plots(evaluation, metrics),
         calibration=[
             (metric, value, evaluation.champion_value(metric.name))
             for metric in metrics
@@ -129,7 +169,7 @@ def render(
                 outlines(view.predicted),
             )
             for view in evaluation.challenger.worst
-            if images and view.frame_oid in images
+            if images and view.frame_oid in images and not view.whole
         ],
         signed=signed,
         number=content.number,
@@ -142,7 +182,7 @@ def _marks(line: Line, kind: Kind, evaluation: Evaluation, judged: Judged) -> li
     marks = [f"{sentence[0].upper()}{sentence[1:]}" for sentence in unlearned(evaluation, kind)]
     if evaluation.champion is None and judged.decision is Decision.PROMOTE:
         marks.append("First champion: there was none to compare with, so that only the absolute gates judged")
-    elif evaluation.champion is None:
+    elif evaluation.champion is None and judged.decision:
         marks.append("No champion yet: only the absolute gates judged")
     if line.approval.required and judged.decision is Decision.PROMOTE:
         marks.append(f"Takes charge only once a person approves, within {line.approval.timeout_h:g} hours")
@@ -153,16 +193,21 @@ def _environment() -> Environment:
     return Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
-def _jpeg(data: bytes) -> bytes:
+def _jpeg(data: bytes, area_px2: int = _FRAME_AREA_PX2) -> bytes:
     """A frame small enough to stand in a page; its outlines keep the frame's own pixels.
 
     Its area is limited, not only its width: six upright frames full of noise must still leave the page under 5 MB.
     """
     import cv2
 
-    image = np.asarray(cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR))
+    return _encoded(np.asarray(cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR)), area_px2)
+
+
+def _encoded(image: Image, area_px2: int) -> bytes:
+    import cv2
+
     height, width = image.shape[:2]
-    scale = min(1.0, _FRAME_WIDTH_PX / width, math.sqrt(_FRAME_AREA_PX2 / (width * height)))
+    scale = min(1.0, _FRAME_WIDTH_PX / width, math.sqrt(area_px2 / (width * height)))
     if scale < 1:
         size = max(1, round(width * scale)), max(1, round(height * scale))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)

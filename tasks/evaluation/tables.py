@@ -14,6 +14,12 @@ from tasks.metrics.judgement import find
 Row = dict[str, Any]
 SLICE = "per_"
 """How families of slices are called in a metrics tree: 'per_class'."""
+_CONFUSION_WORDS = {
+    "predicted": ("predicted", "labelled "),
+    "labelled": ("labelled", "predicted "),
+    "labels": ("label", ""),
+}
+"""What the rows of a confusion table are -> a row's heading, and what its columns' headings begin with."""
 
 
 def tables(evaluation: Evaluation) -> dict[str, list[Row]]:
@@ -22,6 +28,7 @@ def tables(evaluation: Evaluation) -> dict[str, list[Row]]:
     found["differences"] = [_difference_row(evaluation, d) for d in evaluation.differences]
     found["breakdown"] = list(_breakdown_rows(evaluation))
     found["confusion"] = list(_confusion_rows(evaluation))
+    found["mcnemar"] = [test.model_dump() for test in evaluation.paired_tests]
     return {name: rows for name, rows in found.items() if rows}
 
 
@@ -83,6 +90,7 @@ def _breakdown_rows(evaluation: Evaluation) -> Iterator[Row]:
 def _confusion_rows(evaluation: Evaluation) -> Iterator[Row]:
     for role, result in (("challenger", evaluation.challenger), ("champion", evaluation.champion)):
         if result and result.confusion:
+            row, column = _CONFUSION_WORDS[result.confusion.rows_are]
             for name, counts in zip(result.confusion.rows, result.confusion.counts, strict=True):
-                columns = (f"labelled {column}" for column in result.confusion.columns)
-                yield {"model": role, "predicted": name, **dict(zip(columns, counts, strict=True))}
+                columns = (f"{column}{each}" for each in result.confusion.columns)
+                yield {"model": role, row: name, **dict(zip(columns, counts, strict=True))}

@@ -1,8 +1,9 @@
 """Classes that a model claims and has learned nothing of: said first, wherever a model is spoken of.
 
-"Nothing" is what was measured on the test split: the kind's main metric (AP50 for detection) of the class lies below
-what the kind calls nothing, or the whole interval around it does; or the model found not one of the class's labels; or
-the test split holds no label of the class, so that nobody knows. Which of these it is stands in the sentence.
+"Nothing" is what was measured on the test split: the kind's metric for it (AP50 for detection, MCC for classification)
+of the class lies below what the kind calls nothing, or the whole interval around it does; or the model found not one of
+the class's labels; or the test split holds no label of the class, or nothing without it, so that nobody knows. Which of
+these it is stands in the sentence.
 """
 
 from __future__ import annotations
@@ -29,17 +30,17 @@ def unlearned_of(
 
     Args:
         classes: That the line claims.
-        kind: Whose main metric says whether anything was learned.
+        kind: Which has the metric that shows whether anything was learned.
         metrics, intervals: As an evaluation has them.
     """
-    said = (_sentence(name, kind.metrics.METRICS[0], kind.metrics.NOTHING, metrics, intervals) for name in classes)
+    said = (_sentence(name, kind.learned_by, kind.metrics.NOTHING, metrics, intervals) for name in classes)
     return tuple(sentence for sentence in said if sentence)
 
 
 def _sentence(
     name: str, metric: Metric, nothing: float, metrics: Mapping[str, Any], intervals: Mapping[str, Any]
 ) -> str | None:
-    where = f"class.{name}"
+    where = f"label.{name}" if "per_label" in metrics else f"class.{name}"
     known = find(metrics, address("labels", where))
     if known is None:  # whoever measured did not look at this class: nothing can be said of it
         return None
@@ -47,6 +48,8 @@ def _sentence(
     on = f"on {labels} label{'' if labels == 1 else 's'}"
     if not labels:
         return f"nothing is known of {name}: the test split holds no label of it"
+    if why := find(metrics, address("unknowable", where)):
+        return f"nothing is known of {name}: {why}"
     if metric.name not in find(metrics, address(metric.name, where)[:-1]):
         return None
     value = find(metrics, address(metric.name, where))

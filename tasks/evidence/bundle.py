@@ -72,6 +72,20 @@ class ModelEvidence(Frozen):
     )
 
 
+class SearchEvidence(Frozen):
+    """The trial of a hyperparameter search whose values the challenger's recipe has."""
+
+    trial: str = Field(description="'<search>#<number>'.")
+    key: str = Field(description="Of the trial's signed record, in the lake's bucket.")
+    sha256: Oid
+    metric: str
+    value: float = Field(description="Of the metric, on the validation split of `dataset_version`.")
+    trials: int = Field(description="Of how many it was chosen, at most.")
+    dataset_version: Oid = Field(description="Of the night whose training and validation frames were searched on.")
+    values: dict[str, Any] = Field(description="The trial's, as they changed the line.")
+    same_values: bool = Field(description="Whether the line as it was judged has exactly these.")
+
+
 class CodeEvidence(Frozen):
     """What judged, and on what."""
 
@@ -112,6 +126,9 @@ class Bundle(Frozen):
     data: DataEvidence | None
     models: dict[str, ModelEvidence] = Field(description="challenger, champion; subject: who a person put in charge.")
     code: CodeEvidence
+    search: SearchEvidence | None = Field(
+        default=None, description="Where the recipe's values were found; None: not by a search."
+    )
     signer: str | None = Field(default=None, description="Fingerprint of the key that signs this bundle.")
     card_oid: Oid | None
     objects: tuple[Named, ...]

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from tasks.errors import TransportError
+from tasks.config import Line
+from tasks.errors import ConfigError, TransportError
 from tasks.evaluation.evaluation import load_evaluation
-from tasks.evidence.bundle import DataEvidence, ModelEvidence
+from tasks.evidence.bundle import DataEvidence, ModelEvidence, SearchEvidence
 from tasks.evidence.collector import Collector
 from tasks.lake import Lake, Manifest
+from tasks.lake.searches import asked as asked_of
+from tasks.lake.searches import finished_trial, place_of
 from tasks.registry.models import Registry
 from tasks.registry.served import served_files, version_tags
 from tasks.schemas import Oid, Recording, Verdict
@@ -73,6 +76,44 @@ def collect_verdict(found: Collector, verdict: Verdict) -> None:
         evaluation = load_evaluation(found.lake, verdict.evaluation_oid)
         for result in filter(None, (evaluation.challenger, evaluation.champion)):
             found.blob(f"predictions of model version {result.model.model_version}", result.predictions_oid)
+
+
+def collect_search(found: Collector, line: Line | None) -> SearchEvidence | None:
+    """Collect the trial of a search whose values a line has, as it was judged; None: it names none.
+
+    Args:
+        found: Names the trial's record.
+        line: As it was judged, if that is known.
+    """
+    if line is None or line.from_search is None:
+        return None
+    evidence = None
+    with found.part(f"trial {line.from_search}"):
+        trial = finished_trial(found.lake, line.line, line.from_search)
+        asked, key = asked_of(found.lake, line.line, line.from_search), place_of(line.line, line.from_search)
+        values = trial["changes"]
+        sha256 = found.lake.store.rehash(key)[0]
+        evidence = SearchEvidence(
+            trial=line.from_search,
+            key=key,
+            sha256=sha256,
+            metric=f"{asked['metric']} of {asked['where']}" if asked["where"] else asked["metric"],
+            value=trial["value"],
+            trials=asked["trials"],
+            dataset_version=asked["of"],
+            values=values,
+            same_values=_has(line, values),
+        )
+        found.thing(f"trial {line.from_search}", key, sha256)
+    return evidence
+
+
+def _has(line: Line, values: Mapping[str, Any]) -> bool:
+    """Whether a line has these values already: to change it so changes nothing."""
+    try:
+        return line.with_changes(values) == line
+    except ConfigError:  # it has no such gate any more
+        return False
 
 
 def collect_apart(found: Collector, line: str, version: str, champion: ModelEvidence) -> None:

@@ -19,9 +19,9 @@ from tasks.escaping import markdown
 from tasks.evaluation.evaluation import Evaluation
 from tasks.evaluation.unlearned import unlearned
 from tasks.evidence.bundle import Bundle
-from tasks.kind import Kind
+from tasks.kind import Kind, Words
 from tasks.known_kinds import known_kinds
-from tasks.metrics.judgement import Metric
+from tasks.metrics.judgement import PARTS, Metric, metric_of_slices
 from tasks.schemas import NightState, Recording
 
 NOT_MEDICAL = (
@@ -29,7 +29,6 @@ NOT_MEDICAL = (
     "anybody's diagnosis or treatment."
 )
 _SLICE = "per_"
-_RECORDING = "per_recording"
 _SHOWN_WEAK = 3
 _WIDE = 0.2
 _FEW_CLUSTERS = 5  # fewer cannot carry 95 %: they may all lie on one side by chance, as coins may fall alike
@@ -83,6 +82,7 @@ def render(bundle: Bundle, line: Line | None, evaluation: Evaluation | None, rec
         title=line.title if line and line.title else bundle.line,
         use=intended_use(line, model.registered if model else {}),
         not_medical=NOT_MEDICAL,
+        words=words_of(line.kind if line else str((model.registered if model else {}).get("kind", ""))),
         status=status(bundle),
         model=model,
         training=(model.training if model else None) or {},
@@ -103,7 +103,10 @@ def summary(bundle: Bundle, bundle_oid: str, evaluation: Evaluation | None) -> s
     main = [row for row in _rows(evaluation) if not row.slice and row.metric.paired][:2]
     if evaluation and main:
         numbers = "; ".join(f"{row.metric.title} {row.shown}" for row in main)
-        parts.append(f"On {evaluation.images} frames of {_clusters(evaluation)}: {numbers}.")
+        images = Kind.named(evaluation.kind).words.images
+        on = f"{evaluation.images} {images}"
+        on += "" if evaluation.cluster_noun == "picture" else f" of {_clusters(evaluation)}"
+        parts.append(f"On {on}: {numbers}.")
     if bundle.verdict:
         parts.append(escape(bundle.verdict.reasons[0]) if bundle.verdict.reasons else bundle.verdict.verdict.value)
     parts.append(
@@ -120,17 +123,25 @@ def intended_use(line: Line | None, registered: Mapping[str, Any]) -> str:
     kind = line.kind if line else str(registered.get("kind", ""))
     names = list(line.classes) if line else [str(name) for name in registered.get("classes", ())]
     classes = " and ".join(filter(None, (", ".join(names[:-1]), names[-1]))) if names else "its classes"
-    does = _use(kind).format(classes=classes)
+    does, words = _use(kind).format(classes=classes), words_of(kind)
+    of_recordings = words.image == "frame"
+    sources = "recordings" if of_recordings else words.images
     return (
-        f"It {does} of recordings that were made like those it learned from: the same kind of sample, microscope or "
-        "probe, magnification and frame size. It supports a person who can look at the frames, and replaces nobody. "
-        "Recordings of other laboratories, instruments or preparations are outside what it was measured on."
+        f"It {does}{' of' if of_recordings else ', for'} {sources} that were made like those it learned from: the same "
+        f"kind of sample, microscope or probe, magnification and {words.image} size. It supports a person who can look "
+        f"at the {words.images}, and replaces nobody. {sources.capitalize()} of other laboratories, instruments or "
+        "preparations are outside what it was measured on."
     )
 
 
 def _use(kind: str) -> str:
     """What models of a kind are for; of one that is not here any more, in general."""
     return Kind.named(kind).use if kind in known_kinds() else "looks for {classes} in single frames"
+
+
+def words_of(kind: str) -> Words:
+    """How a kind calls its images and labels; of one that is not here any more, in general."""
+    return Kind.named(kind).words if kind in known_kinds() else Words()
 
 
 def status(bundle: Bundle) -> str:
@@ -174,16 +185,16 @@ def limits(bundle: Bundle, line: Line | None, evaluation: Evaluation | None) -> 
         return ["It was never judged: nothing is known of how good it is."]
     kind = Kind.named(evaluation.kind)
     found = [f"Of one of its classes: {escape(sentence)}." for sentence in unlearned(evaluation, kind)]
-    main = kind.metrics.METRICS[0]
+    main, words = metric_of_slices(kind.metrics.METRICS, evaluation.metrics), kind.words
     rows = [row for row in _rows(evaluation) if row.slice and row.metric.name == main.name]
     known = [row for row in rows if row.value is not None]
     sign = 1 if main.better == "higher" else -1
     for row in sorted(known, key=lambda row: sign * (row.value or 0.0))[:_SHOWN_WEAK]:
-        on = f", on {row.labels} labelled objects" if row.labels is not None else ""
+        on = f", on {row.labels} {words.thing if row.labels == 1 else words.things}" if row.labels is not None else ""
         found.append(f"Among its weakest: {escape(row.slice)}, {main.title} {row.shown}{on}.")
     silent = [escape(row.slice) for row in rows if row.value is None]
     if silent:
-        found.append(f"Nothing was measured for {', '.join(silent)}: the test split holds no such object.")
+        found.append(f"Nothing was measured for {', '.join(silent)}: the test split holds no such {words.thing}.")
     needed = max(_FEW_CLUSTERS, line.evaluation.min_clusters if line else 0)
     if len(evaluation.clusters) < needed:
         found.append(
@@ -216,9 +227,7 @@ def _model(bundle: Bundle) -> Any:
 
 
 def _clusters(evaluation: Evaluation) -> str:
-    count = len(evaluation.clusters)
-    donors = all(name.startswith("donor:") for name in evaluation.clusters)
-    noun = "donor" if donors else "recording"
+    count, noun = len(evaluation.clusters), evaluation.cluster_noun
     return f"{count} test {noun}{'' if count == 1 else 's'}"
 
 
@@ -230,7 +239,7 @@ def _rows(evaluation: Evaluation | None) -> Iterator[Row]:
         ("", evaluation.metrics, evaluation.challenger.intervals, evaluation.champion_metrics or {})
     ]
     for family in sorted(evaluation.metrics):
-        if family.startswith(_SLICE) and family != _RECORDING:
+        if family.startswith(_SLICE) and family not in PARTS:
             for name, own in evaluation.metrics[family].items():
                 intervals = (evaluation.challenger.intervals.get(family) or {}).get(name) or {}
                 theirs = ((evaluation.champion_metrics or {}).get(family) or {}).get(name) or {}

@@ -18,9 +18,9 @@ from tasks.config import Line, parse_line
 from tasks.errors import ConfigError, DataError, NightscopeError, StorageUnavailable, TransportError
 from tasks.evaluation.evaluation import Evaluation, load_evaluation
 from tasks.evidence import chain, heads, model_card
-from tasks.evidence.bundle import Action, Bundle, DataEvidence, ModelEvidence, Named
+from tasks.evidence.bundle import Action, Bundle, DataEvidence, ModelEvidence, Named, SearchEvidence
 from tasks.evidence.code import code_now
-from tasks.evidence.collect import collect_apart, collect_data, collect_model, collect_verdict
+from tasks.evidence.collect import collect_apart, collect_data, collect_model, collect_search, collect_verdict
 from tasks.evidence.collector import Collector
 from tasks.known_kinds import known_kinds
 from tasks.lake import Lake
@@ -85,6 +85,7 @@ def record(
                 found, sealed = Collector(lake), chain.seal_before(lake, line, links)
                 found.missing += [f"evidence {one.number}, bundle {one.bundle_oid}, which was there" for one in lost]
                 data, models = _basis(found, registry, line, verdict, model_version, links)
+                searched = _searched(found, verdict)
                 draft = Bundle(
                     evidence_id=evidence_id,
                     line=line,
@@ -107,6 +108,7 @@ def record(
                     data=data,
                     models=models,
                     code=code_now(_kind(models)),
+                    search=searched,
                     signer=signing_key(lake.settings)[1],
                     card_oid=None,
                     objects=found.named(),  # before `missing`, which it adds to
@@ -160,6 +162,14 @@ def _basis(
         collect_apart(found, line, verdict.dataset_version, models["champion"])
     dataset = verdict.dataset_version if verdict else next((m.dataset_version for m in models.values()), None)
     return (collect_data(found, line, dataset) if dataset else None), models
+
+
+def _searched(found: Collector, verdict: Verdict | None) -> SearchEvidence | None:
+    """The search that the challenger's values come from, if its line as it was judged names one."""
+    evidence = None
+    with suppress(DataError, ConfigError):  # a line that cannot be read is missing already
+        evidence = collect_search(found, judged_line(found.lake, verdict))
+    return evidence
 
 
 def _served_before(lake: Lake, links: list[EvidenceEntry], version: str) -> dict[str, Oid] | None:

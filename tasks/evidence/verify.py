@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tasks.config import SigningSettings
 from tasks.errors import NotFound, ServiceUnavailable, StorageUnavailable
-from tasks.evidence import heads, orders
+from tasks.evidence import heads, pending_promotions
 from tasks.evidence.checks.chain import check_chain, check_files, check_verdicts
 from tasks.evidence.checks.clears import check_clears
 from tasks.evidence.checks.erased import check_tombstones
@@ -150,7 +150,7 @@ def _quiet(lake: Lake, line: str, found: Findings) -> Iterator[None]:
 
 
 def _unfinished(lake: Lake, line: str) -> str | None:
-    if lake.store.head(orders.key_of(line)):
+    if lake.store.head(pending_promotions.key_of(line)):
         return "a promotion was broken off: the next night or promotion of the line finishes and records it"
     return None
 

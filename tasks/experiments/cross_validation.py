@@ -133,12 +133,13 @@ def plan_folds(
         InsufficientData: Fewer groups than folds.
         LeakageError: Something of one fold also stands in another.
     """
-    from tasks.datasets.experiments import starting_version
+    from tasks.datasets.experiments import require_classes, starting_version
     from tasks.datasets.folds import make_folds
 
     check_request(session, name, changes or {})
     lake, line = session.lake, session.line(name, changes)
     base = starting_version(lake, line, dataset_version)
+    require_classes(line, base)
     log.info(f"{folds} folds of dataset {base.version[:12]}: {base.rows.num_rows} frames")
     made = make_folds(
         lake, line, kind_of(line.kind), base, folds, seed,
@@ -247,6 +248,7 @@ def _run(lake: Lake, line: Line, version: str, mark: Mapping[str, Any]) -> FoldR
 
 def _summary(lake: Lake, line: Line, versions: Sequence[str], keys: Sequence[str]) -> dict[str, Any]:
     from tasks.evaluation.evaluation import load_evaluation
+    from tasks.metrics.judgement import parts_of
 
     mark = _mark(lake, line, versions[0])
     folds, evaluations = [], []
@@ -268,7 +270,7 @@ def _summary(lake: Lake, line: Line, versions: Sequence[str], keys: Sequence[str
             recording: {"fold": number, **metrics}
             for number, evaluation in enumerate(evaluations, 1)
             if evaluation
-            for recording, metrics in evaluation.metrics["per_recording"].items()
+            for recording, metrics in parts_of(evaluation.metrics).items()
         },
         "warnings": [f"fold {fold['fold']}: {text}" for fold in folds for text in fold.get("warnings", ())],
     }

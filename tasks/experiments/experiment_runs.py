@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tasks.kind import ModelRef
     from tasks.metrics.judgement import Metric
     from tasks.training.records import Trained
+    from tasks.training.train import Watch
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +32,22 @@ class Score(Frozen):
     high: float | None = None
 
 
-def train_unregistered(lake: Lake, line: Line, dataset_version: str) -> tuple[Trained, ModelRef]:
+def train_unregistered(
+    lake: Lake, line: Line, dataset_version: str, watch: Watch | None = None
+) -> tuple[Trained, ModelRef]:
     """Train the line's recipe on an experiment's version, without MLflow. Finished = returned, killed = resumed.
+
+    Args:
+        lake: Where the version is.
+        line: With the experiment's changes.
+        dataset_version: What is trained on.
+        watch: Sees the epochs while it trains, and may end it.
 
     Returns:
         The training, and what evaluation needs to know of its model.
+
+    Raises:
+        StopTraining: `watch` ended it.
     """
     from tasks.kind import ModelRef
     from tasks.training import train
@@ -46,7 +58,9 @@ def train_unregistered(lake: Lake, line: Line, dataset_version: str) -> tuple[Tr
         line,
         kind,
         lake.datasets.load(line.line, dataset_version),
-        lambda data, has_val: train.train_quietly(lake, line, kind, dataset_version, data, has_val, progress=log.info),
+        lambda data, has_val: train.train_unregistered(
+            lake, line, kind, dataset_version, data, has_val, progress=log.info, watch=watch
+        ),
     )
     model = ModelRef(
         model_version=f"run {trained.run_key[:12]}",

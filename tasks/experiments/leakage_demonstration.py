@@ -73,7 +73,7 @@ def demonstrate_leakage(
     frames, and the recordings that the honest split tests on may simply be harder.
 
     1. `scores`: each model on its own test split, what a user of that split would report; and the difference. Its
-       interval draws groups (`tasks.metrics.optimism`), and there is none with a single test group.
+       interval draws groups (`tasks.metrics.split_bias`), and there is none with a single test group.
     2. `same_frames`: both models on the test frames that the two splits share. The frames, the number of training
        frames, recipe and seed are the same; the one model has been trained on other frames of these recordings, the
        other has not. That difference is what knowing the recording is worth, and what will be missing tomorrow. Its
@@ -100,7 +100,7 @@ def demonstrate_leakage(
         LeakageError: The version itself leaks: there is nothing honest to compare with.
         StepFailed, StepKilled: A training failed.
     """
-    from tasks.datasets.experiments import starting_version
+    from tasks.datasets.experiments import require_classes, starting_version
     from tasks.datasets.leaking import make_pair
     from tasks.provenance import code_of
     from tasks.training.identity import run_key
@@ -108,6 +108,7 @@ def demonstrate_leakage(
     check_request(session, name, changes or {})
     lake, line = session.lake, session.line(name, changes)
     base = starting_version(lake, line, dataset_version)
+    require_classes(line, base)
     require_audit(lake, base)  # or the honest side of the comparison would leak, too
     pair = make_pair(lake, line, kind_of(line.kind), base, line.recipe.seed)
     keys = [run_key(lake, line, version, kind_of(line.kind)) for version in (pair.by_frame, pair.by_group)]
@@ -176,7 +177,7 @@ def _apart(lake: Lake, line: Line, flattered: Evaluation, honest: Evaluation) ->
     from tasks.evaluation.evaluate import frames_of_test_split, stored_predictions
     from tasks.metrics.bootstrap import interval, supporting_clusters
     from tasks.metrics.judgement import address
-    from tasks.metrics.optimism import optimism
+    from tasks.metrics.split_bias import split_bias
 
     plan = line.evaluation
     judged, groups = [], []
@@ -185,7 +186,7 @@ def _apart(lake: Lake, line: Line, flattered: Evaluation, honest: Evaluation) ->
         predictions = stored_predictions(lake, evaluation.challenger.predictions_oid)
         judged.append(kind_of(line.kind).metrics.judge(predictions, frames, line))
         groups.append([row["group"] for row in frames])
-    draws = optimism(judged[0], judged[1], groups[0], groups[1], resamples=plan.resamples, seed=plan.seed)
+    draws = split_bias(judged[0], judged[1], groups[0], groups[1], resamples=plan.resamples, seed=plan.seed)
     numbers = [[sorted(set(names)).index(name) for name in names] for names in groups]
     found = []
     for metric, where in measures(line):

@@ -39,6 +39,11 @@ def _faults(gate: Gate, metrics: Mapping[str, Metric], slices: Mapping[str, tupl
     metric = metrics.get(gate.metric)
     if metric is None:
         yield f"unknown metric {gate.metric!r}"
+    elif not metric.overall and not gate.where and not gate.for_each:
+        whole = f"macro_{metric.name}"
+        yield f"{metric.name} is measured for each class, not overall: name a class" + (
+            f", or ask for {whole}" if whole in metrics else ""
+        )
     if gate.class_ and gate.class_ not in slices.get("class", ()):
         yield f"unknown class {gate.class_!r} (classes: {', '.join(slices.get('class', ()))})"
     elif gate.where:

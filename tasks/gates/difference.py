@@ -170,8 +170,9 @@ def _too_few(asked: Asked, difference: Difference | None, where: str | None) -> 
         return None
     nouns = noun(evaluation, there)
     if there < needed:
-        held = f"the test split holds {there} {nouns}, and a difference is judged between {noun(evaluation, 2)}, "
-        held += "never between frames"
+        held = f"the test split holds {there} {nouns}"
+        if not evaluation.of_pictures:
+            held += f", and a difference is judged between {noun(evaluation, 2)}, never between frames"
     else:
         has = "has" if carrying == 1 else "have"
         held = f"only {carrying} of the {there} test {nouns} {has} anything to measure it on"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tasks.config import Gate
 from tasks.evaluation.evaluation import Evaluation
+from tasks.evaluation.wording import listed as listed
 from tasks.metrics.judgement import Metric
 
 _CLOSE_CALL_DIGITS = 9
@@ -52,9 +53,8 @@ def allowed(gate: Gate, metric: Metric) -> str:
 
 
 def noun(evaluation: Evaluation, count: int) -> str:
-    """What the clusters are: donors, or recordings."""
-    kinds = {cluster.partition(":")[0] for cluster in evaluation.clusters}
-    name = "donor" if kinds == {"donor"} else "recording"
+    """What the clusters are: donors, recordings, or single pictures."""
+    name = evaluation.cluster_noun
     return name if count == 1 else f"{name}s"
 
 
@@ -62,8 +62,3 @@ def roughly(count: int) -> str:
     """A number of recordings that is only a guess: '7', '25', '140'."""
     step = 1 if count < 10 else 5 if count < 100 else 10
     return str(-(-count // step) * step)
-
-
-def listed(items: list[str]) -> str:
-    """'a', 'a and b', 'a, b and c'."""
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

@@ -93,7 +93,7 @@ def check_content(path: Path, claimed: Format) -> None:
     if not head:
         raise UnreadableRecording("the file is empty (0 bytes)", fix="copy it again from where it was recorded")
     found = _format_of_content(head)
-    if claimed is Format.STILL and _is_picture(head):
+    if claimed is Format.STILL and is_picture(head):
         return
     if claimed is Format.STILLS and found is Format.IMAGES:  # both are ZIP files
         return
@@ -121,7 +121,8 @@ def _format_of_content(head: bytes) -> Format | None:
     return Format.IMAGES if head[:4] in (b"PK\x03\x04", b"PK\x05\x06") else None
 
 
-def _is_picture(head: bytes) -> bool:
+def is_picture(head: bytes) -> bool:
+    """Whether a file's first bytes are those of a PNG, JPEG, BMP, TIFF or WebP."""
     webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
     return webp or head.startswith((b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"))
 

@@ -19,7 +19,7 @@ UNSAMPLED = "unsampled_for"
 
 def wanting(lines: Sequence[Line], study: str | None) -> list[Line]:
     """The lines that learn from recordings of a study."""
-    return [line for line in lines if not line.recordings.studies or study in line.recordings.studies]
+    return [line for line in lines if line.recordings.takes(study)]
 
 
 def unsampled(lake: Lake, lines: Sequence[Line]) -> dict[Oid, list[Line]]:

@@ -17,7 +17,7 @@ from tasks.errors import UnreadableRecording
 from tasks.ingest.formats import Format, check_content
 from tasks.ingest.images import MediaType
 from tasks.ingest.media import Media
-from tasks.ingest.sampling import Extractor, Rate, Sampler
+from tasks.ingest.sampling import Extractor, Pts, Rate, Sampler, Sink
 from tasks.ingest.watching import FILE, Region, Watcher
 
 MACHINE_IS_SHORT = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
@@ -104,34 +104,11 @@ class Outcome:
 def read(job: Job) -> Outcome:
     """Do a job. A bad recording is an outcome, not an exception."""
     sink = _sink(job)
-    path, folder = Path(job.path), Path(job.folder)
-    try:
-        check_content(path, job.format)
-        if job.format in (Format.TIFF, Format.IMAGES, Format.STILL):
-            from tasks.ingest import stacks
-
-            media, pts = stacks.read(
-                path, job.format, sink, fps_hz=job.fps_hz, grey_range=job.grey_range, limits=job.limits
-            )
-        else:
-            from tasks.ingest import video
-
-            media, pts = video.read(
-                path,
-                job.format,
-                sink,
-                frames_known=job.frames_known,
-                grey_range=job.grey_range,
-                limits=job.limits,
-            )
-    except UnreadableRecording as error:
-        return Outcome(reason=str(error))
-    except Exception as error:  # decoders fail in ways of their own: one recording's fault, never the night's end
-        if isinstance(error, OSError) and error.errno in MACHINE_IS_SHORT:
-            raise
-        if is_for_want_of_memory(error):
-            return Outcome(reason=out_of_memory(job.limits))
-        return Outcome(reason=f"the decoder failed on it ({type(error).__name__}: {str(error)[:300]}); export it again")
+    folder = Path(job.folder)
+    found = decode(job, sink)
+    if isinstance(found, str):
+        return Outcome(reason=found)
+    media, pts = found
     if isinstance(sink, Watcher):
         sink.save(folder / FILE)
     frames = []
@@ -155,6 +132,37 @@ def read(job: Job) -> Outcome:
     pts_file = folder / "pts.npy"
     np.save(pts_file, pts.astype("<f8"), allow_pickle=False)
     return Outcome(None, media, str(pts_file), tuple(frames), sink.kept if isinstance(sink, Sampler) else {})
+
+
+def decode(job: Job, sink: Sink) -> tuple[Media, Pts] | str:
+    """Decode a job's recording into a sink.
+
+    Returns:
+        What it is and when its frames are shown; or the reason why it is unreadable.
+
+    Raises:
+        OSError: This machine is short of something: no recording's fault.
+    """
+    path = Path(job.path)
+    try:
+        check_content(path, job.format)
+        if job.format in (Format.TIFF, Format.IMAGES, Format.STILL):
+            from tasks.ingest import stacks
+
+            return stacks.read(path, job.format, sink, fps_hz=job.fps_hz, grey_range=job.grey_range, limits=job.limits)
+        from tasks.ingest import video
+
+        return video.read(
+            path, job.format, sink, frames_known=job.frames_known, grey_range=job.grey_range, limits=job.limits
+        )
+    except UnreadableRecording as error:
+        return str(error)
+    except Exception as error:  # decoders fail in ways of their own: one recording's fault, never the night's end
+        if isinstance(error, OSError) and error.errno in MACHINE_IS_SHORT:
+            raise
+        if is_for_want_of_memory(error):
+            return out_of_memory(job.limits)
+        return f"the decoder failed on it ({type(error).__name__}: {str(error)[:300]}); export it again"
 
 
 def is_for_want_of_memory(error: Exception) -> bool:

@@ -58,7 +58,7 @@ class SinglePicture:
         Raises:
             UnreadableRecording: It is no whole picture, or too large.
         """
-        size = _webp_size(self._data) if self.codec == "webp" else claimed_size(self._data)
+        size = stated_size(self._data)
         if size is None:
             raise UnreadableRecording(
                 f"the picture ({self.codec}) is cut short or damaged", fix="copy it again from where it was taken"
@@ -94,6 +94,11 @@ class SinglePicture:
             elif png is not None:
                 self._kept = png[0], (png[1], "image/png")
         return self._kept
+
+
+def stated_size(data: bytes) -> tuple[int, int] | None:
+    """(width, height) that a picture's header states, before anything is decoded; None where it is no whole picture."""
+    return _webp_size(data) if _codec(data) == "webp" else claimed_size(data)
 
 
 def encode_png(image: Image) -> bytes:

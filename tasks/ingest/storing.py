@@ -12,6 +12,7 @@ from tasks.ingest import picture_names
 from tasks.ingest.arrivals import Arrival
 from tasks.ingest.media import Media
 from tasks.ingest.names import split_suffix
+from tasks.ingest.phash import as_text
 from tasks.ingest.reading import Outcome, TakenFrame
 from tasks.ingest.sidecar import Sidecar, StillLabels
 from tasks.lake import Lake
@@ -118,7 +119,7 @@ def frame_row(taken: TakenFrame, line: str, recording_id: Oid, oid: Oid, reason:
         pts_s=taken.pts_s,
         width_px=taken.width_px,
         height_px=taken.height_px,
-        phash=f"{taken.phash:016x}",
+        phash=as_text(taken.phash),
         reason=reason,
         taken_at=at,
     )

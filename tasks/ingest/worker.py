@@ -22,15 +22,13 @@ _PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     """Work until standard input ends; die with the parent."""
-    parent = int(sys.argv[1])
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before we asked to be told
+    if not die_with(int(sys.argv[1])):
         return
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints must not end up among the answers
     from tasks.ingest.reading import MACHINE_IS_SHORT, Job, read
 
-    _limit_memory(int(sys.argv[2]))
+    limit_memory(int(sys.argv[2]))
     for line in sys.stdin:
         try:
             asked = json.loads(line)
@@ -46,7 +44,13 @@ def main() -> None:
         answers.flush()
 
 
-def _limit_memory(megabytes: int) -> None:
+def die_with(parent: int) -> bool:
+    """Have the kernel end this process when its parent ends; False where that has ended already."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    return os.getppid() == parent
+
+
+def limit_memory(megabytes: int) -> None:
     """Let no allocation go beyond a limit: it fails in the library that asks, and costs one recording.
 
     Of the data, not of the address space: files mapped for reading (stacks of many GB) do not count.

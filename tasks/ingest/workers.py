@@ -94,7 +94,7 @@ class Workers:
             code = data
             if self._stopped:
                 break
-        reason = f"the decoder crashed on it, twice ({_cause(code)}); export the recording again"
+        reason = f"the decoder crashed on it, twice ({cause_of(code)}); export the recording again"
         return Outcome(reason=reason, crashed=True)
 
     def read_many(self, jobs: Sequence[Job]) -> list[Outcome]:
@@ -141,22 +141,32 @@ class Workers:
     def _process(self) -> subprocess.Popen[bytes]:
         process: subprocess.Popen[bytes] | None = getattr(self._mine, "process", None)
         if process is None or process.poll() is not None:
-            process = subprocess.Popen(
-                # -P: a folder `tasks`, or a `numpy.py`, where the command happens to be run must not take their place.
-                [sys.executable, "-P", "-m", "tasks.ingest.worker", str(os.getpid()), str(self._limits.memory_mb)],
-                env={
-                    key: value
-                    for key, value in (os.environ | _ONE_THREAD).items()
-                    if key in _MARKS or not key.startswith(_PRIVATE)
-                },
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                bufsize=0,
-            )
+            process = start_worker("tasks.ingest.worker", self._limits)
             self._mine.process = process
             with self._lock:
                 self._started.append(process)
         return process
+
+
+def start_worker(module: str, limits: IngestLimits) -> subprocess.Popen[bytes]:
+    """Start a module as a worker process, which dies with the thread that starts it and inherits nothing secret.
+
+    Args:
+        module: What to run; its arguments are our process id, and the memory in MB that it may take.
+        limits: What one recording may ask of this machine.
+    """
+    return subprocess.Popen(
+        # -P: a folder `tasks`, or a `numpy.py`, where the command happens to be run must not take their place.
+        [sys.executable, "-P", "-m", module, str(os.getpid()), str(limits.memory_mb)],
+        env={
+            key: value
+            for key, value in (os.environ | _ONE_THREAD).items()
+            if key in _MARKS or not key.startswith(_PRIVATE)
+        },
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        bufsize=0,
+    )
 
 
 class _BeyondLimit(Exception):
@@ -192,18 +202,18 @@ def _ask(process: subprocess.Popen[bytes], question: str, deadline_s: float, lim
                     f"reading it took longer than {deadline_s:.0f} s; export it again, or raise"
                     " NIGHTSCOPE_INGEST__DEADLINE_S"
                 )
-            elif _memory_of(process) > limits.memory_mb * 2**20 + _OWN_BYTES:
+            elif memory_of(process) > limits.memory_mb * 2**20 + OWN_BYTES:
                 raise _BeyondLimit(out_of_memory(limits))
     except (BrokenPipeError, ConnectionResetError, ValueError):  # the last: our pipe was closed by `stop`
         return b""
     return answer
 
 
-_OWN_BYTES = 512 * 2**20
+OWN_BYTES = 512 * 2**20
 """What a worker takes for itself; the limit within it comes first, where the system knows one."""
 
 
-def _memory_of(process: subprocess.Popen[bytes]) -> int:
+def memory_of(process: subprocess.Popen[bytes]) -> int:
     """What it holds in memory, without the files that it maps."""
     with suppress(psutil.Error):
         memory = psutil.Process(process.pid).memory_info()
@@ -222,7 +232,8 @@ def _ended(process: subprocess.Popen[bytes], *, kill: bool = False) -> int:
         return process.wait()
 
 
-def _cause(code: int) -> str:
+def cause_of(code: int) -> str:
+    """What ended a worker process, by its exit code."""
     if code == -signal.SIGKILL:
         return "killed, most likely for want of memory"
     return signal.Signals(-code).name if code < 0 else f"exit code {code}"

@@ -1,4 +1,4 @@
-"""The kinds of line: one folder each, all after the protocol in `tasks/kind.py`. No kind knows of another.
+"""The kinds of line: one folder each, all after the protocol in `tasks/kind/`. No kind knows of another.
 
 `steps` asks here for the kind of a line, and hands it to the rooms below.
 """

@@ -16,6 +16,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tasks.config import Line
 from tasks.escaping import marked
 from tasks.kind import Kind, Object, Region, UnfitRegion
 from tasks.labeling.label_config import CONTROL, IMAGE, Questions
@@ -34,7 +35,7 @@ _OURS = Questions()
 
 
 def to_objects(
-    kind: Kind, regions: Any, width_px: int, height_px: int, asked: Questions = _OURS
+    kind: Kind, regions: Any, width_px: int, height_px: int, asked: Questions = _OURS, *, line: Line | None = None
 ) -> tuple[list[Object], list[tuple[Region, str]]]:
     """Regions of one annotation as objects of a line.
 
@@ -44,6 +45,7 @@ def to_objects(
         width_px: Of the frame.
         height_px: Of the frame.
         asked: What the project asks, so that the lab's own questions are told from objects.
+        line: Whose annotation it is. Without, only what single regions say is read.
 
     Returns:
         Objects in the annotator's order, and the regions that cannot be one, each with the reason.
@@ -71,6 +73,11 @@ def to_objects(
         objects += made
         if len(objects) > MAX_OBJECTS:
             return [], [({}, f"is one too many: more than {MAX_OBJECTS} objects on one frame are taken for damage")]
+    if line is not None and not faults:
+        try:
+            objects = kind.completed(objects, line)
+        except UnfitRegion as fault:
+            faults.append(({}, str(fault)))
     return objects, faults
 
 
@@ -109,14 +116,18 @@ def _named(region: Region) -> str:
     return f" (region {marked(found, 40)!r})" if isinstance(found, str) else ""
 
 
-def to_regions(kind: Kind, objects: Sequence[Object], width_px: int, height_px: int, mark: str) -> list[Region]:
+def to_regions(
+    kind: Kind, objects: Sequence[Object], width_px: int, height_px: int, mark: str, *, line: Line | None = None
+) -> list[Region]:
     """Objects of a line as the regions of one annotation.
 
     Args:
+        line: Whose annotation it becomes; without, objects are written one by one as they stand.
         mark: Starts every region's id, which Label Studio keeps when people edit: by it an import is recognised.
     """
     regions = []
-    for index, made in enumerate(kind.labels.write_objects(objects, width_px, height_px)):
+    parts = objects if line is None else kind.spelled_out(objects, line)
+    for index, made in enumerate(kind.labels.write_objects(parts, width_px, height_px)):
         region: Region = {
             "id": f"{mark}.{index}",
             "from_name": CONTROL,

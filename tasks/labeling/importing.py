@@ -24,8 +24,8 @@ from tasks.labeling.answers import Project, TaskWork
 from tasks.labeling.client import LabelStudio
 from tasks.labeling.convert import objects_digest, to_objects, to_regions
 from tasks.labeling.matching import Match, PictureNames, Unmatched, clear_pictures, clearly_named, match, other_names
-from tasks.labeling.placing import frame_row, place, refresh, remove_doubles, settle
 from tasks.labeling.projects import ensure_project
+from tasks.labeling.push_tasks import frame_row, place, refresh, remove_doubles, settle
 from tasks.labeling.state import FrameKey, SyncState
 from tasks.lake import Lake
 from tasks.lake.locks import lake_lock
@@ -74,8 +74,8 @@ class _Labelled:
     def mark(self) -> str:
         return objects_digest(self.objects)[:_MARK_DIGITS]
 
-    def regions(self, kind: Kind) -> list[dict[str, Any]]:
-        return to_regions(kind, self.objects, self.frame.width_px, self.frame.height_px, self.mark)
+    def regions(self, kind: Kind, line: Line) -> list[dict[str, Any]]:
+        return to_regions(kind, self.objects, self.frame.width_px, self.frame.height_px, self.mark, line=line)
 
 
 def import_labels(
@@ -108,7 +108,7 @@ def import_labels(
         ServiceUnavailable: Label Studio does not answer.
     """
     _check(line, kind, folder, label_format)
-    files = _read(kind, folder, label_format)
+    files = _read(kind, line, folder, label_format)
     recordings = lake.tables.rows("recordings", Recording)
     again = lake.tables.rows("landings", Landing, {"outcome": "duplicate"})
     clear = clear_names or {}
@@ -125,13 +125,15 @@ def import_labels(
             annotations, refused = _annotate(client, lake, line, kind, labelled)
             unmatched += refused
     placed = {each.file for each in labelled} - {each.file for each in unmatched}
-    counted = sum(len(kind.checks.counted(each.objects)) for each in labelled if each.file in placed)
+    put = [each.objects for each in labelled if each.file in placed]
+    counted = sum(len(kind.checks.counted(each)) for each in put)
+    crowded = [each for each in put if not kind.checks.is_learned_from(each)]
     return ImportReport(
         matched=len(placed),
         unmatched=tuple({"file": each.file, "reason": each.reason} for each in sorted(unmatched, key=lambda u: u.file)),
         annotations=annotations,
         boxes=counted,
-        crowds=sum(len(each.objects) for each in labelled if each.file in placed) - counted,
+        crowds=sum(len(each) - len(kind.checks.counted(each)) for each in crowded),
     )
 
 
@@ -142,12 +144,12 @@ def _check(line: Line, kind: Kind, folder: Path, label_format: str) -> None:
             f"label format {label_format!r}",
             expected=f"one of those of {kind.name} lines such as {line.line}: {', '.join(formats) or 'none'}",
         )
-    if not folder.is_dir():
+    if not folder.is_dir() and not (folder.is_file() and getattr(kind.files, "FOR_LINE", False)):
         raise ConfigError(f"{folder}: is no folder", fix="name the folder that holds the label files")
 
 
-def _read(kind: Kind, folder: Path, label_format: str) -> list[LabelFile | BadFile]:
-    files = list(kind.files.FORMATS[label_format](folder))
+def _read(kind: Kind, line: Line, folder: Path, label_format: str) -> list[LabelFile | BadFile]:
+    files = list(kind.read_files(label_format, folder, line))
     if not files:
         raise ConfigError(f"{folder}: holds no {label_format} label files")
     return files
@@ -257,17 +259,22 @@ def _annotate(
     new = [each for each in labelled if each.key not in placed]
     place(
         client, project, lake, [frame_row(each.frame) for each in new], state,
-        annotations={each.key: each.regions(kind) for each in new},
+        annotations={each.key: each.regions(kind, line) for each in new},
     )  # fmt: skip
     if new:
         settle(client, project, state)
     old = [(placed[each.key], each) for each in labelled if each.key in placed]
-    changed, refused = _annotate_present(client, project, kind, state, old)
+    changed, refused = _annotate_present(client, project, line, kind, state, old)
     return len(new) + changed, refused
 
 
 def _annotate_present(
-    client: LabelStudio, project: Project, kind: Kind, state: SyncState, labelled: Sequence[tuple[int, _Labelled]]
+    client: LabelStudio,
+    project: Project,
+    line: Line,
+    kind: Kind,
+    state: SyncState,
+    labelled: Sequence[tuple[int, _Labelled]],
 ) -> tuple[int, list[Unmatched]]:
     """Annotations on frames that have their labeling task already."""
     worked_on = [task_id for task_id, _ in labelled if state.tasks[task_id].annotations]
@@ -275,7 +282,7 @@ def _annotate_present(
     plans = {task_id: _Plan() for task_id, _ in labelled}
     wanted = dict(labelled)
     for task in client.task_work(project.project_id, worked_on):
-        plans[task.task_id] = _plan(kind, task, wanted[task.task_id], own)
+        plans[task.task_id] = _plan(kind, line, task, wanted[task.task_id], own)
 
     def carry_out(item: tuple[int, _Labelled]) -> bool:
         task_id, each = item
@@ -283,10 +290,10 @@ def _annotate_present(
         if plan.done or plan.refusal:
             return False
         if plan.replaces is not None:
-            client.change_annotation(plan.replaces, each.regions(kind))
+            client.change_annotation(plan.replaces, each.regions(kind, line))
             return True
         unique_id = uuid5(_NAMESPACE, f"{project.project_id}/{task_id}/{each.mark}")
-        return client.create_annotation(task_id, each.regions(kind), str(unique_id))
+        return client.create_annotation(task_id, each.regions(kind, line), str(unique_id))
 
     with ThreadPoolExecutor(_THREADS) as threads:
         made = sum(threads.map(carry_out, labelled))
@@ -303,7 +310,7 @@ class _Plan:
     refusal: str = ""
 
 
-def _plan(kind: Kind, task: TaskWork, each: _Labelled, own: int) -> _Plan:
+def _plan(kind: Kind, line: Line, task: TaskWork, each: _Labelled, own: int) -> _Plan:
     """Other people's annotations are left alone. Of our own imports: the same = done, an older one = replaced unless
     somebody has edited it since."""
     older: _Plan | None = None
@@ -316,7 +323,7 @@ def _plan(kind: Kind, task: TaskWork, each: _Labelled, own: int) -> _Plan:
         imported = {mark for mark in marks if len(mark) == _MARK_DIGITS}
         if work.annotator_id != own or work.cancelled or not imported:
             continue
-        said, faults = to_objects(kind, work.regions, each.frame.width_px, each.frame.height_px)
+        said, faults = to_objects(kind, work.regions, each.frame.width_px, each.frame.height_px, line=line)
         if {objects_digest(said)[:_MARK_DIGITS]} == marks and not faults:
             older = _Plan(replaces=work.annotation_id)
         else:

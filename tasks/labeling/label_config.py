@@ -69,12 +69,13 @@ def label_config(line: Line, present: str = "", *, kind: Kind, keep: bool = Fals
     root = _parsed(present)
     if root is None:
         root = ET.Element("View")
-    ours = kind.labels.CONTROL
+    ours = kind.control(line)
     control = _own_control(root, ours, line.classes)
     changed = False
     if control is None:
         control, changed = _new_control(root, ours, keep=keep), True
-    changed |= _settle(control, ours.entry, wanted_labels(line), keep=keep, shown=shown)
+    changed |= _fix(control, ours)
+    changed |= _settle(control, ours.entry, {**wanted_labels(line), **ours.answers}, keep=keep, shown=shown)
     if not changed:
         return present
     if _parsed(present) is None:
@@ -96,7 +97,7 @@ def wanted_labels(line: Line) -> dict[str, dict[str, str]]:
 
 def labels(config: str, kind: Kind, classes: Sequence[str] = ()) -> tuple[str, ...]:
     """The labels that our control in a config offers, in order."""
-    root, ours = _parsed(config), kind.labels.CONTROL
+    root, ours = _parsed(config), kind.labels.CONTROL  # its tags are the same for all lines of a kind
     control = None if root is None else _own_control(root, ours, classes)
     return () if control is None else tuple(e.attrib["value"] for e in _entries(control, ours.entry))
 
@@ -104,7 +105,7 @@ def labels(config: str, kind: Kind, classes: Sequence[str] = ()) -> tuple[str, .
 def questions(config: str, line: Line, kind: Kind) -> Questions:
     """What a project's config asks of the annotators of a line."""
     classes = frozenset({*line.classes, *(alias for spec in line.classes.values() for alias in spec.aliases)})
-    root, ours = _parsed(config), kind.labels.CONTROL
+    root, ours = _parsed(config), kind.control(line)
     control = None if root is None else _own_control(root, ours, line.classes)
     if root is None or control is None:
         return Questions(classes=classes)
@@ -185,6 +186,14 @@ def _free(name: str, taken: set[str | None]) -> str:
 
 def _entries(control: ET.Element, tag: str) -> list[ET.Element]:
     return [entry for entry in control.iter(tag) if entry.get("value")]
+
+
+def _fix(control: ET.Element, own: Control) -> bool:
+    """Set the attributes that answers depend on; whether anything had to be changed."""
+    wrong = {name: own.attributes[name] for name in own.fixed if control.get(name) != own.attributes[name]}
+    for name, value in wrong.items():
+        control.set(name, value)
+    return bool(wrong)
 
 
 def _settle(

@@ -7,7 +7,8 @@ each. What Label Studio adds to a name is seen through (`formats.image_names`).
 In a video or a stack, the number counts frames. Whether the first is 0 or 1 is not written anywhere; it is found out
 from the names that match a recording, or asked for. In a folder of images a label belongs to the picture of its own
 name, or to the one that carries its number in its name: a picture that is missing, damaged, or lies there as well moves
-nothing. A label of a still is named like the still; of several of one name, the folders tell which.
+nothing. A label of a still is named like the still; of several of one name, the folders tell which. Where the picture
+itself lies beside the label, its bytes tell, whatever it is called.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ def match(
     Raises:
         ConfigError: The files do not tell whether their first frame is 0 or 1, and one of them needs to know.
     """
-    finder = _Finder(recordings, others or {}, pictures, line)
+    finder = _Finder(recordings, others or {}, pictures, line, files)
     named: list[tuple[LabelFile, _Place]] = []
     numbered: list[tuple[Recording, int]] = []
     unmatched = []
@@ -166,14 +167,17 @@ def _on_frames(
             found[place.recording.recording_id, index].append(Match(labels, place.recording, index))
     matches = []
     for first, *more in found.values():
-        differ = any(_content(each.labels) != _content(first.labels) for each in more)
-        for each in more:
-            unmatched.append(Unmatched(each.labels.file, f"is about the same frame as {first.labels.file}"))
-        if differ:
-            reason = f"is about the same frame as {more[0].labels.file}, and they differ: keep the one that is right"
-            unmatched.append(Unmatched(first.labels.file, reason))
-        else:
+        other = next((each for each in more if _content(each.labels) != _content(first.labels)), None)
+        if other is None:
             matches.append(first)
+            unmatched += [
+                Unmatched(each.labels.file, f"is about the same frame as {first.labels.file}") for each in more
+            ]
+            continue
+        for each in (first, *more):
+            partner = other if _content(each.labels) == _content(first.labels) else first
+            reason = f"is about the same frame as {partner.labels.file}, and they differ: keep the one that is right"
+            unmatched.append(Unmatched(each.labels.file, reason))
     return matches, unmatched
 
 
@@ -212,10 +216,15 @@ class _Finder:
         others: Mapping[str, Sequence[Recording]],
         pictures: PictureNames | None,
         line: Line,
+        files: Sequence[LabelFile | BadFile] = (),
     ) -> None:
         self._pictures = pictures
         self._line = line
         self._folders: dict[Oid, _Folder | str] = {}
+        self._stills = {each.recording_id: each for each in recordings if each.is_still}
+        self._by_bytes = {each.picture_oid for each in files if isinstance(each, LabelFile)} & self._stills.keys()
+        self._elsewhere = {each.recording_id for found in others.values() for each in found}
+        self._label_folders = {part for each in files for part in _folders_of(each)}
         named = [(recording.stem, recording) for recording in recordings]
         named += [(stem, recording) for stem, found in others.items() for recording in found]
         pairs = [(stem, recording) for stem, recording in named if not recording.is_still]
@@ -236,7 +245,11 @@ class _Finder:
         return not recording.is_still and (recording.container != "images" or self._pictures is None)
 
     def place(self, labels: LabelFile | BadFile) -> _Place | Unmatched:
-        """Where a file's name points."""
+        """Where a file points: by the picture's bytes, else by its name."""
+        oid = labels.picture_oid if isinstance(labels, LabelFile) else None
+        if oid is not None and oid in self._stills:
+            still = self._stills[oid]
+            return self._chosen(labels, {oid: _Place(still, still.stem, index=0)})
         tried: dict[str, None] = {}
         for spelling in spellings(labels.image or ""):
             for by_stem, by_picture in (
@@ -268,9 +281,13 @@ class _Finder:
 
     def _chosen(self, labels: LabelFile | BadFile, found: Mapping[Oid, _Place]) -> _Place | Unmatched:
         """The one place that a file means: of several, the one of the recording that its folder is named like."""
-        places = list(found.values())
+        places, folders = list(found.values()), _folders_of(labels)
+        others = [place for place in places if self._is_another(place.recording, labels, folders)]
+        if len(others) == len(places):
+            where = others[0].recording.landing_key
+            return Unmatched(labels.file, f"the picture that is called like it is another one: {where}")
+        places = [place for place in places if place not in others]
         if len(places) > 1:
-            folders = [_composed(part) for part in re.split(r"[/\\]|: ", labels.file)[:-1]]
             places = [place for place in places if _composed(place.recording.stem) in folders] or places
             places = _in_like_folders(places, folders)
         if len(places) > 1:
@@ -280,12 +297,26 @@ class _Finder:
                 return Unmatched(labels.file, f"several recordings are named {called.pop()!r}: {names}")
             fix = "put the file into a folder named like the one that it means"
             return Unmatched(labels.file, f"its name may mean several recordings: {names}; {fix}")
-        recording, studies = places[0].recording, self._line.recordings.studies
-        if studies and recording.study not in studies:
+        recording = places[0].recording
+        if not self._line.recordings.takes(recording.study):
             where = f"study {recording.study!r}" if recording.study else "no study"
-            reason = f"{recording.name} belongs to {where}, line {self._line.line} learns from {studies}"
+            reason = f"{recording.name} belongs to {where}, line {self._line.line} learns from {self._line.recordings}"
             return Unmatched(labels.file, reason)
         return places[0]
+
+    def _is_another(self, still: Recording, labels: LabelFile | BadFile, folders: Sequence[str]) -> bool:
+        """Whether a still bears the name of a label's picture only: another file has its very bytes, or it lies in
+        another of the folders that the labels lie in."""
+        oid = labels.picture_oid if isinstance(labels, LabelFile) else None
+        if not still.is_still or still.recording_id == oid:
+            return False
+        if oid is not None and still.recording_id in self._by_bytes:
+            return True
+        if still.recording_id in self._elsewhere:  # it lies in other folders, too
+            return False
+        own = [_composed(part) for part in still.landing_key.split("/")[:-1]]
+        differing = next((a for a, b in zip(reversed(own), reversed(folders), strict=False) if a != b), None)
+        return differing in self._label_folders
 
     def index(self, place: _Place, base: int) -> int | str:
         """The frame's index, or why there is none."""
@@ -321,6 +352,11 @@ class _Finder:
         place = _Place(recording, stem, index=index)
         self._by_picture[stem].append(place)
         self._by_uploaded_picture[as_uploaded(stem)].append(place)
+
+
+def _folders_of(labels: LabelFile | BadFile) -> list[str]:
+    """The folders that a label file lies in, or those of its picture."""
+    return [_composed(part) for part in re.split(r"[/\\]|: ", labels.file)[:-1]]
 
 
 def _in_like_folders(places: list[_Place], folders: Sequence[str]) -> list[_Place]:

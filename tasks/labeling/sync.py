@@ -14,9 +14,9 @@ from tasks.kind import Kind
 from tasks.labeling import state as states
 from tasks.labeling.client import LabelStudio
 from tasks.labeling.label_config import wanted_labels
-from tasks.labeling.placing import place_new, refresh, remove_doubles
 from tasks.labeling.projects import ensure_project, move_images
-from tasks.labeling.pull import pull
+from tasks.labeling.pull_annotations import pull_annotations
+from tasks.labeling.push_tasks import place_new, refresh, remove_doubles
 from tasks.lake import Lake
 from tasks.lake.locks import lake_lock
 from tasks.schemas import Frozen
@@ -81,7 +81,7 @@ def sync(lake: Lake, line: Line, kind: Kind) -> SyncReport:
         if changes.changed or changes.removed or changes.listed or frames_snapshot != state.frames_snapshot:
             remove_doubles(client, state)
             created = place_new(client, project, lake, line, state)
-        pulled = pull(client, project, lake, line, kind, state, changes)
+        pulled = pull_annotations(client, project, lake, line, kind, state, changes)
         learned = (shown, pulled.again, states.READING) != (state.shown, state.again, state.reading)
         first = state.watermark is None
         if first or created or changes.listed or learned or frames_snapshot != state.frames_snapshot:

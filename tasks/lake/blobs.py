@@ -20,8 +20,9 @@ from tasks.errors import DataError, IntegrityError, NotFound
 from tasks.lake.object_store import JSON, OCTETS, ObjectStore
 from tasks.schemas import Oid, canonical_json, now
 
-_OID = re.compile(r"[0-9a-f]{64}")
-_PREFIX = "blobs/sha256/"
+BLOBS = "blobs/sha256/"
+"""Below it lie all blobs."""
+_OID = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _CHUNK_BYTES = 2**20
 _BATCH = 16
 # Cached files carry this modification time. Whoever writes to one (through a hard link, say) changes it, so that a
@@ -32,6 +33,16 @@ RENEWED_AFTER = timedelta(days=3)
 
 A = TypeVar("A")
 B = TypeVar("B")
+
+
+def oids_in(text: str) -> set[Oid]:
+    """All that may be an oid in a text: whatever names a blob has its oid in it, whole."""
+    return set(_OID.findall(text))
+
+
+def named(key: str) -> str:
+    """What to call an object of the lake: a blob by its oid, anything else by its key."""
+    return key.rpartition("/")[2] if key.startswith(BLOBS) else key
 
 
 class Blobs:
@@ -66,7 +77,7 @@ class Blobs:
         """
         if not _OID.fullmatch(oid):
             raise DataError(f"oid {oid!r}", expected="64 lower-case hex digits (a sha256)")
-        return f"{_PREFIX}{oid[:2]}/{oid}"
+        return f"{BLOBS}{oid[:2]}/{oid}"
 
     def uri(self, oid: Oid) -> str:
         """The blob's address for other tools: 's3://lake/blobs/sha256/ab/<hex>'."""

@@ -125,6 +125,18 @@ class Datasets:
         """Whether the version is complete."""
         return self._store.head(_key(line, version, "about.json")) is not None
 
+    def attach(self, line: str, version: str, name: str, content: dict[str, Any]) -> None:
+        """Put a document beside a version, which was made after it; it is no part of the version."""
+        self._store.put_bytes(_key(line, version, f"{name}.json"), canonical_json(content).encode(), "application/json")
+
+    def attached(self, line: str, version: str, name: str) -> dict[str, Any] | None:
+        """A document that stands beside a version; None where there is none."""
+        key = _key(line, version, f"{name}.json")
+        if self._store.head(key) is None:
+            return None
+        content: dict[str, Any] = json.loads(self._store.get_bytes(key))
+        return content
+
     def versions(self, line: str) -> list[str]:
         """All versions of a line that nights made, oldest first; those of experiments are not among them."""
         found: dict[str, dict[str, ObjectInfo]] = {}

@@ -13,7 +13,6 @@ checkpoint or a file of a model is told by that record; of any other blob that m
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,6 +21,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from tasks.errors import DataError
+from tasks.lake.blobs import BLOBS, named, oids_in
 from tasks.lake.lake import Lake
 from tasks.lake.object_store import ObjectInfo, ObjectStore
 from tasks.lake.table_cache import FILES
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 GRACE = timedelta(days=7)
-_OID = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
-_BLOBS = "blobs/sha256/"
 _TEXT_MAX_BYTES = 64 * 2**20
 _BINARY = {
     ".bin", ".ckpt", ".engine", ".gz", ".joblib", ".jpeg", ".jpg", ".npy", ".npz", ".onnx", ".pickle", ".pkl", ".png",
@@ -87,7 +85,7 @@ def collect(
             another lake's, everything would look unreferenced, and nothing is removed.
     """
     # Objects first, references second: a row committed in between protects a blob that is already listed.
-    blobs = {info.key.rsplit("/", 1)[1]: info for info in lake.store.list(_BLOBS)}
+    blobs = {named(info.key): info for info in lake.store.list(BLOBS)}
     files = list(lake.store.list(FILES))
     in_use = _files_in_use(lake, files)
     kept = referenced(lake, blobs, protected)
@@ -101,7 +99,7 @@ def collect(
         lake.tables.forget_unused(before)
         _withdraw_frames(lake, before)
     return Collection(
-        unreferenced=tuple(info.key.rsplit("/", 1)[1] for info in old if info.key.startswith(_BLOBS)),
+        unreferenced=tuple(named(info.key) for info in old if info.key.startswith(BLOBS)),
         table_files=tuple(info.key for info in old if info.key.startswith(FILES)),
         size_bytes=sum(info.size_bytes for info in old),
         kept_young=len(loose) - len(old),
@@ -144,9 +142,9 @@ def referenced(lake: Lake, blobs: Mapping[Oid, ObjectInfo], protected: Iterable[
     for table in TABLES:
         seen.oids |= _oids_in_table(lake.tables.scan(table))
     for info in lake.store.list():
-        if info.key.startswith((_BLOBS, FILES)):
+        if info.key.startswith((BLOBS, FILES)):
             continue
-        seen.oids.update(_OID.findall(info.key))
+        seen.oids |= oids_in(info.key)
         if _may_name_blobs(info):
             _look_into_object(lake.store, info, seen)
     # Images and recordings are many and name nothing: they need not be read.
@@ -190,7 +188,7 @@ def _look_into_object(store: ObjectStore, info: ObjectInfo, seen: _Seen) -> None
         rows = pq.read_table(BytesIO(store.get_bytes(info.key)))
         seen.oids |= _oids_in_table(rows)
         for value in (rows.schema.metadata or {}).values():
-            seen.oids.update(_OID.findall(value.decode(errors="replace")))
+            seen.oids |= oids_in(value.decode(errors="replace"))
     else:
         _look_into_text(store.get_bytes(info.key), seen)
 
@@ -203,7 +201,7 @@ def _look_into_blob(lake: Lake, oid: Oid, size_bytes: int, seen: _Seen) -> None:
 
 def _look_into_text(data: bytes, seen: _Seen) -> None:
     text = data.decode(errors="replace")
-    seen.oids.update(_OID.findall(text))
+    seen.oids |= oids_in(text)
     try:
         seen.leaves.update(_model_oids(json.loads(text)))
     except (ValueError, RecursionError):  # no JSON: what it names may be anything
@@ -219,7 +217,7 @@ def _model_oids(value: Any) -> Iterator[Oid]:
         for name, item in value.items():
             if isinstance(item, str):
                 if name.startswith(_MODEL_FIELDS) or _is_binary(name):
-                    yield from _OID.findall(item)
+                    yield from oids_in(item)
             else:
                 yield from _model_oids(item)
 
@@ -231,5 +229,5 @@ def _oids_in_table(rows: pa.Table) -> set[Oid]:
     for column in rows.columns:
         if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
             for value in column.unique().to_pylist():
-                found.update(_OID.findall(value or ""))
+                found |= oids_in(value or "")
     return found

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -262,12 +262,6 @@ class ObjectStore:
                 self._client.remove_object(self.bucket, key)
         except NotFound:
             return
-
-    def presigned_get(self, key: str, expires_s: int = 600) -> str:
-        """A URL by which anyone can GET the object until it expires. Made without asking the server."""
-        _check(key)
-        with self._speaking(key):
-            return str(self._client.presigned_get_object(self.bucket, key, timedelta(seconds=expires_s)))
 
     def _write(self, key: str, put: Any) -> None:
         _check(key)

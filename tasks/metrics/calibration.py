@@ -11,14 +11,16 @@ confidence calibration"), without their dimensions of place and size: a predicti
 labelled object of its class at IoU 0.5, one to one. So it says nothing of what was missed; recall does. Predictions
 that matching ignores (on a crowd) count neither way. The overall value pools the predictions of all classes.
 
-Predictions scored below `SCORE_FLOOR` are left out: average precision wants them by the thousand, nobody is ever shown
-them, and their sheer number, all of it well calibrated near zero, would drown the rest.
+Predictions of objects scored below `SCORE_FLOOR` are left out: average precision wants them by the thousand, nobody is
+ever shown them, and their sheer number, all of it well calibrated near zero, would drown the rest. Of whole pictures
+every score counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +34,8 @@ _FEWEST_IN_A_POINT = 5
 """A point of the curve that rests on fewer predictions would only be noise."""
 _UNIT = 1_000_000
 """Scores are summed as whole millionths: such sums are exact, in whatever order a processor takes them."""
+FINE_UNIT = 10**10
+"""The same where there is one score for each picture: sums stay below 2^53 for 900,000 pictures."""
 
 
 @dataclass(frozen=True)
@@ -41,27 +45,45 @@ class Binned:
     Attributes:
         there: float64 [I, BINS], how many; whole numbers.
         right: float64 [I, BINS], how many of them are right; whole numbers.
-        score: float64 [I, BINS], the sum of their scores in millionths; whole numbers.
+        score: float64 [I, BINS], the sum of their scores in parts of `unit`; whole numbers.
+        unit: Parts of a score of 1.
     """
 
     there: FloatArray
     right: FloatArray
     score: FloatArray
+    unit: int = _UNIT
 
 
 def binned(matches: Matches, images: int) -> Binned:
     """Sort the predictions of one class into bins, image by image."""
     keep = ~matches.ignored[:, 0] & (matches.score >= SCORE_FLOOR)
-    score = np.clip(matches.score[keep], 0.0, 1.0)
-    place = matches.image[keep] * BINS + np.minimum((score * BINS).astype(np.intp), BINS - 1)
+    return binned_scores(matches.score[keep], matches.tp[keep, 0], matches.image[keep], images)
+
+
+def binned_scores(
+    score: FloatArray, right: NDArray[np.bool_], image: NDArray[np.integer[Any]], images: int, unit: int = _UNIT
+) -> Binned:
+    """Sort scores into bins, image by image.
+
+    Args:
+        score: float [N], from 0 to 1.
+        right: bool [N], whether that came true.
+        image: int [N], where.
+        images: How many there are.
+        unit: Parts that scores are counted in.
+    """
+    score = np.clip(score, 0.0, 1.0)
+    place = image * BINS + np.minimum((score * BINS).astype(np.intp), BINS - 1)
 
     def total(weights: FloatArray) -> FloatArray:
         return np.bincount(place, weights, images * BINS).astype(np.float64).reshape(images, BINS)
 
     return Binned(
         there=total(np.ones(len(score))),
-        right=total(matches.tp[keep, 0].astype(np.float64)),
-        score=total(np.rint(score * _UNIT)),
+        right=total(right.astype(np.float64)),
+        score=total(np.rint(score * unit)),
+        unit=unit,
     )
 
 
@@ -69,23 +91,25 @@ def expected_calibration_errors(classes: Sequence[Binned], weights: NDArray[np.i
     """ECE under each row of image weights.
 
     Args:
-        classes: Of C classes.
+        classes: Of C classes, all in the same unit.
         weights: int64 [R, I], how often each image counts.
 
     Returns:
         float64 [C + 1, R]: of each class, then of all together; NaN where there is no prediction.
     """
-    stacked = np.concatenate([part for own in classes for part in (own.there, own.right * _UNIT - own.score)], axis=1)
+    stacked = np.concatenate(
+        [part for own in classes for part in (own.there, own.right * own.unit - own.score)], axis=1
+    )
     sums = (weights.astype(np.float64) @ stacked).reshape(len(weights), len(classes), 2, BINS)
     there, gap = sums[:, :, 0], sums[:, :, 1]  # [R, C, BINS]; a sum of whole numbers below 2^53 is exact
     out = [ratio(np.abs(gap[:, c]).sum(axis=1), there[:, c].sum(axis=1)) for c in range(len(classes))]
     out.append(ratio(np.abs(gap.sum(axis=1)).sum(axis=1), there.sum(axis=(1, 2))))
-    return np.stack(out) / _UNIT
+    return np.stack(out) / classes[0].unit
 
 
 def reliability(own: Binned) -> tuple[list[float], list[float]]:
     """The reliability curve of one class: mean score and share of right predictions of each bin that holds enough."""
     there, right, score = (part.sum(axis=0) for part in (own.there, own.right, own.score))
     enough = there >= _FEWEST_IN_A_POINT
-    x, y = score[enough] / there[enough] / _UNIT, right[enough] / there[enough]
+    x, y = score[enough] / there[enough] / own.unit, right[enough] / there[enough]
     return [round(float(v), 5) for v in x], [round(float(v), 5) for v in y]

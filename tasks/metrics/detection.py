@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tasks.metrics.average_precision import average_precision, counts_at, ratio, recall
 from tasks.metrics.boxes import Boxes, overlapping
 from tasks.metrics.calibration import Binned, binned, expected_calibration_errors
+from tasks.metrics.confusion import confusion, errors_per_image, pair_boxes
 from tasks.metrics.curves import reliability_curve, score_curves
 from tasks.metrics.error_kinds import NEAR, Named, error_kinds
 from tasks.metrics.judgement import (
@@ -27,7 +28,6 @@ from tasks.metrics.judgement import (
     Statistic,
 )
 from tasks.metrics.matching import IOU_THRESHOLDS, Matches, Pairs, match
-from tasks.metrics.mistakes import confusion, errors_per_image, find_mistakes
 
 FIXED_SCORE = 0.25
 DEFAULT_MAX_DETECTIONS = 500
@@ -100,7 +100,7 @@ def judge(
         images: How many images there are, those without a box included.
         small_px, large_px: Sides that part small, medium and large objects.
         max_detections: Predictions kept per class and image.
-        score_threshold: For precision, recall, F1, counts and mistakes; None = the one of highest F1.
+        score_threshold: For precision, recall, F1, counts and errors; None = the one of highest F1.
     """
     ranges = size_ranges(small_px, large_px)
     matches = match_classes(
@@ -108,7 +108,7 @@ def judge(
     )
     whole = [of["all"] for of in matches]
     threshold = best_score(whole) if score_threshold is None else score_threshold
-    marks = find_mistakes(predictions, truth, threshold)
+    marks = pair_boxes(predictions, truth, threshold)
     labels = {name: own.positives for name, own in zip(classes, whole, strict=True)}
     every = np.sum([own.positives for own in whole], axis=0)
     slices: dict[MetricPath, dict[str, object]] = {

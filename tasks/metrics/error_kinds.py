@@ -34,18 +34,18 @@ NEAR = 0.1
 
 KINDS: dict[str, tuple[str, str, str]] = {
     "classification": (
-        "Wrong class",
+        "Classification",
         "in the right place, called by another class's name",
         "See in the confusion table which classes are mixed up; label more of the rarer one, or say in the labelling "
         "guide what tells them apart.",
     ),
     "localisation": (
-        "Off the mark",
+        "Localisation",
         "the right class, but it overlaps the label too little (IoU 0.1 to 0.5)",
         "Look whether annotators draw equally tight outlines; small objects gain from a larger input size.",
     ),
     "both": (
-        "Wrong class and off the mark",
+        "Both",
         "near a label, with another class and too little overlap",
         "Seldom worth work of its own: what helps against the two kinds above helps here.",
     ),
@@ -55,7 +55,7 @@ KINDS: dict[str, tuple[str, str, str]] = {
         "Lower the overlap at which the recipe suppresses neighbours, or raise the score threshold.",
     ),
     "background": (
-        "Nothing there",
+        "Background",
         "a prediction where nothing is labelled",
         "First look whether a label is missing there; if not, label more frames with what was mistaken for an object.",
     ),

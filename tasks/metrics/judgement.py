@@ -19,6 +19,8 @@ IntArray = NDArray[np.int64]
 MetricPath = tuple[str, ...]
 DIGITS = 12
 """Decimals of a stored metric."""
+PARTS = ("per_recording", "per_donor")
+"""Families of slices that are parts of the test split, and nothing that a line knows beforehand."""
 Statistic = Callable[[NDArray[np.int64]], dict[MetricPath, FloatArray]]
 """Image weights, int64 [R, I], to the value of every metric under each row, float64 [R]; NaN = undefined there."""
 
@@ -37,6 +39,8 @@ class Metric:
         digits: Decimals shown.
         short: As it stands over a table's column; default: the title.
         calibration: Whether it says how far scores are from meaning what they say.
+        overall: Whether it is measured over all classes together, too.
+        column: Whether tables by slice have a column for it.
     """
 
     name: str
@@ -48,6 +52,8 @@ class Metric:
     digits: int = 3
     short: str = ""
     calibration: bool = False
+    overall: bool = True
+    column: bool = True
 
     @property
     def per_class(self) -> bool:
@@ -65,26 +71,46 @@ COST = (
 
 @dataclass(frozen=True)
 class Curve:
-    """Lines of a plot; x and y both run from 0 to 1. With `diagonal`, x = y is drawn too: where they ought to lie."""
+    """Lines of a plot; x and y both run from 0 to 1.
+
+    Attributes:
+        series: Name -> x and y of its line.
+        diagonal: Whether x = y is drawn, too: where the lines ought to lie.
+        chance: Whether x = y is drawn, too: where guessing lies.
+        metric: Of each line's slice, to be shown beside its name; '': none.
+    """
 
     title: str
     x_title: str
     y_title: str
     series: dict[str, tuple[list[float], list[float]]]
     diagonal: bool = False
+    chance: bool = False
+    metric: str = ""
 
 
 @dataclass(frozen=True)
 class Confusion:
-    """What was labelled (columns) and what was predicted (rows): int [n, n] counts.
+    """What was labelled and what was predicted, as int counts.
 
-    With `nothing`, the last row and column stand for what was not found and what is not there; else all are classes.
+    Attributes:
+        rows, columns: Their names.
+        counts: Row by row.
+        nothing: Whether the last row and column stand for what was not found and what is not there; else all are
+            classes.
+        rows_are: 'predicted': columns are what was labelled. 'labelled': columns are what was predicted. 'labels':
+            each row is a label that holds or not, and the columns are `OUTCOMES`.
     """
 
     rows: tuple[str, ...]
     columns: tuple[str, ...]
     counts: tuple[tuple[int, ...], ...]
     nothing: bool = True
+    rows_are: Literal["predicted", "labelled", "labels"] = "predicted"
+
+
+OUTCOMES = ("there, found", "there, missed", "not there, left out", "not there, claimed")
+"""What becomes of a label that holds, or not, for a picture: the columns of a `Confusion` whose rows are labels."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +145,12 @@ class Judgement:
         support: Metric address -> labels per image that it rests on, int64 [I].
         slices: Addresses' first two parts -> facts beside the metrics (`labels`), e.g. `("per_size", "small")`.
         facts: Facts about the whole, e.g. the score threshold chosen.
-        errors: Mistakes per image, float64 [I]; what "worst" means.
+        errors: Pairing per image, float64 [I]; what "worst" means.
         counts: Class -> how many a user of the model counts in each image, int64 [I]; empty where nothing is counted.
         curves, confusion, breakdown: For the report.
+        family: Of the slices that classes are: 'class' -> `("per_class", "sperm", ...)`.
+        right: Name of a question put to every image -> whether the model answered it rightly: float64 [I] of 1 and 0,
+            NaN where nobody knows. Empty where an image is more than one question, as where objects are looked for.
     """
 
     statistic: Statistic
@@ -134,6 +163,8 @@ class Judgement:
     counts: dict[str, IntArray] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     slices: dict[MetricPath, dict[str, Any]] = field(default_factory=dict)
+    family: str = "class"
+    right: dict[str, FloatArray] = field(default_factory=dict)
 
 
 def tree(values: Mapping[MetricPath, Any]) -> dict[str, Any]:
@@ -165,6 +196,14 @@ def address(metric: str, where: str | None = None) -> MetricPath:
     return (f"per_{family}", name, metric)
 
 
+def metric_of_slices(metrics: Iterable[Metric], values: Mapping[str, Any]) -> Metric:
+    """The first metric that a tree has for slices beside recordings and donors; else the first of all."""
+    listed = list(metrics)
+    families = [rows for key, rows in values.items() if key.startswith("per_") and key not in PARTS]
+    slices = [own for rows in families for own in rows.values()]
+    return next((metric for metric in listed if any(metric.name in own for own in slices)), listed[0])
+
+
 def measured(judgement: Judgement, images: int) -> dict[str, Any]:
     """The metrics tree of the images as they are, with the judgement's facts beside the numbers."""
     everything = np.ones((1, images), dtype=np.int64)
@@ -176,20 +215,29 @@ def measured(judgement: Judgement, images: int) -> dict[str, Any]:
     return tree(flat)
 
 
+def parts_of(values: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The metrics of each recording, or donor, of a metrics tree."""
+    return next((dict(values[family]) for family in PARTS if values and family in values), {})
+
+
 def measured_by(judgement: Judgement, names: list[str], index: IntArray) -> dict[str, dict[str, Any]]:
     """Overall and per-class metrics of each part of the images, such as each recording.
 
     Args:
         judgement: Of all images.
         names: One for each part.
-        index: int64 [I], which part each image belongs to.
+        index: int64 [I], which part each image belongs to; -1: to none.
     """
+    if not names:
+        return {}
     weights = (np.arange(len(names))[:, None] == index).astype(np.int64)
     values = judgement.statistic(weights)
     out: dict[str, dict[str, Any]] = {}
     for row, name in enumerate(names):
         flat: dict[MetricPath, Any] = {
-            path: _number(value[row]) for path, value in values.items() if len(path) == 1 or path[0] == "per_class"
+            path: _number(value[row])
+            for path, value in values.items()
+            if len(path) == 1 or path[0] == f"per_{judgement.family}"
         }
         flat |= {("images",): int(weights[row].sum()), **_labels_and_counts(judgement, weights[row])}
         out[name] = tree(flat)
@@ -204,7 +252,7 @@ def _number(value: float) -> float:
 def _labels_and_counts(judgement: Judgement, weights: IntArray) -> dict[MetricPath, Any]:
     """Labelled objects, and per frame what was labelled, what was counted, and how far the count is off on average."""
     flat: dict[MetricPath, Any] = {("labels",): sum(int(own @ weights) for own in judgement.labels.values())}
-    flat |= {("per_class", name, "labels"): int(own @ weights) for name, own in judgement.labels.items()}
+    flat |= {(f"per_{judgement.family}", name, "labels"): int(own @ weights) for name, own in judgement.labels.items()}
     frames = max(1, int(weights.sum()))
     for name, predicted in judgement.counts.items():
         there, seen = int(judgement.labels[name] @ weights), int(predicted @ weights)

@@ -11,7 +11,9 @@ from tasks.operations.audit import audit_dataset, read_audit_report
 from tasks.operations.champion import describe_champion, list_outcomes
 from tasks.operations.clears import clear_pair, list_clears, refused_pair, revoke_clear
 from tasks.operations.erase import erase_donor
+from tasks.operations.evaluating import evaluate_model, train_model
 from tasks.operations.evidence import list_evidence, read_bundle, read_card, verify_all, verify_evidence
+from tasks.operations.explore import explore_line
 from tasks.operations.export import export_model
 from tasks.operations.intake import add_recordings, import_labels, list_quarantine, quarantined_recordings
 from tasks.operations.keys import list_keys, rotate_key, trust_keys
@@ -27,6 +29,8 @@ __all__ = [
     "clear_pair",
     "describe_champion",
     "erase_donor",
+    "evaluate_model",
+    "explore_line",
     "export_model",
     "import_labels",
     "list_clears",
@@ -47,6 +51,7 @@ __all__ = [
     "revoke_clear",
     "roll_back",
     "rotate_key",
+    "train_model",
     "trust_keys",
     "verify_all",
     "verify_evidence",

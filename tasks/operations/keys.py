@@ -194,7 +194,7 @@ def _signed_until(lake: Lake, chain: Mapping[int, Sequence[EvidenceEntry]]) -> i
 def _waiting(lake: Lake) -> list[tuple[str, str, Any, int]]:
     """Orders that the key in use (or another that is believed) signed and that nobody has finished yet."""
     from tasks.errors import SignatureError
-    from tasks.evidence import orders
+    from tasks.evidence import pending_promotions
 
     found = []
     for info in lake.store.list("undertakings/"):
@@ -202,7 +202,7 @@ def _waiting(lake: Lake) -> list[tuple[str, str, Any, int]]:
         if "/" in line:
             continue
         try:
-            opened = orders.opened(lake.settings, line, lake.store.get_bytes(info.key))
+            opened = pending_promotions.opened(lake.settings, line, lake.store.get_bytes(info.key))
         except SignatureError:
             continue
         found.append((info.key, line, opened.value, opened.number))
@@ -210,7 +210,7 @@ def _waiting(lake: Lake) -> list[tuple[str, str, Any, int]]:
 
 
 def _signed_anew(settings: Settings, line: str, key: str, value: Any, number: int) -> bytes:
-    from tasks.evidence.orders import KIND
+    from tasks.evidence.pending_promotions import KIND
     from tasks.lake.signed import seal_json
 
     return seal_json(settings, KIND, line, key, value, number)

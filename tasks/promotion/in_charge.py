@@ -129,10 +129,10 @@ def was_in_charge(lake: Lake, record: ModelRecord) -> bool:
 
 def _under_way(lake: Lake, line: str) -> str | None:
     """Describe the change that waits, where somebody trusted here gave it as the line's next evidence."""
-    from tasks.evidence import chain, orders
+    from tasks.evidence import chain, pending_promotions
 
     try:
-        opened = orders.opened(lake.settings, line, lake.store.get_bytes(orders.key_of(line)))
+        opened = pending_promotions.opened(lake.settings, line, lake.store.get_bytes(pending_promotions.key_of(line)))
     except (NotFound, SignatureError):
         return None
     if opened.number != len(chain.entries(lake, line)) + 1 or not isinstance(opened.value, dict):

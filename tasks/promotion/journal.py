@@ -4,15 +4,15 @@ Two stores, no common transaction. So what is about to be done is first written 
 evidence will say, the aliases as they were among it. Then it is done, then recorded, then crossed out. Whoever works on
 the line next finds what was not crossed out and finishes it first: killed anywhere, nothing is half done or unrecorded.
 
-What is written down is signed, for this line and this place in its evidence (`tasks/evidence/orders.py`): an order that
-somebody else put there, or an old one put there again, is set aside and never carried out.
+What is written down is signed, for this line and this place in its evidence (`tasks/evidence/pending_promotions.py`):
+what somebody else put there, or an old one put there again, is set aside and never carried out.
 
 In the lake the journal keeps its first name: keys below `undertakings/`, documents of the kind `undertaking`. So what
 an older Nightscope began and did not finish is finished all the same.
 
 All of this needs `promotion_lock`, so that nobody else moves the line's aliases meanwhile. It is a file's
 lock, and holds on one machine. Between machines nothing takes turns but Airflow's pool `promotion`, which the nights'
-`promote_model` and the DAGs *Promote a model* and *Roll back a model* share. So orders (`nightscope promote`,
+`promote_model` and the DAGs *Promote a model* and *Roll back a model* share. So commands (`nightscope promote`,
 `nightscope rollback`, `nightscope step promote-model`) must run on the machine of the Airflow workers that serve the
 pool `promotion`, or go through these DAGs. `evaluate_models` takes the lock too, to finish what was broken off, and is
 not in that pool: its workers belong on the same machine.
@@ -68,13 +68,13 @@ def promotion_lock(session: Session, line: str) -> Iterator[tuple[Lake, Registry
     Yields:
         Lake and registry.
     """
-    from tasks.evidence import orders
+    from tasks.evidence import pending_promotions
     from tasks.lake.locks import lake_lock
 
     lake, registry = session.lake, session.registry
     with lake_lock(session.settings, f"promote-{line}"):
         registry.settle(line)
-        if lake.store.head(orders.key_of(line)):
+        if lake.store.head(pending_promotions.key_of(line)):
             _settle(lake, registry, line)
         yield lake, registry
 
@@ -89,24 +89,24 @@ def commit(lake: Lake, registry: Registry, pending: PendingPromotion) -> Evidenc
         NotFound: The line has no such model version.
         ServiceUnavailable, StorageUnavailable: It may be half done; the next `promotion_lock` finishes it.
     """
-    from tasks.evidence import chain, orders
+    from tasks.evidence import chain, pending_promotions
 
     number = len(chain.entries(lake, pending.line)) + 1
-    data = orders.sealed(lake.settings, pending.line, pending, number)
-    lake.store.put_bytes(orders.key_of(pending.line), data, JSON)
+    data = pending_promotions.sealed(lake.settings, pending.line, pending, number)
+    lake.store.put_bytes(pending_promotions.key_of(pending.line), data, JSON)
     return _carry_out(lake, registry, pending)
 
 
 def _settle(lake: Lake, registry: Registry, line: str) -> None:
     """Finish what waits, if it is ours and its time is now; else take it out of the way."""
-    from tasks.evidence import chain, orders
+    from tasks.evidence import chain, pending_promotions
 
-    data = lake.store.get_bytes(orders.key_of(line))
+    data = lake.store.get_bytes(pending_promotions.key_of(line))
     try:
-        opened = orders.opened(lake.settings, line, data)
+        opened = pending_promotions.opened(lake.settings, line, data)
         pending = PendingPromotion.model_validate(opened.value)
     except (SignatureError, ValidationError) as error:
-        aside = orders.set_aside(lake, line, data)
+        aside = pending_promotions.set_aside(lake, line, data)
         log.warning(
             f"an order for line {line} was waiting that nobody here gave: {error}; it is NOT carried out, and was set "
             f"aside as {aside}. Somebody else can write to the lake: `nightscope verify {line}` says what else changed"
@@ -118,7 +118,7 @@ def _settle(lake: Lake, registry: Registry, line: str) -> None:
         _record(lake, registry, pending, None)  # what comes after the row, if it was killed there; no alias moves
         log.warning(f"an order for line {line} was carried out before, as evidence {done.number}: crossed out")
     elif opened.number != len(links) + 1:
-        aside = orders.set_aside(lake, line, data)
+        aside = pending_promotions.set_aside(lake, line, data)
         log.warning(
             f"an order for line {line} was waiting that was given as evidence {opened.number}, and the next is "
             f"{len(links) + 1}: it is NOT carried out, and was set aside as {aside}"
@@ -128,7 +128,7 @@ def _settle(lake: Lake, registry: Registry, line: str) -> None:
 
 
 def _finish(lake: Lake, registry: Registry, pending: PendingPromotion, data: bytes) -> None:
-    from tasks.evidence import orders
+    from tasks.evidence import pending_promotions
 
     what = f"{pending.action} of {pending.line} ({pending.outcome}, version {pending.model_version})"
     try:
@@ -140,7 +140,7 @@ def _finish(lake: Lake, registry: Registry, pending: PendingPromotion, data: byt
             entry = _record(lake, registry, pending, None, f"its verdict or version is gone: {error}")
             log.warning(f"a {what} that was broken off had taken effect: evidence {entry.number}, {error}")
             return
-        aside = orders.set_aside(lake, pending.line, data)
+        aside = pending_promotions.set_aside(lake, pending.line, data)
         log.warning(f"a {what} that was broken off cannot be finished: {error}; set aside as {aside}")
     else:
         log.warning(f"a {what} that was broken off is finished: evidence {entry.number}")
@@ -162,7 +162,7 @@ def _record(
 ) -> EvidenceEntry:
     """Record what was done, with the aliases as they are now, and cross it out."""
     from tasks import evidence
-    from tasks.evidence import orders
+    from tasks.evidence import pending_promotions
 
     entry = evidence.record(
         lake,
@@ -181,5 +181,5 @@ def _record(
         note="; ".join(filter(None, (pending.note, gap))),
         override=pending.override,
     )
-    lake.store.remove(orders.key_of(pending.line))
+    lake.store.remove(pending_promotions.key_of(pending.line))
     return entry

@@ -42,7 +42,7 @@ def save_pyfunc(
             python_model=str(served.code),
             artifacts={"weights": str(kept), "model": str(root / "model.json")}
             | {path.stem: str(path) for path in served.modules},
-            signature=signature(about["predict"], served.columns),
+            signature=signature(about["predict"], served.columns, any_input=served.any_input),
             pip_requirements=requirements(served.requirements),
             mlflow_model=Model(model_uuid=model_id, model_id=model_id, run_id=run_id),
         )
@@ -58,8 +58,9 @@ def _save(**arguments: Any) -> None:
         mlflow.pyfunc.save_model(**arguments)
 
 
-def signature(predict: Mapping[str, Any], columns: Mapping[str, str]) -> ModelSignature:
-    """Image in (RGB, uint8, [height, width, 3]), table of `columns` (name -> type) out; thresholds as parameters."""
+def signature(predict: Mapping[str, Any], columns: Mapping[str, str], *, any_input: bool = False) -> ModelSignature:
+    """Image in (RGB, uint8, [height, width, 3]; or what the model takes), table of `columns` (name -> type) out;
+    thresholds as parameters."""
     import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
@@ -67,7 +68,7 @@ def signature(predict: Mapping[str, Any], columns: Mapping[str, str]) -> ModelSi
     kinds = {float: DataType.double, int: DataType.long, bool: DataType.boolean}
     params = [ParamSpec(name, kinds[type(value)], value) for name, value in sorted(predict.items())]
     return ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, 3))]),
+        inputs=None if any_input else Schema([TensorSpec(np.dtype(np.uint8), (-1, -1, 3))]),
         outputs=Schema([ColSpec(DataType[kind], name) for name, kind in columns.items()]),
         params=ParamSchema(params) if params else None,
     )

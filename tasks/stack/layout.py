@@ -86,11 +86,6 @@ class Layout:
         """Held by `up` and `down`, so that two of them never work on one stack."""
         return self.control_dir / "stack.lock"
 
-    @property
-    def s3_data(self) -> Path:
-        """What the lake's S3 server serves; a bucket is a folder in it."""
-        return self.s3_root("s3")
-
     def s3_root(self, service: str) -> Path:
         """What one of the S3 servers serves: 's3', 's3-landing', 's3-mlflow' or 's3-frames'."""
         return self.state_dir / service

@@ -56,8 +56,9 @@ def _options(name: str, port: int) -> tuple[str, ...]:
     if name == "s3":
         return (*common, "--copy-links")  # the frames' bucket is a link
     if name == "s3-frames":
-        # Annotators' browsers fetch frames by presigned URL from pages of Label Studio: another origin.
-        return (*common, "--read-only", "--allow-origin", "*")
+        # Annotators' browsers fetch frames by presigned URL from pages of Label Studio: another origin. Another server
+        # writes the frames: a folder remembered, as for five minutes by default, would hide the new ones.
+        return (*common, "--read-only", "--allow-origin", "*", "--dir-cache-time", "0s")
     return common
 
 

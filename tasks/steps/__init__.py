@@ -12,6 +12,7 @@ from tasks.steps.approval import approval_request
 from tasks.steps.change_detection import check_news, check_request
 from tasks.steps.dataset import freeze_dataset, validate_labels
 from tasks.steps.evaluate import evaluate_models
+from tasks.steps.exploration import explore_dataset
 from tasks.steps.garbage import collect_garbage
 from tasks.steps.ingest import ingest_recordings, list_lines
 from tasks.steps.labels import sync_annotations
@@ -27,6 +28,7 @@ __all__ = [
     "collect_garbage",
     "decide_verdict",
     "evaluate_models",
+    "explore_dataset",
     "freeze_dataset",
     "ingest_recordings",
     "list_lines",

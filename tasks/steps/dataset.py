@@ -11,6 +11,7 @@ from tasks.kinds import kind_of
 from tasks.schemas import Frozen, Oid
 from tasks.session import Session
 from tasks.steps.change_detection import finished_night, run_fingerprint
+from tasks.steps.exploration import explore_dataset
 from tasks.steps.results import SetAside
 
 log = logging.getLogger(__name__)
@@ -84,4 +85,13 @@ def freeze_dataset(
             f"line {name}: something has changed, but what may be learned from is still dataset {version[:12]}, "
             f"judged by these gates on {finished['at'][:16]} UTC (verdict: {finished['verdict']})"
         )
+    _explore(session, name, version)
     return FrozenDataset(dataset_version=version)
+
+
+def _explore(session: Session, name: str, version: str) -> None:
+    """Keep the version's exploration report beside it. It decides nothing, so its fault does not end a night."""
+    try:
+        explore_dataset(session, name, version)
+    except Exception as error:  # also the lake's: the steps that need what it holds will meet it, and try again
+        log.warning(f"dataset {version[:12]} has no exploration report: {type(error).__name__}: {error}")

@@ -145,9 +145,19 @@ def _report(session: Session, line: Line, evaluation: Evaluation, judged: Judged
     links = (
         [Link("Validation report", lake.blobs.uri(about["validation"]["report_oid"]))] if "validation" in about else []
     )
+    links += _exploration(lake, line.line, evaluation.dataset_version)
     links += _leak_audit(lake, about.get("leak_check") or {})
     links += [Link("MLflow run", mlflow_run, _run_url(session, mlflow_run))]
     return store_report(lake, line, kind_of(line.kind), evaluation, judged, links=links)
+
+
+def _exploration(lake: Lake, line: str, version: str) -> list[Link]:
+    """Where the page is that shows the dataset."""
+    from tasks.evaluation.report import Link
+    from tasks.exploration.explore import explored
+
+    found = explored(lake, line, version)
+    return [Link("Exploration report", lake.blobs.uri(found.report_oid))] if found else []
 
 
 def _leak_audit(lake: Lake, summary: Mapping[str, Any]) -> list[Link]:

@@ -29,6 +29,11 @@ def operation_of(message: str) -> str | None:
     return found[1] if found else None
 
 
+def epoch_seed(seed: int, epoch: int) -> int:
+    """What an epoch's shuffling and augmentation are drawn from, so that a resumed training draws the same."""
+    return (seed + 1) * 1_000_003 + epoch
+
+
 @contextmanager
 def listening(tell: Callable[[str], None]) -> Iterator[None]:
     """Tell each operation without a deterministic implementation once, for as long as the block lasts.

@@ -79,7 +79,7 @@ class Trained(Frozen):
     seconds: float
 
 
-class Twin(Frozen):
+class WeightReuse(Frozen):
     """Names the training that was done, of all that differ in nothing but how their models look at images."""
 
     run_key: str
@@ -286,7 +286,7 @@ def _contradiction(lake: Lake, record: ModelRecord, trained: Trained) -> None:
 RUN_KEY = re.compile(r"[0-9a-f]{64}")
 
 
-def twin_key(plain_run_key: str) -> str:
+def reuse_key(plain_run_key: str) -> str:
     """Where the training is named that has the weights; by the run key of the one that looks at an image once."""
     return f"runs/{plain_run_key}/twin.json"
 

@@ -1,4 +1,4 @@
-"""The weights that a training starts from: a blob by its oid, or a file in the weights' folder by its bare name."""
+"""What a training starts from: an installed package's weights, a blob by its oid, or a file in the weights' folder."""
 
 from __future__ import annotations
 
@@ -14,22 +14,24 @@ from tasks.lake import Lake
 from tasks.schemas import Oid
 
 OID = re.compile(r"[0-9a-f]{64}")
-WEIGHTS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,120}\.pt")
-"""A file's name alone: it names no folder, and cannot begin with a dot."""
-WEIGHTS_SOURCE = "https://github.com/ultralytics/assets/releases"
+TORCH_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,120}\.pt")
+WEIGHTS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,120}\.(pt|pth|safetensors)")
+"""A file's name alone: it names no folder, and cannot begin with a dot. Which suffixes it takes is a kind's affair."""
 
 
 def starting_weights(lake: Lake, recipe: Recipe) -> tuple[Path, Oid] | None:
     """The weights that a recipe starts from, and their oid; None: from scratch.
 
-    A blob is verified by its name; a file's oid is part of the run key and of the run's record. Neither can run
-    anything when it is loaded (see `loading.py`).
+    A blob is verified by its name, a package's file by the kind; a file's oid is part of the run key and of the run's
+    record. None can run anything when it is loaded (see the kind's `loading.py`).
 
     Raises:
         ConfigError: They are not where the recipe says.
     """
     if recipe.weights is None:
         return None
+    if installed := recipe.installed_weights():
+        return installed
     if OID.fullmatch(recipe.weights):
         return lake.blobs.fetch(recipe.weights), recipe.weights
     path = weights_path(lake.settings, recipe.weights)
@@ -37,8 +39,8 @@ def starting_weights(lake: Lake, recipe: Recipe) -> tuple[Path, Oid] | None:
         raise ConfigError(
             f"recipe {recipe.name!r} starts from the weights {recipe.weights!r}, and they are not there",
             expected=f"a file at {path}",
-            fix=f"put it there (nothing is downloaded; COCO weights: {WEIGHTS_SOURCE}), name another or a blob's "
-            "oid with `weights`, or train with detection-from-scratch",
+            fix=f"put it there (nothing is downloaded; {recipe.WEIGHTS_ADVICE}), name another or a blob's oid with "
+            "`weights`, or train from scratch",
         )
     return path, hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -52,7 +54,7 @@ def weights_path(settings: Settings, name: str) -> Path:
     if not WEIGHTS_NAME.fullmatch(name):
         raise ConfigError(
             f"weights {short_repr(name)}: a recipe names no path",
-            expected="the bare name of a .pt",
+            expected="the bare name of a file of weights",
             fix=f"put the file into {settings.state_dir / 'weights'} and name it alone",
         )
     return settings.state_dir / "weights" / name

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -38,14 +38,14 @@ from tasks.training.records import (
     Origin,
     Trained,
     Training,
-    Twin,
+    WeightReuse,
     checkpoint_key,
     local_copy,
     read,
     read_or_again,
     result_key,
+    reuse_key,
     trained_key,
-    twin_key,
     version_key,
     vouched,
     write,
@@ -53,9 +53,15 @@ from tasks.training.records import (
 from tasks.training.starting import starting_weights
 
 Progress = Callable[[str], None]
+Watch = Callable[[Sequence[EpochMetrics]], None]
+"""Looks at all epochs so far after each one, and may raise `StopTraining`."""
 
 RESTARTS = 3
 """How often in a row a worker that a signal ended is started again without having saved another epoch."""
+
+
+class StopTraining(Exception):
+    """Raised by who watches a training that is not worth going on with: it ends, and its checkpoint goes."""
 
 
 def train_challenger(
@@ -89,7 +95,9 @@ def train_challenger(
         if trained is None:
             live = LiveLog(lake, line, recipe, key, progress)
             trained = _train(lake, line, kind, recipe, key, dataset_version, data, has_val, live, progress)
-            write(lake, twin_key(run_key_of(lake, line.line, dataset_version, recipe.plain())), Twin(run_key=key))
+            write(
+                lake, reuse_key(run_key_of(lake, line.line, dataset_version, recipe.plain())), WeightReuse(run_key=key)
+            )
         progress(f"logging training {key[:12]} in MLflow")
         record = publish(lake, line, kind, recipe, trained)
         result = Training(
@@ -146,30 +154,44 @@ def _taken_over(lake: Lake, line: Line, recipe: Recipe, key: str, version: str, 
 
     Its weights become this run's: trained again on a GPU they would be others, and the options be judged with them.
     """
-    place = twin_key(run_key_of(lake, line.line, version, recipe.plain()))
-    twin = read_or_again(lake, place, Twin, progress, again="and trained anew")
-    trained = _trained(lake, twin.run_key, progress) if twin else None
-    if twin is None or trained is None:
+    place = reuse_key(run_key_of(lake, line.line, version, recipe.plain()))
+    reused = read_or_again(lake, place, WeightReuse, progress, again="and trained anew")
+    trained = _trained(lake, reused.run_key, progress) if reused else None
+    if reused is None or trained is None:
         return None
-    progress(f"taking over the weights of training {twin.run_key[:12]}: only the way of predicting is another")
+    progress(f"taking over the weights of training {reused.run_key[:12]}: only the way of predicting is another")
     trained = trained.model_copy(update={"run_key": key, "recipe": recipe.model_dump(mode="json")})
     write(lake, trained_key(key), trained)
     return trained
 
 
-def train_quietly(
-    lake: Lake, line: Line, kind: Kind, dataset_version: str, data: Path, has_val: bool, *, progress: Progress = print
+def train_unregistered(
+    lake: Lake,
+    line: Line,
+    kind: Kind,
+    dataset_version: str,
+    data: Path,
+    has_val: bool,
+    *,
+    progress: Progress = print,
+    watch: Watch | None = None,
 ) -> Trained:
     """Train like `train_challenger`, but tell MLflow nothing: for experiments, whose models nobody may promote.
 
-    Finished = returned, killed = resumed, here too. Arguments and errors as there.
+    Finished = returned, killed = resumed, here too. Arguments and errors as there, and:
+
+    Args:
+        watch: Sees the epochs while it trains. A finished training is returned without asking it.
+
+    Raises:
+        StopTraining: `watch` ended it.
     """
     recipe = kind.recipes.load_recipe(line.recipe)
     key = run_key(lake, line, dataset_version, kind)
     with lake_lock(lake.settings, f"train-{key[:16]}"):
         trained = _trained(lake, key, progress)
         if trained is None:
-            trained = _train(lake, line, kind, recipe, key, dataset_version, data, has_val, None, progress)
+            trained = _train(lake, line, kind, recipe, key, dataset_version, data, has_val, None, progress, watch)
         return trained
 
 
@@ -216,11 +238,12 @@ def _train(
     has_val: bool,
     live: LiveLog | None,
     progress: Progress,
+    watch: Watch | None = None,
 ) -> Trained:
     """Run the worker until it is finished, however often it is killed on the way."""
     began = time.monotonic()
     folder = (lake.settings.work_dir / "training" / key[:16]).resolve()
-    night = _Night(lake, key, live, progress)
+    night = _TrainingRun(lake, key, live, progress)
     kills, reached = 0, 0
     while night.finished is None:
         shutil.rmtree(folder, ignore_errors=True)
@@ -230,6 +253,8 @@ def _train(
             with closing(supervise.events(job, folder / "training.log")) as events:
                 for event in events:
                     night.hear(event)
+                    if watch and event["event"] == "epoch":
+                        watch(night.history)
         except supervise.WorkerKilled as error:
             kills, reached = 1 if night.epoch > reached else kills + 1, night.epoch
             if kills > RESTARTS:
@@ -239,13 +264,17 @@ def _train(
         except StepFailed:
             night.failed()
             raise
+        except StopTraining:
+            lake.store.remove(checkpoint_key(key))
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
     trained = _keep(lake, line, recipe, key, version, night, folder, time.monotonic() - began)
     lake.store.remove(checkpoint_key(key))
     shutil.rmtree(folder, ignore_errors=True)
     return trained
 
 
-class _Night:
+class _TrainingRun:
     """One training as its step sees it: what it heard, and what it brought to safety."""
 
     def __init__(self, lake: Lake, key: str, live: LiveLog | None, progress: Progress) -> None:
@@ -361,7 +390,7 @@ def _job(
 
 
 def _keep(
-    lake: Lake, line: Line, recipe: Recipe, key: str, version: str, night: _Night, folder: Path, seconds: float
+    lake: Lake, line: Line, recipe: Recipe, key: str, version: str, night: _TrainingRun, folder: Path, seconds: float
 ) -> Trained:
     """Bring what the worker left to the lake: blobs first, then the record that names them."""
     finished = night.finished or {}

@@ -51,14 +51,13 @@ class Inputs:
     elsewhere: int
 
 
-def gather(lake: Lake, line: Line) -> Inputs:
+def collect(lake: Lake, line: Line) -> Inputs:
     """Read the line's recordings, frames and annotations."""
     snapshots = {table: lake.tables.snapshot_id(table) for table in _TABLES}
     known = first_of_each(
         sorted(lake.tables.rows("recordings", Recording), key=lambda r: (r.ingested_at, r.landing_key))
     )
-    studies = set(line.recordings.studies)
-    recordings = {i: r for i, r in sorted(known.items()) if not studies or r.study in studies}
+    recordings = {i: r for i, r in sorted(known.items()) if line.recordings.takes(r.study)}
     frames: dict[FrameKey, Frame] = {}
     for frame in lake.tables.rows("frames", Frame, {"line": line.line}):
         frames.setdefault((frame.recording_id, frame.frame_index, frame.oid), frame)

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.config import Line
-from tasks.kind import Kind, Object
+from tasks.kind import Kind, Object, Surroundings
 from tasks.lake import Lake, quarantine
 from tasks.schemas import Frame, Oid, QuarantineItem, canonical_json
 from tasks.validation import annotators, dataset, inputs, setting_aside, tables
@@ -99,7 +99,7 @@ def validate(lake: Lake, line: Line, kind: Kind) -> Validation:
         ConfigError: A suite is wrong.
         DataError: A check could not be made.
     """
-    found = inputs.gather(lake, line)
+    found = inputs.collect(lake, line)
     findings = _Findings()
     chosen, kept = _judge(lake, line, kind, found, findings)
     accepted = _accepted(line, kind, found, chosen, kept)
@@ -201,7 +201,12 @@ def _judge_objects(
 ) -> dict[str, list[int]]:
     """Annotation id -> its objects that may be used. Annotations that are set aside are not in it."""
     checks = kind.checks
-    table = checks.labels_table(annotations, found.frames)
+    surroundings = Surroundings(
+        called=lambda row: setting_aside.place(row, found.recordings),
+        standing=lambda row: inputs.standing(row, line.annotators),
+        picture=lake.blobs.get_bytes,
+    )
+    table = kind.labels_table(annotations, found.frames, surroundings)
     folder = kind.expectations(lake.settings.expectations_dir)
     bad = _check(lake, checks.SUITE, table, "row_id", checks.parameters(line), findings, folder)
     kept: dict[str, list[int]] = {}

@@ -97,7 +97,7 @@ def trained(root: Path, line: Line, data: Path) -> tuple[Path, Oid]:
     with rclone(root / "s3") as server:
         lake = open_lake(Settings(state_dir=root / "state", s3=server.settings))
         lake.store.ensure_bucket()
-        oid = detection.train_quietly(lake, line, DETECTION, "d" * 64, data, False, progress=print).weights_oid
+        oid = detection.train_unregistered(lake, line, DETECTION, "d" * 64, data, False, progress=print).weights_oid
         path = root / "weights.pt"
         path.write_bytes(lake.blobs.get_bytes(oid))
     return path, oid

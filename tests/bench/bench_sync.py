@@ -20,8 +20,8 @@ from rich.table import Table
 from tasks.config import LabelStudioSettings, Settings
 from tasks.kinds import kind_of
 from tasks.labeling.client import LabelStudio
-from tasks.labeling.placing import frame_row, place
 from tasks.labeling.projects import ensure_project
+from tasks.labeling.push_tasks import frame_row, place
 from tasks.labeling.state import SyncState
 from tasks.labeling.sync import sync
 from tasks.lake import open_lake

@@ -16,7 +16,7 @@ from tests.promotion.promoting import Scene
 
 DAGS = (
     "retrain_sperm_detector", "promote", "rollback", "cross_validate", "ingest_recordings", "sync_annotations",
-    "maintain_lake",
+    "maintain_lake", "search",
 )  # fmt: skip
 HOSTILE = "fine [click](http://evil.test) ![x](http://evil.test/x.png) www.evil.test <img src=http://evil.test/y> |"
 ENDING = "ending_asked_line"
@@ -57,6 +57,18 @@ def test_orders_say_what_is_missing(visitor: Visitor, airflow_api: httpx.Client)
     submit(form)
     assert ended(airflow_api, "rollback") == "failed"
     assert "no model of that name" in reason(airflow_api, "rollback", "roll_back")
+
+
+def test_a_search_names_what_cannot_be_tried(visitor: Visitor, airflow_api: httpx.Client, shot: Shot) -> None:
+    page = visitor.airflow("/dags/search")
+    form = open_form(page)
+    choose(form, "line", ASKED)
+    form.locator("#element_space").fill("lr0: {low: 0.1, high: 0.01}\nmomentun: [0.9]")
+    shot(page, "form-search-filled")
+    submit(form)
+    assert ended(airflow_api, "search") == "failed"
+    told = reason(airflow_api, "search", "plan_search")
+    assert "low must be below high" in told and "did you mean momentum" in told
 
 
 def test_a_person_reads_the_report_and_approves(

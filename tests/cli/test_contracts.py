@@ -9,9 +9,11 @@ import pytest
 from tasks.experiments.cross_validation import CrossValidation, FoldResult, PlannedFolds
 from tasks.experiments.leakage_demonstration import LeakageDemonstration
 from tasks.experiments.reproduction import Reproduction
+from tasks.exploration.explore import Explored
 from tasks.operations.audit import AuditedDataset
 from tasks.operations.champion import ChampionReport, ErasedSource, Outcome
 from tasks.operations.erase import Erasure
+from tasks.operations.evaluating import EvaluatedModel, TrainedModel
 from tasks.operations.evidence import VerifiedLines
 from tasks.operations.export import ExportedModel
 from tasks.operations.keys import DescribedKey, RotatedKey, TrustedKeys
@@ -65,6 +67,11 @@ CONTRACTS: dict[type[Frozen], str] = {
     TrustedKeys: "keys signs trusted_keys signing_key",
     ManualPromotion: "line action model_version before evidence verdict_id by note at undo",
     ResolvedName: "pseudonym clear",
+    EvaluatedModel: "line kind model_version dataset_version images recordings clusters device metrics intervals "
+    "evaluation_oid",
+    TrainedModel: "run_key mlflow_run epochs steps seconds evaluation",
+    Explored: "line dataset_version report_oid frames groups labels notes exact_duplicates near_duplicates "
+    "labels_to_check at",
 }
 
 

@@ -30,7 +30,7 @@ until = partial(waiting.until, patience_s=120)
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Airflow with the two orders' DAGs and `tests.e2e.endings` for two lines that ask, MLflow, S3."""
+    """Airflow with the DAGs of promotion and rollback and `tests.e2e.endings` for two lines that ask, MLflow, S3."""
     home, lines = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("lines")
     (home / "plugins").symlink_to(HOME / "plugins")
     (home / "dags").mkdir()

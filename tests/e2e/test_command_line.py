@@ -141,7 +141,8 @@ def _nothing_twice(settings: Settings, labelled: int) -> None:
     assert len(frames) == len(set(frames)) >= labelled
     token = {"Authorization": f"Token {settings.label_studio.token.get_secret_value()}"}
     projects = httpx.get(f"{settings.label_studio.url}/api/projects/", headers=token, trust_env=False).json()["results"]
-    assert [project["task_number"] for project in projects] == [len(frames)]
+    ours = [project for project in projects if project["task_number"]]  # another line's project has none yet
+    assert [project["task_number"] for project in ours] == [len(frames)]
     assert len(lake.datasets.versions(LINE)) == 1
     assert [record.version for record in open_registry(settings).versions(LINE)] == ["1"]
 

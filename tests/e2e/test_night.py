@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ from tasks.session import open_session
 from tasks.synthetic import make_recordings
 from tasks.synthetic.labels import write_voc
 from tests.airflow_home import airflow_environment
+from tests.e2e.in_airflow import run_in_airflow
 from tests.ingest.stills.pictures import labelled_cell
 from tests.services import running
 
@@ -70,14 +68,7 @@ def _bring(settings: Settings, folder: Path, numbers: range) -> None:
 
 
 def _night(settings: Settings, **changes: Any) -> dict[str, Any]:
-    return _run(LINE, SMALL | changes, airflow_environment(settings))
-
-
-def _run(line: str, conf: dict[str, Any], environment: dict[str, str]) -> dict[str, Any]:
-    command = [sys.executable, "-m", "tests.e2e.night", line, json.dumps(conf)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=HOME)
-    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
-    return dict(json.loads(done.stdout.strip().splitlines()[-1]))
+    return run_in_airflow(LINE, SMALL | changes, airflow_environment(settings))
 
 
 def test_a_night_promotes_then_skips_then_compares(installation: Settings, tmp_path: Path) -> None:
@@ -138,7 +129,7 @@ def test_a_night_on_stills(installation: Settings, tmp_path: Path, monkeypatch: 
 
     small = {name: value for name, value in SMALL.items() if "sperm" not in name} | {"gate.AP50.at_least": 0.0}
     environment = airflow_environment(installation) | {"NIGHTSCOPE_LINES_DIR": str(tmp_path / "lines")}
-    night = _run("blood-cells", small, environment)
+    night = run_in_airflow("blood-cells", small, environment)
     assert night["state"] == "success", night
     (verdict,) = operations.list_verdicts(open_session(), "blood-cells")
     lake = open_lake(installation)

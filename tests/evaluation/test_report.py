@@ -32,7 +32,7 @@ class Words(HTMLParser):
         self.text, self.open, self.addresses = "", [], []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in ("meta", "br"):
+        if tag not in ("meta", "br", "img"):
             self.open.append(tag)
         self.addresses += [value or "" for name, value in attrs if name in ("href", "src")]
 

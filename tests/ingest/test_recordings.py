@@ -183,7 +183,7 @@ def test_dropped_again_with_other_metadata_it_is_a_duplicate_that_says_so(lake: 
 def test_lines_get_what_they_want_also_later(lake: Lake, tmp_path: Path) -> None:
     add(lake, [write_clip(tmp_path / "a.mp4", 60)], study="one")
     add(lake, [write_clip(tmp_path / "b.avi", 61, codec="mjpeg", pix_fmt="yuvj420p")], study="two")
-    first, picky = a_line("first-line"), a_line("picky-line", recordings={"studies": ["two"]})
+    first, picky = a_line("first-line"), a_line("picky-line", recordings={"except_studies": ["one"]})
     report = ingest_new(lake, [first, picky])
     assert (len(report.new), report.frames) == (2, 4 + 5 + 5)
     dense = a_line("dense-line", frames={"every_s": 0.1, "max_per_recording": 8})

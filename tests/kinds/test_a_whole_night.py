@@ -29,6 +29,8 @@ from tasks.known_kinds import KINDS_DIR
 from tasks.labeling.client import LabelStudio
 from tasks.labeling.state import load as load_state
 from tasks.lake import Lake
+from tasks.operations.predicting.files import predict_files
+from tasks.operations.predicting.loading import load_model
 from tasks.session import Session, open_session
 from tasks.steps.verdict import RegisteredTraining
 from tests.ingest.clips import Image, write_clip
@@ -146,7 +148,7 @@ def test_a_kind_in_a_folder_has_a_whole_night(toy: Session, tmp_path: Path) -> N
     assert champion.metrics["per_class"]["dark"]["accuracy"] == 1.0
     html = operations.read_report(toy, name).decode()
     assert "balanced accuracy" in html and "Promote" in html
-    assert html.split("What was taken for what")[1].count('<td class="better">') == 2, "both classes were told apart"
+    assert html.split("What was taken for what")[1].count('<td class="good"') == 2, "both classes were told apart"
     found = operations.verify_evidence(toy, name)
     assert found.holds and not found.findings, found.findings
     assert found.checked["evaluations computed again"] == 1 and found.checked["gates run again"] == len(GATES)
@@ -154,8 +156,30 @@ def test_a_kind_in_a_folder_has_a_whole_night(toy: Session, tmp_path: Path) -> N
         operations.read_card(toy, name).decode().split()
     )
     assert _served(toy.lake, name, tmp_path) == ["bright", "dark"]
+    _use(toy, name, tmp_path)
     with pytest.raises(NothingToDo, match="nothing new"):
         steps.check_news(toy, name)
+
+
+def _use(session: Session, name: str, folder: Path) -> None:
+    """Predict and measure with the champion, as people do: the kind has no `answers.py`."""
+    loaded = load_model(session, name)
+    paths = [folder / f"{index}.png" for index in (1, 0)]
+    for index, path in zip((1, 0), paths, strict=True):
+        cv2.imwrite(str(path), picture(0, index))
+    found = [row for each in predict_files(loaded, paths, session.settings.ingest) for row in each.rows]
+    assert loaded.columns == ("label", "score")
+    assert [(row["file"], row["frame_index"], row["label"]) for row in found] == [
+        (str(paths[0]), 0, "bright"), (str(paths[1]), 0, "dark")]  # fmt: skip
+    alone = operations.evaluate_model(session, name)
+    assert alone.metrics["accuracy"] == 1.0 and alone.intervals["accuracy"]["low"] == 1.0
+    page = alone.report_html
+    assert "<h1>Evaluation</h1>" in page and "nobody was put in charge" in page and "<h2>Gates</h2>" not in page
+    again = operations.train_model(session, name, {"evaluation.resamples": 177})
+    assert "177 paired bootstrap resamples" in again.evaluation.report_html, "measured as this run wants it"
+    assert again.evaluation.model_version == alone.model_version, "the training was finished"
+    assert again.evaluation.metrics["accuracy"] == 1.0
+    assert len(operations.list_verdicts(session, name)) == 1, "nobody judged"
 
 
 CLEAN = """

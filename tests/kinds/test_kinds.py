@@ -31,7 +31,8 @@ def test_every_kind_that_ships_is_whole() -> None:
 def test_a_line_of_an_unknown_kind_is_told_which_there_are() -> None:
     line = {"line": "some-line", "kind": "telepathy", "classes": ["a"], "recipe": {"name": "x"},
             "gates": [{"metric": "AP50", "at_least": 0.5}]}  # fmt: skip
-    with pytest.raises(ConfigError, match="kind: kind 'telepathy': no such kind of line; expected one of: detection"):
+    ships = "kind: kind 'telepathy': no such kind of line; expected one of: classification, detection"
+    with pytest.raises(ConfigError, match=ships):
         parse_line(line, "test")
 
 

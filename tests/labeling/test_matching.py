@@ -141,15 +141,16 @@ def test_files_about_one_frame_that_differ_are_all_refused() -> None:
     matches, unmatched = match([replace(one, objects=(box,)), two], [ONE], LINE, 0)
     assert matches == []
     assert sorted(each.reason for each in unmatched) == [
-        "is about the same frame as a1b2c3d4-S_0001_0001.xml",
+        "is about the same frame as a1b2c3d4-S_0001_0001.xml, and they differ: keep the one that is right",
         "is about the same frame as e5f6a7b8-S_0001_0001.xml, and they differ: keep the one that is right",
     ]
 
 
 def test_recordings_of_other_studies() -> None:
-    line = a_line(recordings={"studies": ["horse"]})
+    line = a_line(recordings={"studies": ["horse", "bull"], "except_studies": ["calf"]})
     _, unmatched = match(files("S_0001_0001"), [ONE], line, 0)
     assert "no study" in unmatched[0].reason
+    assert "the studies horse, bull except calf" in unmatched[0].reason
 
 
 @pytest.mark.parametrize(
@@ -366,3 +367,55 @@ def test_a_still_is_found_by_the_name_that_it_landed_again_under() -> None:
     )  # fmt: skip
     matches, _ = match(files("copy_of_a"), [still], LINE, None, other_names([again], [still]))
     assert [each.recording for each in matches] == [still]
+
+
+def in_a_batch(path: str, oid: str | None = None) -> Recording:
+    """A still that landed under this path of its batch, of these bytes."""
+    found = a_still(path, landing_key=f"set.stills.zip/{path}")
+    return found.model_copy(update={"recording_id": oid or hashlib.sha256(path.encode()).hexdigest()})
+
+
+def a_picture(file: str, oid: str | None = None) -> LabelFile:
+    stem = file.rpartition("/")[2].rpartition(".")[0]
+    return LabelFile(file=file, image=stem, objects=(file.split("/")[0],), picture_oid=oid)
+
+
+def matched(labels: Sequence[LabelFile], stills: Sequence[Recording]) -> dict[str, str]:
+    """File -> where the still lies that it is about; or why there is none."""
+    matches, unmatched = match(labels, stills, LINE, None)
+    found = {each.labels.file: each.recording.landing_key.partition("/")[2] for each in matches}
+    return found | {each.file: each.reason for each in unmatched}
+
+
+def test_pictures_of_one_name_in_different_class_folders_are_told_apart() -> None:
+    stills = [in_a_batch("normal/1.bmp"), in_a_batch("abnormal/1.bmp"), in_a_batch("abnormal/2.bmp")]
+    assert matched([a_picture("normal/1.bmp"), a_picture("abnormal/1.png")], stills) == {
+        "normal/1.bmp": "normal/1.bmp",
+        "abnormal/1.png": "abnormal/1.bmp",
+    }
+
+
+def test_a_label_never_goes_to_the_picture_of_its_name_in_another_class_folder() -> None:
+    labels = [a_picture("normal/1.bmp"), a_picture("abnormal/1.bmp"), a_picture("abnormal/2.bmp")]
+    found = matched(labels, [in_a_batch("normal/1.bmp"), in_a_batch("abnormal/2.bmp")])
+    assert found["normal/1.bmp"] == "normal/1.bmp" and found["abnormal/2.bmp"] == "abnormal/2.bmp"
+    assert "is another one: set.stills.zip/normal/1.bmp" in found["abnormal/1.bmp"]
+
+
+def test_a_picture_is_known_by_its_bytes_whatever_it_is_called() -> None:
+    stills = [in_a_batch("pictures/1.bmp", "a" * 64), in_a_batch("pictures/x.bmp", "b" * 64)]
+    found = matched([a_picture("normal/1.bmp", "b" * 64), a_picture("abnormal/1.bmp", "a" * 64)], stills)
+    assert found == {"normal/1.bmp": "pictures/x.bmp", "abnormal/1.bmp": "pictures/1.bmp"}
+
+
+def test_a_picture_that_another_file_has_the_bytes_of_is_not_found_by_its_name() -> None:
+    labels = [a_picture("normal/1.bmp", "a" * 64), a_picture("abnormal/1.bmp", "c" * 64)]
+    found = matched(labels, [in_a_batch("pictures/1.bmp", "a" * 64)])
+    assert found["normal/1.bmp"] == "pictures/1.bmp" and "is another one" in found["abnormal/1.bmp"]
+
+
+def test_of_files_that_contradict_each_other_each_is_named_with_its_partner() -> None:
+    labels = [a_picture(f"{folder}/1.bmp", "a" * 64) for folder in ("abnormal", "normal")]
+    found = matched(labels, [in_a_batch("pictures/1.bmp", "a" * 64)])
+    assert "same frame as normal/1.bmp, and they differ" in found["abnormal/1.bmp"]
+    assert "same frame as abnormal/1.bmp, and they differ" in found["normal/1.bmp"]

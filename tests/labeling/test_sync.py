@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from tasks.config import LabelStudioSettings, Line
 from tasks.errors import ConfigError, ServiceUnavailable
 from tasks.kinds import kind_of
-from tasks.labeling import placing, pull, state
+from tasks.labeling import pull_annotations, push_tasks, state
 from tasks.labeling.client import LabelStudio
 from tasks.labeling.sync import sync
 from tasks.lake import Lake, open_lake
@@ -48,7 +48,7 @@ def test_frames_become_labeling_tasks_once(lake: Lake, line: Line, client: Label
 def test_more_frames_than_fit_in_one_call(
     lake: Lake, line: Line, client: LabelStudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(placing, "BATCH", 2)
+    monkeypatch.setattr(push_tasks, "BATCH", 2)
     recording = film(lake, line, frames=5)
     assert sync(lake, line, DETECTION).tasks_created == 5
     take_frames(lake, recording, line.line, [7])
@@ -189,7 +189,7 @@ def test_killed_in_the_middle_of_a_pull(
         return append(self, table, *args, **options)
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(pull, "_CHUNK", 1)
+        patched.setattr(pull_annotations, "_CHUNK", 1)
         patched.setattr(type(lake.tables), "append", dying)
         sync(lake, line, DETECTION)
     assert len(revisions(lake, line)) == 2

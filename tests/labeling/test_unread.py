@@ -197,7 +197,7 @@ def test_what_an_earlier_version_misread_is_read_again_once(
     sync(lake, line, DETECTION)
     annotator.submit(labeling_tasks(client, line)[0], [region("ellipselabels", ELLIPSE)])
     with monkeypatch.context() as patched:
-        patched.setattr("tasks.labeling.pull.unread", lambda faults: None)
+        patched.setattr("tasks.labeling.pull_annotations.unread", lambda faults: None)
         sync(lake, line, DETECTION)
     known = states.load(lake, line.line)
     known.reading = 1

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from tasks.metrics.average_precision import average_precision
 from tasks.metrics.boxes import Boxes
+from tasks.metrics.confusion import pair_boxes
 from tasks.metrics.detection import METRICS, judge, match_classes, size_ranges
 from tasks.metrics.judgement import find, measured, measured_by, tree
-from tasks.metrics.mistakes import find_mistakes
 from tests.metrics.reference import coco_evaluate, scene
 
 CLASSES = ("sperm", "impurity", "cell")
@@ -216,7 +216,7 @@ def test_each_recording_is_judged_as_if_alone() -> None:
 def test_mistakes_and_confusion_by_hand() -> None:
     truth = Boxes.of([0, 0, 0], [0, 1, 0], [[0, 0, 40, 40], [100, 0, 40, 40], [300, 0, 40, 40]])
     predictions = Boxes.of([0, 0, 0], [0, 0, 1], [[0, 0, 40, 40], [100, 0, 40, 40], [200, 0, 40, 40]], score=[0.9] * 3)
-    marks = find_mistakes(predictions, truth, 0.5)
+    marks = pair_boxes(predictions, truth, 0.5)
     assert marks.partner.tolist() == [0, 1, -1] and marks.found_by.tolist() == [0, 1, -1]
     judged = judge(predictions, truth, classes=("sperm", "impurity"), images=1)
     assert judged.confusion is not None

@@ -9,7 +9,7 @@ import pytest
 
 from tasks import evidence, operations, steps
 from tasks.errors import ConfigError, DataError, NotFound, NothingToDo
-from tasks.evidence import orders
+from tasks.evidence import pending_promotions
 from tasks.promotion.journal import PendingPromotion
 from tasks.schemas import Decision, NightState, now
 from tasks.session import open_session
@@ -217,8 +217,8 @@ def test_what_can_never_be_finished_does_not_stop_a_rollback(scene: Scene, two: 
         line=scene.name, action="promotion", key="k", outcome=NightState.PROMOTED, model_version="77",
         before=scene.registry.aliases(scene.name),
     )  # fmt: skip
-    data = orders.sealed(scene.lake.settings, scene.name, lost, 3)
-    scene.lake.store.put_bytes(orders.key_of(scene.name), data)
+    data = pending_promotions.sealed(scene.lake.settings, scene.name, lost, 3)
+    scene.lake.store.put_bytes(pending_promotions.key_of(scene.name), data)
     operations.roll_back(open_session(), scene.name, by="bob")
     (aside,) = scene.lake.store.list(f"undertakings/{scene.name}/")
     assert b'"77"' in scene.lake.store.get_bytes(aside.key)

@@ -9,7 +9,7 @@ from tasks import experiments, operations, steps
 from tasks.cli import app
 from tasks.config import RecipeChoice, load_settings
 from tasks.errors import DataError, IntegrityError, NotFound
-from tasks.evidence import orders
+from tasks.evidence import pending_promotions
 from tasks.kinds.detection.recipe import load_recipe
 from tasks.lake.tombstones import LearnedModel, Tombstone
 from tasks.promotion.in_charge import champion_of
@@ -208,13 +208,13 @@ def test_between_alias_and_evidence_champion_names_the_order_that_waits(scene: S
         line=scene.name, action="promotion", key="k", outcome=NightState.PROMOTED, model_version=version, by="ana",
         before=scene.registry.aliases(scene.name),
     )  # fmt: skip
-    data = orders.sealed(load_settings(), scene.name, order, 1 if first else 2)
-    scene.lake.store.put_bytes(orders.key_of(scene.name), data)
+    data = pending_promotions.sealed(load_settings(), scene.name, order, 1 if first else 2)
+    scene.lake.store.put_bytes(pending_promotions.key_of(scene.name), data)
     scene.registry.promote(scene.name, version, None)
 
     with pytest.raises(DataError, match=f"a promotion is under way: promotion of version {version}.*by ana"):
         operations.describe_champion(open_session(), scene.name)
-    assert scene.lake.store.get_bytes(orders.key_of(scene.name)) == data, "who only looks changes nothing"
-    scene.lake.store.put_bytes(orders.key_of(scene.name), order.model_dump_json().encode())
+    assert scene.lake.store.get_bytes(pending_promotions.key_of(scene.name)) == data, "who only looks changes nothing"
+    scene.lake.store.put_bytes(pending_promotions.key_of(scene.name), order.model_dump_json().encode())
     with pytest.raises(DataError, match="is called champion in MLflow without a verdict of ours"):
         operations.describe_champion(open_session(), scene.name)

@@ -14,7 +14,7 @@ from tasks import evidence, operations, steps
 from tasks.cli import app
 from tasks.config import Settings, SigningSettings, load_settings
 from tasks.errors import DataError, IntegrityError, NothingToDo, StorageUnavailable
-from tasks.evidence import chain, heads, orders
+from tasks.evidence import chain, heads, pending_promotions
 from tasks.evidence.checks.findings import Finding, Verification
 from tasks.lake import Lake, keys, open_lake
 from tasks.lake.signed import bundle_statement, sign
@@ -66,23 +66,23 @@ def test_a_forged_undertaking_is_set_aside_and_the_line_goes_on(
     scene: Scene, two: tuple[str, str], tmp_path: Path, how: str
 ) -> None:
     settings, order = load_settings(), forged(scene, two[1])
-    key = orders.key_of(scene.name)
+    key = pending_promotions.key_of(scene.name)
     value = order.model_dump(mode="json")
     from tasks.lake.signed import seal_json
 
     data = {
         "plain": lambda: order.model_dump_json().encode(),
-        "another key": lambda: orders.sealed(thief(scene, tmp_path).settings, scene.name, order, 2),
-        "another line": lambda: orders.sealed(settings, "another", order, 2),
+        "another key": lambda: pending_promotions.sealed(thief(scene, tmp_path).settings, scene.name, order, 2),
+        "another line": lambda: pending_promotions.sealed(settings, "another", order, 2),
         "another kind": lambda: seal_json(settings, "night", scene.name, key, value, 2),
-        "another number": lambda: orders.sealed(settings, scene.name, order, 7),
+        "another number": lambda: pending_promotions.sealed(settings, scene.name, order, 7),
     }[how]()
     scene.lake.store.put_bytes(key, data)
     before = len(signatures(scene))
     settle(scene)
     assert scene.registry.aliases(scene.name).champion == two[0]
     assert [entry.by for entry in evidence.entries(scene.lake, scene.name)] == [None]
-    (aside,) = scene.lake.store.list(orders.aside_prefix(scene.name))
+    (aside,) = scene.lake.store.list(pending_promotions.aside_prefix(scene.name))
     assert scene.lake.store.get_bytes(aside.key) == data
     if how == "another number":  # signed by us, for another time: nobody forged anything
         assert before == 0 and any(aside.key in note for note in verify(scene).notes)
@@ -102,17 +102,19 @@ def test_an_old_undertaking_cannot_be_played_again(scene: Scene, two: tuple[str,
     remove = scene.lake.store.remove
     operations.promote_version(open_session(), scene.name, two[1], by="ana", override=True, note="try", key="k")
     order = forged(scene, two[1]).model_copy(update={"action": "promotion", "key": "k", "by": "ana"})
-    kept.append(orders.sealed(load_settings(), scene.name, order, 2))
+    kept.append(pending_promotions.sealed(load_settings(), scene.name, order, 2))
     operations.roll_back(open_session(), scene.name, by="bob", note="worse")
-    scene.lake.store.put_bytes(orders.key_of(scene.name), kept[0])
+    scene.lake.store.put_bytes(pending_promotions.key_of(scene.name), kept[0])
     settle(scene)
     assert scene.champion() == (two[0], two[1])
     assert len(evidence.entries(scene.lake, scene.name)) == 3
     other = order.model_copy(update={"key": "never recorded"})
-    scene.lake.store.put_bytes(orders.key_of(scene.name), orders.sealed(load_settings(), scene.name, other, 2))
+    scene.lake.store.put_bytes(
+        pending_promotions.key_of(scene.name), pending_promotions.sealed(load_settings(), scene.name, other, 2)
+    )
     settle(scene)
     assert scene.registry.aliases(scene.name).champion == two[0]
-    (aside,) = scene.lake.store.list(orders.aside_prefix(scene.name))
+    (aside,) = scene.lake.store.list(pending_promotions.aside_prefix(scene.name))
     remove(aside.key)
 
 
@@ -384,7 +386,9 @@ def test_after_a_rotation_the_old_evidence_holds_and_the_old_key_adds_nothing(
     settings = load_settings()
     old = settings.signing_key.read_bytes()
     waiting = forged(scene, two[1]).model_copy(update={"by": "ana", "verdict_id": None, "answer": None})
-    scene.lake.store.put_bytes(orders.key_of(scene.name), orders.sealed(settings, scene.name, waiting, 2))
+    scene.lake.store.put_bytes(
+        pending_promotions.key_of(scene.name), pending_promotions.sealed(settings, scene.name, waiting, 2)
+    )
     told = operations.rotate_key(open_session())
     assert told.lines[scene.name] == 1
     settle(scene)
@@ -463,7 +467,9 @@ def test_an_order_that_waited_when_a_rotation_was_killed_is_finished(
         raise Killed
 
     waiting = forged(scene, two[1]).model_copy(update={"by": "ana", "verdict_id": None, "answer": None})
-    scene.lake.store.put_bytes(orders.key_of(scene.name), orders.sealed(load_settings(), scene.name, waiting, 2))
+    scene.lake.store.put_bytes(
+        pending_promotions.key_of(scene.name), pending_promotions.sealed(load_settings(), scene.name, waiting, 2)
+    )
     with monkeypatch.context() as patch:
         patch.setattr(keys, "_keep_public", die)
         with pytest.raises(Killed):

@@ -13,6 +13,7 @@ from tasks.config import S3Settings, Settings
 from tasks.errors import NightscopeError
 from tasks.lake import Lake
 from tasks.lake.object_store import ObjectStore
+from tests.s3_servers import presigned
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ def test_nobody_gets_in_without_a_key(services: Settings, frames_key: S3Settings
 
 
 def test_an_address_is_good_for_its_time_only(lake: Lake, filled: dict[str, str], frames_key: S3Settings) -> None:
-    url = ObjectStore(frames_key, "frames").presigned_get(lake.frames.key(filled["frame"]), expires_s=6)
+    url = presigned(ObjectStore(frames_key, "frames"), lake.frames.key(filled["frame"]), expires_s=6)
     assert httpx.get(url).content == b"a frame"
     other = httpx.get(url.replace(filled["frame"][:40], "0" * 40))
     assert other.status_code in (400, 403), "signed for one object"

@@ -12,14 +12,17 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
-from tasks.config import load_settings
+from tasks.config import S3Access, load_settings
 from tasks.errors import StackError
+from tasks.lake.object_store import ObjectStore
 from tasks.stack import health, ports, s3
 from tasks.stack.down import down
 from tasks.stack.events import Event
 from tasks.stack.layout import Layout
 from tasks.stack.processes import marked
+from tasks.stack.secrets import load_or_create
 from tasks.stack.service import Service
 from tasks.stack.status import ServiceStatus, status
 from tasks.stack.up import up
@@ -104,6 +107,16 @@ def test_every_server_has_its_own_buckets_and_s3_wants_a_key(stack: Layout) -> N
     assert httpx.get(f"{settings.s3.endpoint}/lake/").status_code in (400, 403)
 
 
+def test_annotators_see_a_frame_as_soon_as_it_is_written(stack: Layout) -> None:
+    settings, (access, secret) = load_settings(stack.state_dir).s3, s3.keys(load_or_create(stack))["s3-frames"]
+    theirs = S3Access(endpoint=str(seen(stack, "s3-frames").url), access_key=access, secret_key=SecretStr(secret))
+    ours, annotators = (ObjectStore(access, settings.frames_bucket) for access in (settings, settings.by(theirs)))
+    for key in ("ab/first", "ab/second", "cd/third"):  # a folder was looked into before the next frame comes
+        ours.put_bytes(key, key.encode())
+
+        assert annotators.get_bytes(key) == key.encode()
+
+
 def test_mlflow_keeps_artifacts_in_its_own_bucket(stack: Layout) -> None:
     settings = load_settings(stack.state_dir).mlflow
     artifact = f"{settings.url}/api/2.0/mlflow-artifacts/artifacts/1/weights.bin"
@@ -120,11 +133,11 @@ def test_mlflow_keeps_artifacts_in_its_own_bucket(stack: Layout) -> None:
 
 
 def test_a_killed_s3_server_comes_back_with_its_objects(stack: Layout) -> None:
-    (stack.s3_data / "lake" / "kept").write_bytes(b"kept")
+    (stack.s3_root("s3") / "lake" / "kept").write_bytes(b"kept")
 
     kill_and_await(stack, "s3")
 
-    assert (stack.s3_data / "lake" / "kept").read_bytes() == b"kept"
+    assert (stack.s3_root("s3") / "lake" / "kept").read_bytes() == b"kept"
 
 
 def test_a_killed_mlflow_comes_back_though_its_worker_held_the_port(stack: Layout) -> None:

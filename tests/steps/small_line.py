@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,11 +14,13 @@ import yaml
 from tasks import steps
 from tasks.config import Settings, load_settings
 from tasks.lake import Lake, open_lake
+from tasks.registry import open_registry
 from tasks.session import open_session
 from tests.datasets.scenes import background, clip, jpeg, perceptual_hash
 from tests.validation.factory import a_box, a_recording, an_annotation, fill, put_frame
 
-LINE = "cells"
+LINE = f"cells-{uuid.uuid4().hex[:8]}"
+"""Of this process alone: the processes of a test run share one MLflow, where models go by the line's name."""
 SPLITS = ("train", "train", "test", "val")
 RECORDINGS, FRAMES = len(SPLITS), 4
 
@@ -76,12 +80,23 @@ def freeze() -> str:
     return steps.freeze_dataset(open_session(), LINE, {}, validation.validation_oid, force=True).dataset_version
 
 
+def left_alone(settings: Settings) -> dict[str, Any]:
+    """What no experiment may change: the line's nights, dataset versions, model versions and champion."""
+    lake, registry = open_lake(settings), open_registry(settings)
+    return {
+        "versions": lake.datasets.versions(LINE),
+        "models": registry.versions(LINE),
+        "champion": registry.champion(LINE),
+        "nights": [(info.key, info.etag) for info in lake.store.list(f"nights/{LINE}/")],
+    }
+
+
 def _fill(lake: Lake) -> None:
     recordings = [
         a_recording(f"r{number}", number, donor=f"d{number}", pinned_split=SPLITS[number])
         for number in range(RECORDINGS)
     ]
-    frames = [put_frame(lake, recording, index) for recording in recordings for index in range(FRAMES)]
+    frames = [put_frame(lake, recording, index, line=LINE) for recording in recordings for index in range(FRAMES)]
     annotations = [
         an_annotation(frame, [a_box("sperm", 8, 8), a_box("impurity", 30 + frame.frame_index, 20, 12, 10)])
         for frame in frames

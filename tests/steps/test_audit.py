@@ -24,6 +24,7 @@ from tasks.session import open_session
 from tasks.steps.audit import require_apart, require_audit
 from tasks.synthetic import make_recordings
 from tests.leakage.recorded import dataset, pictures_of, write
+from tests.steps.small_line import LINE as SMALL
 from tests.steps.small_line import small_line, steps_use
 from tests.validation.factory import a_box, a_recording, an_annotation, fill, put_frame
 
@@ -169,12 +170,12 @@ def test_no_model_is_evaluated_against_a_champion_that_knows_the_test(
 def test_auditing_what_is_not_frozen_yet_sets_bad_labels_aside(installed: Lake, tmp_path: Path) -> None:
     with steps_use(small_line(installed.settings, tmp_path)):
         recording = a_recording("bad", 30)
-        frame = put_frame(installed, recording, 0)
+        frame = put_frame(installed, recording, 0, line=SMALL)
         fill(installed, [recording], [frame], [an_annotation(frame, [a_box(), a_box(width=0)])])
-        shown = CliRunner().invoke(app, ["audit", "cells"])
+        shown = CliRunner().invoke(app, ["audit", SMALL])
         assert shown.exit_code == 0, shown.output
         assert "what would be frozen now" in shown.stdout and "no leak found" in shown.stdout
-        assert installed.datasets.versions("cells") == []
-        assert len(listed(installed, "cells")) == 1
+        assert installed.datasets.versions(SMALL) == []
+        assert len(listed(installed, SMALL)) == 1
         told = " ".join(CliRunner().invoke(app, ["audit", "--help"]).stdout.split())
         assert "validated first" in told and "set aside" in told

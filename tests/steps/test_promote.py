@@ -9,7 +9,7 @@ import pytest
 
 from tasks import evidence, operations, steps
 from tasks.errors import DataError, NothingToDo
-from tasks.evidence import orders
+from tasks.evidence import pending_promotions
 from tasks.promotion.journal import PendingPromotion, promotion_lock
 from tasks.schemas import Decision, NightState, now
 from tasks.session import open_session
@@ -294,8 +294,8 @@ def test_of_a_broken_off_promotion_without_verdict_what_took_effect_is_recorded(
         line=scene.name, action="night", key="lost", outcome=NightState.PROMOTED, verdict_id="lost",
         before=scene.registry.aliases(scene.name), model_version=second,
     )  # fmt: skip
-    data = orders.sealed(scene.lake.settings, scene.name, begun, 2)
-    scene.lake.store.put_bytes(orders.key_of(scene.name), data)
+    data = pending_promotions.sealed(scene.lake.settings, scene.name, begun, 2)
+    scene.lake.store.put_bytes(pending_promotions.key_of(scene.name), data)
     if took_effect:
         scene.registry.promote(scene.name, second, None)
     with promotion_lock(open_session(), scene.name):

@@ -13,7 +13,7 @@ from tasks.kinds import kind_of
 from tasks.lake import Lake
 from tasks.provenance import git_commit, git_dirty, lock_sha256
 from tasks.training.determinism import NOT_ASKED, listening, operation_of
-from tasks.training.train import train_quietly
+from tasks.training.train import train_unregistered
 from tests.training.conftest import write_dataset
 
 DETECTION = kind_of("detection")
@@ -46,7 +46,7 @@ def test_a_training_records_what_it_rests_on(
     choice = line.recipe.model_copy(update={"plots": False, "epochs": 1, "min_steps": 1, **recipe})
     data = write_dataset(tmp_path / "data", val=False)
     quick = line.model_copy(update={"recipe": choice})
-    trained = train_quietly(lake, quick, DETECTION, "e" * 64, data, False, progress=lambda _: None)
+    trained = train_unregistered(lake, quick, DETECTION, "e" * 64, data, False, progress=lambda _: None)
     assert trained.nondeterministic == expected
     assert trained.checkpoint_oid is None, "no evidence will ever name an experiment's"
     assert (trained.git_commit, trained.git_dirty, trained.lock_sha256) == (git_commit(), git_dirty(), lock_sha256())

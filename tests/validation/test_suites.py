@@ -12,13 +12,14 @@ import pytest
 
 from tasks.config import HOME
 from tasks.errors import ConfigError, DataError
+from tasks.kinds.classification import checks as classification
 from tasks.kinds.detection import checks as detection
 from tasks.validation.suites import run_suite
 from tasks.validation.tables import PARAMETERS
 from tests.validation.factory import a_line
 
 FOLDER = HOME / "expectations"
-KNOWN = {**PARAMETERS, **detection.parameters(a_line())}
+KNOWN = {**PARAMETERS, **classification.parameters(a_line()), **detection.parameters(a_line())}
 
 
 def boxes(**changes: list[Any]) -> pd.DataFrame:

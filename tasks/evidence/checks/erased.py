@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from tasks.evaluation.evaluation import Evaluation
 from tasks.evidence.checks.findings import Findings
 from tasks.lake import Lake
+from tasks.lake.blobs import BLOBS
 from tasks.lake.tombstones import Tombstone, excused, hidden
 from tasks.schemas import Oid, Verdict
-
-_BLOBS = "blobs/sha256/"
 
 
 def check_tombstones(lake: Lake, line: str, found: Findings) -> None:
@@ -32,7 +31,7 @@ def excuse(
     lake: Lake, tombstones: Sequence[Tombstone], key: str, sha256: Oid, there: Oid | None, found: Findings
 ) -> bool:
     """Whether a tombstone says that an object is gone, or that just what is there now stands in its place."""
-    name = sha256 if key.startswith(_BLOBS) else key
+    name = sha256 if key.startswith(BLOBS) else key
     if there is None:
         one = excused(tombstones, name) or excused(tombstones, sha256)
         if one is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from tasks.config import Settings
 from tasks.errors import ConfigError, IntegrityError, NotFound, SignatureError
-from tasks.evidence import chain, heads, orders
+from tasks.evidence import chain, heads, pending_promotions
 from tasks.evidence.bundle import SIGNING
 from tasks.evidence.checks.chain import Chain
 from tasks.evidence.checks.findings import Findings
@@ -89,15 +89,15 @@ def check_signatures(lake: Lake, line: str, read: Chain, known: heads.Known | No
 
 def check_orders(lake: Lake, line: str, found: Findings) -> None:
     """What waits to be carried out, and what was set aside instead: did somebody here sign it?"""
-    aside = [info.key for info in lake.store.list(orders.aside_prefix(line))]
-    for key in (orders.key_of(line), *aside):
+    aside = [info.key for info in lake.store.list(pending_promotions.aside_prefix(line))]
+    for key in (pending_promotions.key_of(line), *aside):
         try:
             data = lake.store.get_bytes(key)
         except NotFound:
             continue
         became = "was set aside, and" if key in aside else "will be set aside, and"
         try:
-            orders.opened(lake.settings, line, data)
+            pending_promotions.opened(lake.settings, line, data)
         except SignatureError as error:
             thing = f"order {key} (sha256 {hashlib.sha256(data).hexdigest()[:16]}), which {became} not carried out"
             _add(thing, error, [], found)

@@ -19,6 +19,7 @@ from tasks.evidence.erasure.plan import Plan, concerns, labeled_lines
 from tasks.evidence.erasure.scope import Scope
 from tasks.ingest.stills import batches
 from tasks.lake import Lake
+from tasks.lake.blobs import named
 from tasks.lake.locks import lake_lock
 from tasks.lake.signed import sign, verdict_statement
 from tasks.lake.table_schemas import TABLES, from_arrow, to_arrow
@@ -126,7 +127,7 @@ def _put_copies(lake: Lake, plan: Plan) -> None:
 def _remove_objects(lake: Lake, tombstone: Tombstone, shared: frozenset[str]) -> None:
     removed = set(tombstone.removed)
     for info in list(lake.store.list()):
-        name = info.key.rpartition("/")[2] if info.key.startswith("blobs/sha256/") else info.key
+        name = named(info.key)
         if hidden(name) in removed and name not in shared:
             lake.store.remove(info.key)
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from tasks.evidence.bundle import decode
 from tasks.evidence.erasure.scope import Scope, manifests
 from tasks.labeling import state as labeling_state
 from tasks.lake import Lake
+from tasks.lake.blobs import BLOBS, named, oids_in
 from tasks.lake.datasets import encode
 from tasks.lake.object_store import ObjectInfo
 from tasks.lake.pseudonyms import donor_mark
@@ -36,11 +36,10 @@ from tasks.training.records import Origin, Trained, read, trained_key
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_BLOBS, _TABLES = "blobs/sha256/", "tables/"
+_TABLES = "tables/"
 _NAMELESS = ("labeling/", "evidence/", "runs/", "versions/", "checkpoints/")
 """Sealed or signed in their own ways, and of recipes, oids and counts only."""
 _TEXT_MAX_BYTES = 256 * 2**20
-_OID = re.compile(r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])")
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"PK\x03\x04", b"\x93NUMPY")
 
 
@@ -90,7 +89,7 @@ def make_plan(lake: Lake, scope: Scope, *, reason: str, by: str, at: datetime | 
     models, files, trainings = _models(lake, held)
     reports = {str(one.report_oid) for one in verdicts if one.report_oid} | _reports_of(lake, held) | files
     looks = list(_look_at_all(lake, scope, reports, versions))
-    gone = {_named(look.info.key) for look in looks if look.remove}
+    gone = {named(look.info.key) for look in looks if look.remove}
     gone |= {oid for look in looks for oid in look.also} - scope.shared
     copies = [look.copy for look in looks if look.copy]
     tasks = {line: len(own) for line, own in _tasks(lake, scope).items()}
@@ -115,13 +114,8 @@ def make_plan(lake: Lake, scope: Scope, *, reason: str, by: str, at: datetime | 
     return Plan(tombstone, copies, tasks, tuple(sorted(runs)), names)
 
 
-def _named(key: str) -> str:
-    """How a tombstone names an object: a blob by its oid, anything else by its key."""
-    return key.rpartition("/")[2] if key.startswith(_BLOBS) else key
-
-
 def _sha_of(lake: Lake, copy: Copy) -> Oid:
-    return _named(copy.key) if copy.key.startswith(_BLOBS) else lake.store.rehash(copy.key)[0]
+    return named(copy.key) if copy.key.startswith(BLOBS) else lake.store.rehash(copy.key)[0]
 
 
 def _look_at_all(lake: Lake, scope: Scope, reports: set[Oid], versions: set[str]) -> Iterable[_Look]:
@@ -131,11 +125,11 @@ def _look_at_all(lake: Lake, scope: Scope, reports: set[Oid], versions: set[str]
 
 
 def _look(lake: Lake, scope: Scope, info: ObjectInfo, reports: set[Oid], versions: set[str]) -> _Look:
-    name = _named(info.key)
+    name = named(info.key)
     if name in scope.blobs or (name in reports and name not in scope.shared):
         return _Look(info, remove=True, what="reports and pictures of results" if name in reports else "")
     if info.key.startswith("signatures/"):
-        mine = bool(set(_OID.findall(info.key)) & scope.recordings.keys())
+        mine = bool(oids_in(info.key) & scope.recordings.keys())
         return _Look(info, remove=mine, what="signatures" if mine else "")
     if info.key.startswith(_NAMELESS) or info.size_bytes > _TEXT_MAX_BYTES:
         return _Look(info)
@@ -155,7 +149,7 @@ def _look(lake: Lake, scope: Scope, info: ObjectInfo, reports: set[Oid], version
     if text.lstrip()[:1] in ("{", "["):
         return _json(lake, scope, info, data, versions)
     if text.lstrip()[:1] == "<":
-        mine = scope.names.mentioned(text) or not scope.oids.isdisjoint(_OID.findall(text))
+        mine = scope.names.mentioned(text) or not scope.oids.isdisjoint(oids_in(text))
         return _Look(info, remove=mine, what="reports and pictures of results" if mine else "")
     new = scope.names.text(text)
     return _Look(info, copy=_copy(info, new.encode(), "text/plain; charset=utf-8")) if new != text else _Look(info)
@@ -164,14 +158,14 @@ def _look(lake: Lake, scope: Scope, info: ObjectInfo, reports: set[Oid], version
 def _is_about(scope: Scope, data: bytes) -> bool:
     """Whether a person's clear in the leak audit names one of the donor's recordings, or the donor in its note."""
     text = data.decode()
-    return not scope.recordings.keys().isdisjoint(_OID.findall(text)) or scope.names.mentioned(text)
+    return not scope.recordings.keys().isdisjoint(oids_in(text)) or scope.names.mentioned(text)
 
 
 def _copy(info: ObjectInfo, data: bytes, content_type: str) -> Copy:
-    if not info.key.startswith(_BLOBS):
+    if not info.key.startswith(BLOBS):
         return Copy(info.key, info.key, data, content_type)
     oid = hashlib.sha256(data).hexdigest()
-    return Copy(info.key, f"{_BLOBS}{oid[:2]}/{oid}", data, content_type)
+    return Copy(info.key, f"{BLOBS}{oid[:2]}/{oid}", data, content_type)
 
 
 def _table(scope: Scope, info: ObjectInfo, data: bytes) -> _Look:
@@ -216,13 +210,13 @@ def _json(lake: Lake, scope: Scope, info: ObjectInfo, data: bytes, versions: set
         content = json.loads(data)
     except (ValueError, RecursionError):
         return _Look(info)
-    blob = info.key.startswith(_BLOBS)
+    blob = info.key.startswith(BLOBS)
     evaluation = isinstance(content, dict) and {"challenger", "clusters", "measured_by"} <= content.keys()
     bundle = isinstance(content, dict) and {"evidence_id", "previous", "objects"} <= content.keys()
     also: frozenset[Oid] = frozenset()
     if evaluation and content.get("dataset_version") in versions:
         also = frozenset(_predictions(content))
-    if blob and not evaluation and not bundle and not scope.frames.isdisjoint(_OID.findall(data.decode())):
+    if blob and not evaluation and not bundle and not scope.frames.isdisjoint(oids_in(data.decode())):
         return _Look(info, remove=True, what="results that name frames")
     if not scope.names.mentioned_in(content) and not also:
         return _Look(info)
@@ -273,6 +267,9 @@ def _without_views(evaluation: dict[str, Any], scope: Scope) -> dict[str, Any]:
         if isinstance(result, dict) and result.get("worst"):
             worst = [view for view in result["worst"] if view.get("frame_oid") not in scope.frames]
             evaluation = {**evaluation, role: {**result, "worst": worst}}
+    if beside := evaluation.get("beside"):
+        kept = [view for view in beside if view.get("frame_oid") not in scope.frames]
+        evaluation = {**evaluation, "beside": kept}
     return evaluation
 
 
@@ -294,10 +291,12 @@ def _datasets_with(lake: Lake, scope: Scope) -> dict[str, set[str]]:
 
 
 def _reports_of(lake: Lake, held: dict[str, set[str]]) -> set[Oid]:
-    """Validation and leak audit reports of dataset versions: they show pictures."""
+    """Validation, leak audit and exploration reports of dataset versions: they show pictures."""
     found = set()
     for line, own in held.items():
         for version in own:
+            with suppress(DataError, ValueError):
+                found.add(str((lake.datasets.attached(line, version, "exploration") or {}).get("report_oid")))
             try:
                 about = json.loads(lake.store.get_bytes(f"datasets/{line}/{version}/about.json"))
             except (DataError, ValueError):

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # mypy holds every part against the protocol
     from tasks import kind
     from tasks.kinds.detection import (
+        answers,
         checks,
         comparison,
         drawing,
+        exploration,
         exports,
         files,
         labels,
@@ -24,8 +26,10 @@ if TYPE_CHECKING:  # mypy holds every part against the protocol
     _PARTS: tuple[
         kind.Labels, kind.Files, kind.Checks, kind.Layout, kind.Recipes, kind.Training, kind.Predictors,
         kind.ServedModel, kind.Metrics, kind.Drawing, kind.Exports, kind.Comparison,
+        kind.Answers, kind.Exploration,
     ] = (
         labels, files, checks, layout, recipe, train, predictor, served, metrics, drawing, exports, comparison,
+        answers, exploration,
     )  # fmt: skip
 
 USE = "finds, marks and counts {classes} in single frames"

@@ -6,86 +6,18 @@ has looked at it. Paths, URLs, names of files and switches that have no part in 
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 from tasks.escaping import short_repr
+from tasks.training.values import between, number, one_of, switch, whole
 
-_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 OPTIMIZERS = ("auto", "SGD", "MuSGD", "Adam", "Adamax", "AdamW", "NAdam", "RAdam", "RMSProp")
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 COMPILERS = ("default", "reduce-overhead", "max-autotune-no-cudagraphs")
 _LAYER = re.compile(r"[0-9A-Za-z_]+(\.[0-9A-Za-z_]+){0,15}")
 MOST_LAYERS = 500
-
-
-def number(value: Any, least: float, most: float) -> float | int:
-    """A finite number between two bounds. Text that spells one is read as one: YAML takes `1e-3` for text.
-
-    Raises:
-        ValueError: Saying what would have been right.
-    """
-    wanted = f"a number from {least:g} to {most:g}"
-    spelt = isinstance(value, str) and len(value) <= 40 and _NUMBER.fullmatch(value)
-    found = float(value) if spelt else value
-    if isinstance(found, bool) or not isinstance(found, int | float):
-        raise ValueError(f"expected {wanted}, found {short_repr(value)}")
-    if not least <= found <= most:  # of integers as they are: no float holds a huge one; NaN lies nowhere
-        raise ValueError(f"expected {wanted}, found {short_repr(value)}")
-    return found
-
-
-def whole(value: Any, least: int, most: int) -> int:
-    """A whole number between two bounds; 3.0 is one.
-
-    Raises:
-        ValueError: Saying what would have been right.
-    """
-    try:
-        found = number(value, least, most)
-    except ValueError:
-        found = math.nan
-    if found != found or found != int(found):
-        raise ValueError(f"expected a whole number from {least} to {most}, found {short_repr(value)}")
-    return int(found)
-
-
-def switch(value: Any) -> bool:
-    """True or false, and nothing that only looks like it.
-
-    Raises:
-        ValueError: It is neither.
-    """
-    if not isinstance(value, bool):
-        raise ValueError(f"expected true or false, found {short_repr(value)}")
-    return value
-
-
-def one_of(value: Any, *names: str) -> str:
-    """One of some names, whatever its case.
-
-    Raises:
-        ValueError: It is none of them.
-    """
-    for name in names:
-        if isinstance(value, str) and value.casefold() == name.casefold():
-            return name
-    raise ValueError(f"expected one of {', '.join(names)}, found {short_repr(value)}")
-
-
-def text(value: Any, most: int = 500) -> str:
-    """Text of a line or a few, without control characters.
-
-    Raises:
-        ValueError: It is something else.
-    """
-    if not isinstance(value, str) or len(value) > most or not value.replace("\n", " ").isprintable():
-        wanted = f"text of at most {most} characters, none of them a control character"
-        raise ValueError(f"expected {wanted}, found {short_repr(value)}")
-    return value
 
 
 def _batch(value: Any) -> int | float:
@@ -141,20 +73,16 @@ def _freeze(value: Any) -> Any:
     return whole(value, 0, 1000)
 
 
-def _between(check: Callable[..., Any], least: float, most: float, *keys: str) -> dict[str, Callable[[Any], Any]]:
-    return dict.fromkeys(keys, partial(check, least=least, most=most))
-
-
 ALLOWED: Mapping[str, Callable[[Any], Any]] = {
-    **_between(whole, 1, 10_000, "epochs", "max_det"),
-    **_between(whole, 0, 10_000, "patience", "close_mosaic"),
-    **_between(whole, 1, 4096, "nbs"),
-    **_between(whole, 0, 64, "workers"),
-    **_between(whole, 32, 4096, "imgsz"),
-    **_between(number, 0.001, 24 * 30, "time"),
-    **_between(number, 0, 1000, "warmup_epochs", "box", "cls", "dfl"),
-    **_between(number, 0, 180, "degrees", "shear"),
-    **_between(
+    **between(whole, 1, 10_000, "epochs", "max_det"),
+    **between(whole, 0, 10_000, "patience", "close_mosaic"),
+    **between(whole, 1, 4096, "nbs"),
+    **between(whole, 0, 64, "workers"),
+    **between(whole, 32, 4096, "imgsz"),
+    **between(number, 0.001, 24 * 30, "time"),
+    **between(number, 0, 1000, "warmup_epochs", "box", "cls", "dfl"),
+    **between(number, 0, 180, "degrees", "shear"),
+    **between(
         number, 0, 1,
         "lr0", "lrf", "momentum", "weight_decay", "warmup_momentum", "warmup_bias_lr", "cls_pw", "multi_scale", "conf",
         "iou", "hsv_h", "hsv_s", "hsv_v", "translate", "perspective", "flipud", "fliplr", "bgr", "mosaic", "mixup",

@@ -7,7 +7,6 @@ worker hands the values to ultralytics' own `get_cfg`, which has the last word, 
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 from functools import cache
 from pathlib import Path
@@ -30,9 +29,3 @@ def argument_defaults() -> dict[str, Any]:
         raise ConfigError("ultralytics is not installed", fix="install the locked environment: make install")
     found: dict[str, Any] = yaml.safe_load((Path(spec.origin).parent / "cfg" / "default.yaml").read_text())
     return found
-
-
-def close_matches(name: str, known: set[str]) -> str:
-    """ " (did you mean a, b?)" for a misspelt name, or nothing."""
-    close = difflib.get_close_matches(name, sorted(known), n=2)
-    return f" (did you mean {' or '.join(close)}?)" if close else ""

@@ -11,8 +11,8 @@ from tasks.config import Line
 from tasks.kind import FrameView, Shape
 from tasks.kinds.detection.metrics import Rows, labelled_boxes, predicted_boxes
 from tasks.metrics.boxes import Boxes
+from tasks.metrics.confusion import pair_boxes
 from tasks.metrics.judgement import Judgement
-from tasks.metrics.mistakes import find_mistakes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,7 +23,7 @@ def views(
 ) -> list[FrameView]:
     """Frames with their boxes, each right, wrong or missed at the judgement's score threshold."""
     found, truth = predicted_boxes(predictions, frames, line), labelled_boxes(frames, line)
-    marks = find_mistakes(found, truth, float(judgement.facts["score_threshold"]))
+    marks = pair_boxes(found, truth, float(judgement.facts["score_threshold"]))
     classes = tuple(line.classes)
     views = []
     for image in images:

@@ -3,10 +3,9 @@
     <root>/<version>/data.yaml
     <root>/<version>/images/{train,val,test}/<name>.jpg     hard links into the blob cache
     <root>/<version>/labels/{train,val,test}/<name>.txt     hard links into a cache of label files
-    <root>/<version>/complete.json                          written last: the layout is complete when it is there
 
-Both caches are named by content, so a version that shares frames or labels with an earlier one only links them. What
-another release of this file wrote is written anew. Where links are impossible (another file system) files are copied.
+Both caches are named by content, so a version that shares frames or labels with an earlier one only links them: see
+`tasks.datasets.on_disk`.
 
 A frame with a crowd (`boxes.Box`) is left out of train and val: YOLO has no regions to ignore, so the objects
 in it would be learned as background. The manifest keeps it.
@@ -14,39 +13,34 @@ in it would be learned as background. The manifest keeps it.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
-import re
-import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from tasks.config import Line
+from tasks.datasets.on_disk import Files, image_name, laid_out, link
 from tasks.errors import DataError
 from tasks.kinds.detection.boxes import single
 from tasks.lake import Lake, Manifest
-from tasks.lake.locks import lake_lock
 from tasks.provenance import code_of
 from tasks.schemas import SPLITS, Oid, canonical_json
 
-_SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png"}
-_MARKER = "complete.json"
+__all__ = ["image_name", "label_text", "materialise"]
+
+_INDEX = "data.yaml"
 _CHUNK = 256
 _COLUMNS = [
     "split", "recording_id", "recording_name", "frame_index", "frame_oid", "media_type", "width_px", "height_px",
     "objects",
 ]  # fmt: skip
-# What tells us that a file cannot be linked here, but may be copied.
-_NO_LINKS = {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 Row = dict[str, Any]
 
@@ -68,29 +62,10 @@ def materialise(lake: Lake, line: Line, version: str, root: Path | None = None) 
         NotFound: No such version, or a frame is not in the lake.
         IntegrityError: The lake's bytes are not what their names say.
     """
-    root = (root or lake.settings.work_dir / "datasets").resolve()
-    folder = root / version
-    if _is_complete(folder):
-        return folder / "data.yaml"
-    with lake_lock(lake.settings, f"materialise-{version[:16]}"):
-        if not _is_complete(folder):
-            _build(lake, lake.datasets.load(line.line, version), folder)
-    return folder / "data.yaml"
-
-
-def image_name(row: Mapping[str, Any]) -> str:
-    """The file name of a manifest row's frame: readable, safe, and unique within a version.
-
-    Args:
-        row: Columns recording_name, recording_id, frame_index, media_type.
-    """
-    stem = f"{_readable(row['recording_name'])}-{row['recording_id'][:12]}_{row['frame_index']:06d}"
-    return stem + _SUFFIXES[row["media_type"]]
-
-
-@lru_cache(maxsize=4096)
-def _readable(recording_name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9]+", "_", Path(recording_name).stem).strip("_")[:40] or "recording"
+    return laid_out(
+        lake, version, root, _INDEX, code_of("layout", "detection"),
+        lambda part, folder: _build(lake, lake.datasets.load(line.line, version), part, folder),
+    )  # fmt: skip
 
 
 def label_text(objects: Sequence[dict[str, Any]], classes: Sequence[str], width_px: int, height_px: int) -> str:
@@ -112,28 +87,8 @@ def label_text(objects: Sequence[dict[str, Any]], classes: Sequence[str], width_
     return "".join(line + "\n" for line in lines)
 
 
-def _is_complete(folder: Path) -> bool:
-    """Whether the marker is there, of this code, and every folder still holds as many files as it says."""
-    try:
-        marker = json.loads((folder / _MARKER).read_text())
-        files = dict(marker["files"])
-        written = marker["code"] == code_of("layout", "detection") and (folder / "data.yaml").is_file()
-        return written and all(_count(folder / sub) == n for sub, n in files.items())
-    except (FileNotFoundError, ValueError, KeyError):
-        return False
-
-
-def _count(folder: Path) -> int:
-    """Images or labels in a folder; trainers leave caches of their own beside them."""
-    with os.scandir(folder) as entries:
-        return sum(entry.name.endswith((".jpg", ".png", ".txt")) for entry in entries)
-
-
-def _build(lake: Lake, manifest: Manifest, folder: Path) -> None:
-    """Build beside the target, and move it there when it is whole."""
-    part = folder.with_name(f".{folder.name}.part")
-    for leftover in (part, folder):
-        shutil.rmtree(leftover, ignore_errors=True)
+def _build(lake: Lake, manifest: Manifest, part: Path, folder: Path) -> Files:
+    """Write everything; how many files are in each folder."""
     rows = [row for row in manifest.rows.select(_COLUMNS).to_pylist() if _is_laid_out(row)]
     classes: list[str] = json.loads((manifest.rows.schema.metadata or {})[b"classes"])
     for kind in ("images", "labels"):
@@ -149,13 +104,9 @@ def _build(lake: Lake, manifest: Manifest, folder: Path) -> None:
     chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
     with ThreadPoolExecutor(lake.settings.workers) as threads:
         list(threads.map(layout.place, chunks))
-    (part / "data.yaml").write_text(_data_yaml(folder, rows, classes))
+    (part / _INDEX).write_text(_data_yaml(folder, rows, classes))
     frames = Counter(row["split"] for row in rows)
-    files = {f"{kind}/{split}": frames[split] for kind in ("images", "labels") for split in SPLITS}
-    (part / _MARKER).write_text(
-        canonical_json({"version": manifest.version, "files": files, "code": code_of("layout", "detection")})
-    )
-    part.replace(folder)
+    return {f"{kind}/{split}": frames[split] for kind in ("images", "labels") for split in SPLITS}
 
 
 def _is_laid_out(row: Row) -> bool:
@@ -179,17 +130,17 @@ class _Layout:
         made_by = code_of("layout", "detection") + canonical_json(self.classes)
         for row in rows:
             name = image_name(row)
-            _link(os.fspath(self.images[row["frame_oid"]]), f"{self.folder}/images/{row['split']}/{name}")
+            link(os.fspath(self.images[row["frame_oid"]]), f"{self.folder}/images/{row['split']}/{name}")
             made_of = f"{made_by}{row['width_px']}x{row['height_px']}{row['objects']}"
             key = hashlib.sha256(made_of.encode()).hexdigest()
             cached = f"{self.labels}/{key[:2]}/{key}"
             target = f"{self.folder}/labels/{row['split']}/{name.rpartition('.')[0]}.txt"
             try:
-                _link(cached, target)
+                link(cached, target)
             except FileNotFoundError:
                 text = label_text(json.loads(row["objects"]), self.classes, row["width_px"], row["height_px"])
                 _keep(Path(cached), text)
-                _link(cached, target)
+                link(cached, target)
 
 
 def _keep(path: Path, text: str) -> None:
@@ -198,15 +149,6 @@ def _keep(path: Path, text: str) -> None:
     part.write_text(text)
     part.chmod(0o444)
     part.replace(path)
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        shutil.copyfile(source, target)
 
 
 def _data_yaml(folder: Path, rows: Sequence[Row], classes: Sequence[str]) -> str:

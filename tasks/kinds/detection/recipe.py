@@ -25,10 +25,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -36,11 +37,11 @@ from tasks.config import RecipeChoice
 from tasks.errors import ConfigError
 from tasks.escaping import short_repr
 from tasks.kind import Recipe
-from tasks.kinds.detection.allowed import ALLOWED, check_argument, number, one_of, switch, text, whole
-from tasks.kinds.detection.arguments import argument_defaults, close_matches
+from tasks.kinds.detection.allowed import ALLOWED, check_argument
+from tasks.kinds.detection.arguments import argument_defaults
 from tasks.schemas import Frozen
-from tasks.small_yaml import read_yaml
-from tasks.training.starting import OID, WEIGHTS_NAME
+from tasks.training import values
+from tasks.training.values import Check, number, one_of, switch, text, whole
 
 RECIPES = Path(__file__).parent / "recipes"
 ARCHITECTURES = Path(__file__).parent / "architectures"
@@ -67,10 +68,6 @@ OWNED = {
 }
 """Arguments of ultralytics that we set, with the reason we give to who tries. So has every other not in `ALLOWED`:"""
 NO_PART = "it has no part in training a detector"
-
-
-_DEVICES = re.compile(r"cpu|[0-9]{1,3}(,[0-9]{1,3}){0,63}")
-MOST_DEVICES = 64
 
 STRIDE_PX = 32
 """Image sizes are multiples of this: the coarsest grid of the architectures."""
@@ -102,6 +99,8 @@ class DetectionRecipe(Recipe):
     min_steps: int
     enlarge: bool
     predict: PredictOptions
+
+    WEIGHTS_ADVICE: ClassVar[str] = "COCO weights: https://github.com/ultralytics/assets/releases"
 
     @property
     def input_px(self) -> int:
@@ -171,7 +170,7 @@ def recorded(data: Mapping[str, Any]) -> DetectionRecipe:
 
 def recipe_names() -> tuple[str, ...]:
     """The shipped recipes, sorted."""
-    return tuple(sorted(path.stem for path in RECIPES.glob("*.yaml")))
+    return values.recipe_names(RECIPES)
 
 
 def load_recipe(choice: RecipeChoice) -> DetectionRecipe:
@@ -180,15 +179,9 @@ def load_recipe(choice: RecipeChoice) -> DetectionRecipe:
     Raises:
         ConfigError: No such recipe; or naming every key that cannot be set and every bad value at once.
     """
-    if choice.name not in recipe_names():
-        raise ConfigError(
-            f"recipe {short_repr(choice.name)}: no such recipe{close_matches(choice.name, set(recipe_names()))}",
-            expected=f"one of: {', '.join(recipe_names())}",
-        )
-    path = RECIPES / f"{choice.name}.yaml"
-    values = {**read_yaml(path.read_text(), str(path)), **choice.changes}
-    checked, faults = _checked(values)
-    faults += _contradictions(checked, values)
+    asked = values.recipe_values(RECIPES, choice)
+    checked, faults = values.checked_values(asked, _CHECKS, _refused)
+    faults += _contradictions(checked, asked)
     if faults:
         raise ConfigError(
             f"recipe {choice.name!r}: {'; '.join(faults)}",
@@ -209,28 +202,11 @@ def load_recipe(choice: RecipeChoice) -> DetectionRecipe:
     )
 
 
-def _checked(values: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    known = OURS | ALLOWED.keys()
-    checked: dict[str, Any] = {}
-    faults = []
-    for key, value in values.items():
-        if key in OWNED or (key not in known and key in argument_defaults()):
-            faults.append(f"{key}: cannot be set, {OWNED.get(key, NO_PART)}; found {short_repr(value)}")
-        elif key not in known:
-            faults.append(
-                f"{_name(key)}: no such argument{close_matches(str(key)[:60], known)}; found {short_repr(value)}"
-            )
-        else:
-            try:
-                checked[key] = _OWN[key](value) if key in _OWN else check_argument(key, value)
-            except ValueError as error:
-                faults.append(f"{key}: {error}")
-    return checked, faults
-
-
-def _name(key: Any) -> str:
-    """A key as it stands, unless it is long or would move a terminal's cursor."""
-    return key if isinstance(key, str) and len(key) <= 60 and key.isprintable() else short_repr(key)
+def _refused(key: str) -> str | None:
+    """Why an argument of ultralytics cannot be set; None: it can, or is none."""
+    if key in OWNED or (key not in OURS | ALLOWED.keys() and key in argument_defaults()):
+        return OWNED.get(key, NO_PART)
+    return None
 
 
 def _slice(value: Any) -> int:
@@ -252,39 +228,20 @@ def _architecture(value: Any) -> str | None:
     return value
 
 
-def _weights(value: Any) -> str | None:
-    if value is not None and not (isinstance(value, str) and (OID.fullmatch(value) or WEIGHTS_NAME.fullmatch(value))):
-        raise ValueError(
-            f"expected the oid of a blob, or the bare name of a .pt in the weights folder, found {short_repr(value)}"
-        )
-    return value
-
-
-def _devices(value: Any) -> str | None:
-    """None, 'cpu', '0', '0,1'; numbers and lists of them are welcome."""
-    if value is None or value == "auto":
-        return None
-    parts = value if isinstance(value, list | tuple) else [value]
-    plain = [part for part in parts[:MOST_DEVICES] if isinstance(part, str) or (type(part) is int and 0 <= part < 1000)]
-    named = ",".join(str(part).replace(" ", "") for part in plain)
-    if len(plain) < len(parts) or not _DEVICES.fullmatch(named):
-        raise ValueError(f"expected auto, cpu, or GPUs by number ('0' or '0,1'), found {short_repr(value)}")
-    return named
-
-
-_OWN: dict[str, Callable[[Any], Any]] = {
+_CHECKS: dict[str, Check] = {
+    **{key: partial(check_argument, key) for key in ALLOWED},
     "description": lambda value: text(value, 2000),
     "kind": lambda value: one_of(value, "detection"),
     "model": _architecture,
-    "weights": _weights,
+    "weights": values.weights,
     "min_steps": lambda value: whole(value, 0, 10_000_000),
     "enlarge": switch,
-    "device": _devices,
+    "device": values.devices,
     "tta": switch,
     "slice_px": _slice,
     "slice_overlap": lambda value: number(value, 0, MOST_OVERLAP),
 }
-"""Our own keys; conf, iou and max_det are checked as ultralytics' own."""
+"""All that can be set; conf, iou and max_det are checked as ultralytics' own."""
 
 
 def _contradictions(checked: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:

@@ -15,6 +15,9 @@ from tasks.kinds.detection.job import DetectorJob
 from tasks.kinds.detection.recipe import DetectionRecipe, find_architecture, schedule
 from tasks.stack.devices import CPU
 
+EPOCH_SCORE = "metrics/mAP50(B)"
+"""AP50 on the validation split, as ultralytics reports it after an epoch."""
+
 
 def options(recipe: DetectionRecipe, data: Path) -> dict[str, Any]:
     """What the worker needs beside the job: see `DetectorJob`.
@@ -73,17 +76,17 @@ def run_epochs(
     job: DetectorJob, device: str, data: Path, run: Path, state: dict[str, Any] | None, report: Callable[..., None]
 ) -> None:
     """The training proper."""
-    from tasks.kinds.detection.listener import Listener
+    from tasks.kinds.detection.callbacks import TrainingCallbacks
     from tasks.kinds.detection.trainer import ResumableDetectionTraining
     from tasks.training.determinism import NOT_ASKED, listening
 
     arguments = ultralytics_arguments(job, device, data, run, resuming=state is not None)
     trainer = ResumableDetectionTraining(arguments, has_val=job.has_val, state=state)
     if os.environ.get("LOCAL_RANK", "0") == "0":
-        listener = Listener(job, trainer, report)
-        trainer.add_callback("on_train_start", lambda _: listener.start())
-        trainer.add_callback("on_train_batch_end", lambda _: listener.batch())
-        trainer.add_callback("on_fit_epoch_end", lambda _: listener.epoch())
+        callbacks = TrainingCallbacks(job, trainer, report)
+        trainer.add_callback("on_train_start", lambda _: callbacks.start())
+        trainer.add_callback("on_train_batch_end", lambda _: callbacks.batch())
+        trainer.add_callback("on_fit_epoch_end", lambda _: callbacks.epoch())
     if not arguments.get("deterministic", True):
         report("nondeterministic", operation=NOT_ASKED)
     with listening(lambda operation: report("nondeterministic", operation=operation)):

@@ -25,6 +25,8 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.utils import RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
+from tasks.training.determinism import epoch_seed
+
 
 class EpochOrder(Sampler[int]):  # type: ignore[misc]
     """Shuffles `images` anew each time around, by (seed, epoch) alone. It counts epochs itself: loaders read ahead."""
@@ -37,13 +39,9 @@ class EpochOrder(Sampler[int]):  # type: ignore[misc]
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator()
-        generator.manual_seed(_seed_of(self.seed, self.epoch))
+        generator.manual_seed(epoch_seed(self.seed, self.epoch))
         self.epoch += 1
         yield from torch.randperm(self.images, generator=generator).tolist()
-
-
-def _seed_of(seed: int, epoch: int) -> int:
-    return (seed + 1) * 1_000_003 + epoch
 
 
 class ResumableDetectionTraining(DetectionTrainer):  # type: ignore[misc]
@@ -67,7 +65,7 @@ class ResumableDetectionTraining(DetectionTrainer):  # type: ignore[misc]
     def _seed_epoch(self) -> None:
         """Make this epoch's augmentation a function of (seed, epoch)."""
         # Of several processes that train together, each augments differently; alone, the rank is -1.
-        seed = _seed_of(self.args.seed, self.epoch) + 7919 * max(RANK, 0)
+        seed = epoch_seed(self.args.seed, self.epoch) + 7919 * max(RANK, 0)
         random.seed(seed)
         np.random.seed(seed % 2**32)
         torch.manual_seed(seed)

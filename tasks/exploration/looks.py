@@ -1,0 +1,173 @@
+"""Simple statistics of each frame's picture, computed once for each frame and kept by its hash.
+
+A night looks only at frames that are new to this machine: what it costs grows with them, not with the data set.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tasks.ingest.phash import perceptual_hash
+from tasks.kind import THUMBNAIL_PX, Image, Kind
+from tasks.lake import Lake
+from tasks.leakage.thumbnails import SIDE_PX, details
+from tasks.provenance import meaning_of
+from tasks.schemas import Oid, digest
+
+FloatArray = npt.NDArray[np.float32]
+
+NUMBERS = ("brightness", "contrast", "sharpness")
+"""Mean grey value, 0 to 255; its standard deviation; that of the Laplacian, at 256 px at most."""
+_SHARP_PX = 256
+_AT_ONCE = 256
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What pictures look like, one row for each frame.
+
+    Attributes:
+        numbers: float32 [n, len(NUMBERS)].
+        phash: uint64 [n], `tasks.ingest.phash`.
+        features: float32 [n, d], as the kind's exploration makes them; d is 0 where it makes none.
+    """
+
+    numbers: FloatArray
+    phash: npt.NDArray[np.uint64]
+    features: FloatArray
+
+    def number(self, name: str) -> FloatArray:
+        """One of `NUMBERS`, [n]."""
+        return self.numbers[:, NUMBERS.index(name)]
+
+
+class Look(NamedTuple):
+    """Of one picture: its numbers, its perceptual hash, and itself, uint8 [THUMBNAIL_PX, THUMBNAIL_PX, 3], BGR."""
+
+    numbers: tuple[float, ...]
+    phash: int
+    thumbnail: Image
+
+
+def looks_of(lake: Lake, line: str, kind: Kind, oids: Sequence[Oid]) -> Looks:
+    """The looks of frames, in their order; those that are new are computed, and kept in the local cache.
+
+    Args:
+        lake: Holds the frames.
+        line: Whose; only for where the cache is.
+        kind: Of the line.
+        oids: Of frames; at least one.
+
+    Raises:
+        NotFound: A frame is not in the lake.
+    """
+    path = lake.settings.cache_dir / "exploration" / f"{line}-{code_of(kind, Path(__file__))}.npz"
+    known, found = _kept(path)
+    missing = sorted(set(oids) - set(known))
+    with ThreadPoolExecutor(lake.settings.workers) as threads:
+        for start in range(0, len(missing), _AT_ONCE):
+            some = missing[start : start + _AT_ONCE]
+            paths = lake.blobs.fetch_many(some)
+            found.append(_stacked(kind, list(threads.map(_look_at, (paths[oid] for oid in some)))))
+            known += some
+    looks = _joined(found)
+    if missing:
+        _keep(path, known, looks)
+    place = {oid: number for number, oid in enumerate(known)}
+    rows = np.array([place[oid] for oid in oids], dtype=np.intp)
+    return Looks(looks.numbers[rows], looks.phash[rows], looks.features[rows])
+
+
+def look_at(image: Image) -> Look:
+    """Look at one picture, BGR uint8 [height, width, 3]."""
+    import cv2
+
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    scale = min(1.0, _SHARP_PX / max(grey.shape))
+    small = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else grey
+    numbers = float(grey.mean()), float(grey.std()), float(cv2.Laplacian(small, cv2.CV_32F).std())
+    thumbnail = cv2.resize(image, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA)
+    return Look(numbers, perceptual_hash(image), np.asarray(thumbnail, dtype=np.uint8))
+
+
+def read_image(path: Path) -> Image:
+    """A frame, BGR uint8 [height, width, 3]; one that was damaged since is black, and stands among the darkest."""
+    import cv2
+
+    image = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        return np.zeros((THUMBNAIL_PX, THUMBNAIL_PX, 3), np.uint8)
+    return np.asarray(image, dtype=np.uint8)
+
+
+def details_of(lake: Lake) -> Callable[[Oid], FloatArray]:
+    """What gives frames in small, free of illumination: float32 [4096], as the leak audit compares them."""
+
+    @lru_cache(maxsize=4096)
+    def small(oid: Oid) -> FloatArray:
+        import cv2
+
+        grey = cv2.cvtColor(read_image(lake.blobs.fetch(oid)), cv2.COLOR_BGR2GRAY)
+        thumb = cv2.resize(grey, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
+        found: FloatArray = details(np.asarray(thumb, dtype=np.uint8)[None])[0]
+        return found
+
+    return small
+
+
+def _look_at(path: Path) -> Look:
+    return look_at(read_image(path))
+
+
+def _stacked(kind: Kind, looks: Sequence[Look]) -> Looks:
+    thumbnails = np.stack([look.thumbnail for look in looks])
+    part = kind.exploration
+    features = part.features(thumbnails) if part is not None else np.zeros((len(looks), 0), np.float32)
+    return Looks(
+        np.array([look.numbers for look in looks], dtype=np.float32),
+        np.array([look.phash for look in looks], dtype=np.uint64),
+        features.astype(np.float16).astype(np.float32),  # as the cache gives them back
+    )
+
+
+def _joined(parts: Sequence[Looks]) -> Looks:
+    return Looks(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(Looks)))
+
+
+def _kept(path: Path) -> tuple[list[Oid], list[Looks]]:
+    """What the cache holds; nothing where it is not there, or damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            looks = Looks(kept["numbers"], kept["phash"], kept["features"].astype(np.float32))
+            return [str(oid) for oid in kept["oids"]], [looks]
+    except (OSError, ValueError, KeyError, EOFError):
+        return [], []
+
+
+def _keep(path: Path, oids: Sequence[Oid], looks: Looks) -> None:
+    features = looks.features.astype(np.float16)
+    write_arrays(path, {"oids": np.array(oids), "numbers": looks.numbers, "phash": looks.phash, "features": features})
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write a cache file as a whole, or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.stem}.{os.getpid()}.part")
+    with part.open("wb") as file:
+        np.savez(file, **arrays)
+    part.replace(path)
+
+
+def code_of(kind: Kind, computed_by: Path) -> str:
+    """By which code something was computed: what other code left does not count."""
+    own = kind.place.folder / "exploration.py"
+    return digest([meaning_of(path) for path in (computed_by, own) if path.is_file()])[:12]

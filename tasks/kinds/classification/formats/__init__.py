@@ -1,0 +1,1 @@
+"""Readers of labels of whole pictures, one module a format."""

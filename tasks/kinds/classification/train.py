@@ -1,0 +1,105 @@
+"""The training of a classifier, in the worker's process."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.errors import ConfigError
+from tasks.kind import Job
+from tasks.kinds.classification.recipe import ClassificationRecipe
+
+if TYPE_CHECKING:
+    from tasks.kinds.classification.frozen import FeatureTraining
+    from tasks.kinds.classification.setup import Setup
+    from tasks.kinds.classification.trainer import NetworkTraining
+
+EPOCH_SCORE = "val/balanced_accuracy"
+"""On the validation split, after an epoch; of a classical head there is none."""
+
+
+def options(recipe: ClassificationRecipe, data: Path) -> dict[str, Any]:
+    """What the worker needs beside the job: `plan`, a `TrainingPlan`, and `weights_name` as the recipe has it.
+
+    Raises:
+        ConfigError: The recipe wants several devices.
+    """
+    if recipe.device and "," in recipe.device:
+        raise ConfigError(
+            f"recipe {recipe.name!r}: device {recipe.device!r}",
+            expected="one device: a classifier is trained on one",
+            fix="name one GPU, or leave `device` out: the next free one is taken",
+        )
+    return {"plan": recipe.arguments, "weights_name": recipe.weights}
+
+
+def train(job: Job, report: Callable[..., None], *, rank: int = 0) -> None:
+    """Train, or go on, then hand the model over."""
+    from tasks.kinds.classification.handover import hand_over
+    from tasks.kinds.classification.loading import harmless
+    from tasks.kinds.classification.setup import prepare
+
+    harmless()
+    began = time.monotonic()
+    setup = prepare(job)
+    training = _begun(job, setup)
+    _run_epochs(job, setup, training, report)
+    weights, review, files = hand_over(job.folder, setup, training.chosen(), training.rows)
+    report(
+        "finished", weights=str(weights), review=review, files={name: str(path) for name, path in files.items()},
+        seconds=round(time.monotonic() - began, 3),
+    )  # fmt: skip
+
+
+def _begun(job: Job, setup: Setup) -> NetworkTraining | FeatureTraining:
+    """The training where it stands: at its beginning, or where its checkpoint left it."""
+    import torch
+
+    from tasks.kinds.classification.frozen import FeatureTraining
+    from tasks.kinds.classification.loading import start_from
+    from tasks.kinds.classification.networks import build_bare
+    from tasks.kinds.classification.trainer import NetworkTraining
+    from tasks.lake.blobs import hash_file
+
+    plan, classes = setup.plan, len(setup.dataset.classes)
+    network = build_bare(plan.model, classes, plan.imgsz, plan.dropout, plan.drop_path)
+    if job.weights:
+        start_from(network, job.weights, hash_file(job.weights), plan.model, classes)
+    # Written by this training of ours; its record in the lake is signed. Even so nothing in it can run.
+    state = torch.load(job.resume_from, map_location="cpu", weights_only=True) if job.resume_from else None
+    sort = NetworkTraining if plan.head == "network" else FeatureTraining
+    return sort(setup, network, state)
+
+
+def _run_epochs(
+    job: Job, setup: Setup, training: NetworkTraining | FeatureTraining, report: Callable[..., None]
+) -> None:
+    """Train to the end."""
+    import torch
+
+    from tasks.training.determinism import NOT_ASKED, listening
+    from tasks.training.worker_reports import Checkpoints, Pace, hardware
+
+    epochs, per_epoch = training.epochs, training.steps_per_epoch
+    report(
+        "started", device=setup.device, hardware=hardware(torch.device(setup.device)),
+        parameters=sum(parameter.numel() for parameter in training.network.parameters()),
+        train_images=len(training.pictures), epochs=epochs, steps_per_epoch=per_epoch, first_epoch=training.epoch,
+        imgsz=setup.plan.imgsz,
+    )  # fmt: skip
+    if not setup.plan.deterministic:
+        report("nondeterministic", operation=NOT_ASKED)
+    checkpoints = Checkpoints(job.folder, report)
+    pace = Pace(report, job.progress_every_s, epochs=epochs, steps=epochs * per_epoch, first_step=training.steps)
+    with listening(lambda operation: report("nondeterministic", operation=operation)):
+        while not training.finished:
+            found = training.run_epoch(lambda step, loss: pace.step(step, training.epoch + 1, {"loss": loss}))
+            metrics = {name: value for name, value in found.items() if math.isfinite(value)}
+            report(
+                "epoch", epoch=training.epoch, epochs=epochs, step=training.steps, at_ms=round(time.time() * 1000),
+                metrics=metrics,
+            )  # fmt: skip
+            checkpoints.write(training.epoch, training.checkpoint, last=training.finished)

@@ -1,0 +1,21 @@
+"""What `nightscope demo` refuses before it starts anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tasks.cli.demo import DemoLine, demo
+from tasks.config import HOME, load_line
+from tasks.errors import ConfigError
+
+
+def test_the_pictures_of_the_second_line_are_drawn_never_brought(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="simulated pictures only"):
+        demo(line=DemoLine.morphology, recordings=tmp_path, labels=tmp_path)
+
+
+@pytest.mark.parametrize("line", DemoLine)
+def test_each_line_of_the_demo_ships(line: DemoLine) -> None:
+    assert load_line(line.value, HOME / "dags" / "lines").line == line

@@ -1,0 +1,184 @@
+"""Networks, the weights they start from, and files of weights that could run something."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tasks.errors import DataError
+from tasks.kinds.classification import networks
+from tasks.kinds.classification.allowed import MODELS
+from tasks.kinds.classification.comparison import compare_weights
+from tasks.kinds.classification.inference import place_of, predict, probabilities, squared, stacked, turned
+from tasks.kinds.classification.installed import INSTALLED, installed_file
+from tasks.kinds.classification.loading import load_classifier, read_tensors, start_from
+from tasks.kinds.classification.predictor import LoadedClassifier
+from tasks.lake.blobs import hash_file
+
+
+class Bomb:
+    """Makes a folder when it is unpickled: what an attacker's pickle does, only harmless."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.mark),)
+
+
+def spec(**changes: Any) -> dict[str, Any]:
+    return {
+        "model": "small-cnn", "classes": ["a", "b"], "multi_label": False, "imgsz": 32, "fit": "pad", "mean": [0.5] * 3,
+        "std": [0.5] * 3, "head": {"kind": "network"}, "temperature": {"plain": 2.0, "tta": 1.0}, "dropout": 0.5,
+        "drop_path": 0.0, **changes,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "model", ["small-cnn", "improved-cnn", "tf_efficientnet_lite0", "resnet18", "vit_tiny_patch16_224"]
+)
+def test_networks_classify_give_features_and_name_their_head(model: str) -> None:
+    network = networks.build_bare(model, 3, 64).eval()
+    pictures = torch.rand(2, 3, 64, 64)
+    with torch.inference_mode():
+        assert network(pictures).shape == (2, 3)
+        every, last = (networks.features_of(network, pictures, blocks) for blocks in (0, 2))
+    assert every.shape[1] > last.shape[1] > 0
+    names = {name for name, module in network.named_modules() if module is network.get_classifier()}
+    assert names <= {"head", "classifier", "fc"} and names
+
+
+def test_every_model_that_a_recipe_may_name_can_be_built_without_a_download() -> None:
+    import timm
+
+    assert all(model in networks.OURS or timm.is_model(model) for model in MODELS)
+
+
+@pytest.mark.parametrize("name", list(INSTALLED))
+def test_installed_weights_go_into_timms_network_by_order(name: str) -> None:
+    path, oid = installed_file(name)
+    model = INSTALLED[name].model
+    torch.manual_seed(0)
+    network = networks.build_bare(model, 5, 64)
+    head = network.classifier.weight.clone()
+    start_from(network, path, oid, model, 5)
+    theirs = list(torch.load(path, weights_only=True).values())
+    for ours, other in zip(list(network.state_dict().values())[:-2], theirs[:-2], strict=True):
+        assert torch.equal(ours, other)
+    assert torch.equal(network.classifier.weight, head), "the head is of other classes"
+    wrong = networks.build_bare("resnet18", 5, 64)
+    with pytest.raises(DataError, match="expected those of"):
+        start_from(wrong, path, oid, "resnet18", 5)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_a_users_file_of_timms_weights(tmp_path: Path, suffix: str) -> None:
+    torch.manual_seed(1)
+    other = networks.build_bare("resnet18", 1000, 64)
+    path = tmp_path / f"mine{suffix}"
+    if suffix == ".pt":
+        torch.save({"state_dict": {f"module.{key}": value for key, value in other.state_dict().items()}}, path)
+    else:
+        save_file(other.state_dict(), path)
+    network = networks.build_bare("resnet18", 3, 64)
+    start_from(network, path, "0" * 64, "resnet18", 3)
+    assert torch.equal(network.layer4[1].conv2.weight, other.layer4[1].conv2.weight)
+    assert network.fc.weight.shape[0] == 3
+    with pytest.raises(DataError, match=r"are not those of small-cnn with 3 classes.*expected the tensor blocks"):
+        start_from(networks.build_bare("small-cnn", 3, 64), path, "0" * 64, "small-cnn", 3)
+
+
+def test_weights_of_the_same_classes_keep_their_head(tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    other = networks.build_bare("small-cnn", 2, 32)
+    networks.write(tmp_path / "weights.pt", other, spec())
+    network = networks.build_bare("small-cnn", 2, 32)
+    start_from(network, tmp_path / "weights.pt", "0" * 64, "small-cnn", 2)
+    assert torch.equal(network.head[-1].weight, other.head[-1].weight)
+
+
+def test_nothing_in_a_file_of_weights_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mark = tmp_path / "it-ran"
+    bomb = tmp_path / "bomb.pt"
+    torch.save({"spec": "{}", "state": Bomb(mark)}, bomb)
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    for load in (load_classifier, read_tensors, LoadedClassifier):
+        with pytest.raises(DataError, match=r"cannot be loaded"):
+            load(bomb)
+    with pytest.raises(DataError):
+        start_from(networks.build_bare("small-cnn", 2, 32), bomb, "0" * 64, "small-cnn", 2)
+    assert not mark.exists()
+    torch.load(bomb, weights_only=False) if os.environ.pop("TORCH_FORCE_WEIGHTS_ONLY_LOAD") else None
+    assert mark.exists(), "the bomb is no bomb, and the test shows nothing"
+
+
+@pytest.mark.parametrize("content", [b"", b"no weights", b"PK\x03\x04nothing", b"\x80\x04\x95" + b"[" * 1000])
+def test_what_is_no_file_of_weights(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "some.pt"
+    path.write_bytes(content)
+    for load in (load_classifier, read_tensors):
+        with pytest.raises(DataError, match=r"some\.pt cannot be loaded"):
+            load(path)
+    torch.save([1, 2], path)
+    with pytest.raises(DataError, match=r"some\.pt"):
+        read_tensors(path)
+
+
+def test_the_same_network_is_the_same_file_and_differences_are_named(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = networks.build_bare("small-cnn", 2, 32)
+    paths = [tmp_path / name / "weights.pt" for name in "ab"]
+    for path in paths:
+        path.parent.mkdir()
+        networks.write(path, network, spec())
+    oids = tuple(hash_file(path) for path in paths)
+    assert oids[0] == oids[1]
+    with torch.no_grad():
+        network.head[-1].bias[0] += 1
+    networks.write(paths[1], network, spec())
+    found = compare_weights(paths[0], paths[1], (hash_file(paths[0]), hash_file(paths[1])))
+    assert not found.same_bytes and found.differing_tensors == 1
+    assert found.first is not None and (found.first.name, found.first.differing) == ("head.5.bias", 1)
+
+
+def test_temperature_and_labels(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = networks.build_bare("small-cnn", 2, 32).eval()
+    pictures = [np.full((20, 30, 3), 200, np.uint8)]
+    hot, cold = (predict(network, pictures, spec(temperature={"plain": value, "tta": 1.0})) for value in (5.0, 1.0))
+    assert hot.dtype == np.float64 and hot.sum() == pytest.approx(1)
+    assert abs(hot[0, 0] - 0.5) < abs(cold[0, 0] - 0.5)
+    logits = np.array([[0.0, 1000.0], [-1000.0, 3.0]])
+    many = probabilities(logits, 1.0, multi_label=True)
+    assert many[0].tolist() == [0.5, 1.0] and 0 <= many[1, 0] < 1e-300
+    assert predict(network, [], spec()).shape == (0, 2)
+
+
+def test_classes_must_be_those_of_the_model(tmp_path: Path) -> None:
+    networks.write(tmp_path / "weights.pt", networks.build_bare("small-cnn", 2, 32), spec())
+    assert LoadedClassifier(tmp_path / "weights.pt", classes=("a", "b"), device="cpu").classes == ("a", "b")
+    with pytest.raises(DataError, match="expected the classes"):
+        LoadedClassifier(tmp_path / "weights.pt", classes=("b", "a"))
+
+
+@pytest.mark.parametrize("shape", [(40, 40), (30, 60), (60, 30), (1, 50), (300, 200)])
+@pytest.mark.parametrize("fit", ["pad", "stretch", "crop"])
+def test_pictures_become_squares(shape: tuple[int, int], fit: str) -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (*shape, 3), dtype=np.uint8)
+    square = squared(picture, 32, fit)
+    assert square.shape == (32, 32, 3) and square.dtype == np.uint8
+    place = place_of(*shape, 32, fit)
+    longest = max(place.height, place.width) if fit == "pad" else min(place.height, place.width)
+    assert longest == 32
+
+
+def test_the_eight_ways_to_turn_a_square_are_eight() -> None:
+    square = stacked([np.arange(48, dtype=np.uint8).reshape(4, 4, 3)])
+    assert len({turned(square, way).numpy().tobytes() for way in range(8)}) == 8
+    assert torch.equal(turned(square, 0), square)
