@@ -7,13 +7,15 @@ stops or damages a service has services of its own (`tests.services.running`).
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
 from tasks.config import Settings, load_settings
+from tasks.session import Session, open_session
 from tasks.stack.down import down
 from tasks.stack.up import up
 from tests.services import ANY_PORT, sign_in
@@ -41,6 +43,18 @@ def shared_stack(factory: pytest.TempPathFactory, name: str, units: Collection[s
     settings = load_settings(folder)
     sign_in(settings)
     return settings
+
+
+@contextmanager
+def lab_on(services: Settings, folder: Path, patch: pytest.MonkeyPatch) -> Iterator[Session]:
+    """An installation on shared services, with lines of its own in `folder`/lines; this process uses it."""
+    (folder / "lines").mkdir()
+    patch.setenv("NIGHTSCOPE_STATE_DIR", str(services.state_dir))
+    patch.setenv("NIGHTSCOPE_LINES_DIR", str(folder / "lines"))
+    with open_session(services.model_copy(update={"lines_dir": folder / "lines"})) as session:
+        for store in (session.lake.landing, session.lake.store, session.lake.frames.store):
+            store.ensure_bucket()
+        yield session
 
 
 def end_shared(base: Path) -> None:

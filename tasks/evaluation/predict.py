@@ -42,7 +42,7 @@ def predict(predictor: Predictor, paths: Sequence[Path], what: str) -> tuple[lis
     outputs, spent = [], []
     said = time.monotonic()
     for number, path in enumerate(paths):
-        image = _read(path)
+        image = read_image(path)
         if number == 0:
             for _ in range(WARM_UP_IMAGES):
                 predictor.predict([image])
@@ -75,7 +75,12 @@ def hardware(device: str) -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _read(path: Path) -> Image:
+def read_image(path: Path) -> Image:
+    """A blob's image, BGR uint8 [height, width, 3].
+
+    Raises:
+        IntegrityError: It cannot be decoded.
+    """
     import cv2
 
     image = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_COLOR)

@@ -16,6 +16,7 @@ import numpy as np
 
 from tasks.config import Line
 from tasks.errors import NightscopeError
+from tasks.evaluation.predict import read_image
 from tasks.kind import FrameView, Image, Kind, ModelRef, PictureLabel
 from tasks.lake import Lake
 from tasks.schemas import Oid
@@ -61,7 +62,7 @@ def overlays(
     try:
         predictor = kind.predictors.load(lake, model, "cpu")
         for oid, label in asked.items():
-            image = _read(paths[oid])
+            image = read_image(paths[oid])
             heat = kind.saliency.heat(predictor, image, places[label.label]) if label.label in places else None
             if heat is not None:
                 found[oid] = Overlay(laid_over(image, heat), label.label)
@@ -90,9 +91,3 @@ def laid_over(image: Image, heat: NDArray[np.float32]) -> Image:
     colours = cv2.applyColorMap((strength * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
     share = (_STRONGEST * strength)[:, :, None]
     return np.asarray(image * (1 - share) + colours * share, dtype=np.uint8)
-
-
-def _read(path: Path) -> Image:
-    import cv2
-
-    return np.asarray(cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_COLOR), dtype=np.uint8)

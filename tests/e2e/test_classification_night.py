@@ -19,13 +19,13 @@ from tasks import evidence, operations, steps
 from tasks.cli import app
 from tasks.config import Settings
 from tasks.errors import NothingToDo
-from tasks.session import Session, open_session
+from tasks.session import Session
 from tasks.steps.verdict import RegisteredTraining
 from tasks.synthetic.morphology import CLASSES, DEFECTS, MorphologyPicture, write_pictures
 from tests.airflow_home import airflow_environment
 from tests.e2e.in_airflow import run_in_airflow
 from tests.kinds.classification.lake_of_pictures import brighter
-from tests.shared import shared_stack
+from tests.shared import lab_on, shared_stack
 
 DONORS = 12
 TINY = {"name": "small-cnn", "imgsz": 32, "batch": 16, "epochs": 2, "seed": 1, "lr": 0.002}
@@ -44,12 +44,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @pytest.fixture
 def lab(tmp_path: Path, services: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
     """The installation, with lines of its own."""
-    (tmp_path / "lines").mkdir()
-    monkeypatch.setenv("NIGHTSCOPE_STATE_DIR", str(services.state_dir))
-    monkeypatch.setenv("NIGHTSCOPE_LINES_DIR", str(tmp_path / "lines"))
-    with open_session(services.model_copy(update={"lines_dir": tmp_path / "lines"})) as session:
-        for store in (session.lake.landing, session.lake.store, session.lake.frames.store):
-            store.ensure_bucket()
+    with lab_on(services, tmp_path, monkeypatch) as session:
         yield session
 
 

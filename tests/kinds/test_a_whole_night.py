@@ -31,10 +31,10 @@ from tasks.labeling.state import load as load_state
 from tasks.lake import Lake
 from tasks.operations.predicting.files import predict_files
 from tasks.operations.predicting.loading import load_model
-from tasks.session import Session, open_session
+from tasks.session import Session
 from tasks.steps.verdict import RegisteredTraining
 from tests.ingest.clips import Image, write_clip
-from tests.shared import shared_stack
+from tests.shared import lab_on, shared_stack
 
 pytestmark = pytest.mark.integration
 
@@ -63,13 +63,7 @@ def toy(tmp_path: Path, services: Settings, monkeypatch: pytest.MonkeyPatch) -> 
     folder = tmp_path / "kinds"
     shutil.copytree(TOY, folder / "brightness", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setenv(KINDS_DIR, str(folder))
-    monkeypatch.setenv("NIGHTSCOPE_STATE_DIR", str(services.state_dir))
-    monkeypatch.setenv("NIGHTSCOPE_LINES_DIR", str(tmp_path / "lines"))
-    (tmp_path / "lines").mkdir()
-    with open_session(services.model_copy(update={"lines_dir": tmp_path / "lines"})) as session:
-        lake = session.lake
-        for store in (lake.landing, lake.store, lake.frames.store):
-            store.ensure_bucket()
+    with lab_on(services, tmp_path, monkeypatch) as session:
         yield session
 
 

@@ -19,9 +19,9 @@ from tasks.kinds.classification.labels import unjudged
 from tasks.kinds.classification.layout import materialise
 from tasks.labeling.client import LabelStudio
 from tasks.labeling.state import load as load_state
-from tasks.session import Session, open_session
+from tasks.session import Session
 from tasks.synthetic.morphology import CLASSES, DEFECTS, write_pictures
-from tests.shared import shared_stack
+from tests.shared import lab_on, shared_stack
 
 pytestmark = pytest.mark.integration
 
@@ -37,12 +37,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @pytest.fixture
 def lab(tmp_path: Path, services: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
     """The installation, with lines of its own."""
-    (tmp_path / "lines").mkdir()
-    monkeypatch.setenv("NIGHTSCOPE_STATE_DIR", str(services.state_dir))
-    monkeypatch.setenv("NIGHTSCOPE_LINES_DIR", str(tmp_path / "lines"))
-    with open_session(services.model_copy(update={"lines_dir": tmp_path / "lines"})) as session:
-        for store in (session.lake.landing, session.lake.store, session.lake.frames.store):
-            store.ensure_bucket()
+    with lab_on(services, tmp_path, monkeypatch) as session:
         yield session
 
 
