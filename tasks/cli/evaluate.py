@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tasks.cli.output import AsJson, Changes, Line, dump, escape, paper, parse_changes, print_json, table
+from tasks.cli.output import (
+    AsJson,
+    Changes,
+    Line,
+    check_writable,
+    dump,
+    escape,
+    paper,
+    parse_changes,
+    print_json,
+    table,
+)
 from tasks.cli.predict import ModelVersion
 from tasks.errors import ConfigError
 from tasks.session import open_session
@@ -36,6 +47,7 @@ def evaluate(
     """
     from tasks import operations
 
+    check_writable(out, "--out")
     with redirect_stdout(sys.stderr), open_session() as session:
         evaluated = operations.evaluate_model(session, line, version, dataset)
     found = dump(evaluated) | {"report": str(_saved(evaluated, out))}
@@ -52,6 +64,7 @@ def train(line: Line, set_: Changes = None, out: Out = None, json_: AsJson = Fal
     """
     from tasks import operations
 
+    check_writable(out, "--out")
     changes = parse_changes(set_)
     with redirect_stdout(sys.stderr), open_session() as session:
         trained = operations.train_model(session, line, changes)

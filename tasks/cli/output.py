@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Iterable
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import typer
@@ -19,7 +20,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.table import Table
 
-from tasks.errors import NightscopeError, TransportError
+from tasks.errors import ConfigError, NightscopeError, TransportError
 from tasks.escaping import json_safe, one_line, visible
 
 
@@ -82,6 +83,18 @@ Changes = Annotated[
         "--set", metavar="KEY=VALUE", help="Change a value for this run: recipe, seed, epochs, gate.<id>, ..."
     ),
 ]
+
+
+def check_writable(path: Path | None, option: str) -> None:
+    """Refuse a file's path before long work whose result is to be written there.
+
+    Raises:
+        ConfigError: Its folder is not there, or it is a folder itself.
+    """
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        found = "a folder" if path.is_dir() else f"no folder {path.parent}"
+        raise ConfigError(f"{option} {path}: cannot be written", expected="a file in a folder that is there",
+                          found=found, fix="name another file, or make the folder")  # fmt: skip
 
 
 def print_json(value: Any) -> None:

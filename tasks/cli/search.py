@@ -15,6 +15,7 @@ from tasks.cli.output import (
     AsJson,
     Changes,
     Line,
+    check_writable,
     dump,
     escape,
     paper,
@@ -103,6 +104,7 @@ def search(
 
     if list_:
         return _list(line, json_)
+    check_writable(report, "--report")
     with redirect_stdout(sys.stderr), open_session() as session:
         if space is None:
             if not show and not promote_winner:
@@ -144,7 +146,11 @@ def _space(given: str) -> Any:
 
 def _write_report(session: Session, result: Mapping[str, Any], path: Path | None) -> None:
     if path is not None:
-        path.write_bytes(session.lake.blobs.get_bytes(result["report_oid"]))
+        data = session.lake.blobs.get_bytes(result["report_oid"])
+        try:
+            path.write_bytes(data)
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be written: {error.strerror or error}", fix="say --report") from error
         screen.print(f"report: {escape(str(path))}")
 
 

@@ -6,6 +6,8 @@ A night looks only at frames that are new to this machine: what it costs grows w
 from __future__ import annotations
 
 import os
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
@@ -149,7 +151,7 @@ def _kept(path: Path) -> tuple[list[Oid], list[Looks]]:
         with np.load(path, allow_pickle=False) as kept:
             looks = Looks(kept["numbers"], kept["phash"], kept["features"].astype(np.float32))
             return [str(oid) for oid in kept["oids"]], [looks]
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return [], []
 
 

@@ -6,6 +6,8 @@ objects are among them, chosen by their hashes. A night that adds some frames lo
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -74,7 +76,7 @@ def _kept(path: Path) -> dict[str, list[Part]]:
         with np.load(path, allow_pickle=False) as kept:
             keys, counts, labels = kept["keys"].tolist(), kept["counts"].tolist(), kept["labels"].tolist()
             boxes, features = kept["boxes_px"].tolist(), kept["features"].astype(np.float32)
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return {}
     parts = iter([Part(*part) for part in zip(labels, map(tuple, boxes), features, strict=True)])
     return {key: [next(parts) for _ in range(count)] for key, count in zip(keys, counts, strict=True)}

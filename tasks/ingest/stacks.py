@@ -193,7 +193,8 @@ def _opened(path: Path, kind: Format, limits: IngestLimits) -> Iterator[_Pages]:
         if kind is Format.STILL and not is_tiff(head_of(path)):
             yield SinglePicture(path.read_bytes(), budget)
         elif kind in (Format.TIFF, Format.STILL):
-            with open_tiff(path) as tiff:
+            # Opened here: tifffile resolves links first, and an upload's place in /proc leads to no name.
+            with path.open("rb") as file, open_tiff(file) as tiff:
                 pages = _TiffPages(tiff, path, budget, limits)
                 try:
                     if kind is Format.STILL:

@@ -211,6 +211,6 @@ def is_tiff(data: bytes) -> bool:
     return data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def open_tiff(source: Path | BinaryIO) -> tifffile.TiffFile:
+def open_tiff(source: BinaryIO) -> tifffile.TiffFile:
     """Open a TIFF so that nothing in it makes tifffile open other files: its name for them is no reason to."""
     return tifffile.TiffFile(source, _multifile=False, is_mmstack=False)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
-from scipy.special import expit, log_softmax, logsumexp, softmax
+from scipy.special import expit, log_softmax, softmax
 
 FloatArray = NDArray[np.float64]
 
@@ -72,16 +72,6 @@ def probabilities(logits: FloatArray, temperature: float = NEUTRAL, *, multi_lab
     scaled = np.asarray(logits, dtype=np.float64) / temperature
     found: FloatArray = expit(scaled) if multi_label else softmax(scaled, axis=1)
     return found
-
-
-def logits_of(scores: FloatArray, *, multi_label: bool = False) -> FloatArray:
-    """Logits [N, C] whose probabilities are `scores`: for models that give nothing else, such as a random forest."""
-    least = np.finfo(np.float64).tiny
-    kept = np.clip(np.asarray(scores, dtype=np.float64), least, None)
-    if multi_label:
-        kept = np.clip(kept, least, 1 - np.finfo(np.float64).epsneg)
-        return np.asarray(np.log(kept) - np.log1p(-kept))
-    return np.asarray(np.log(kept) - logsumexp(np.log(kept), axis=1, keepdims=True))
 
 
 def _known(targets: FloatArray, multi_label: bool) -> NDArray[np.bool_]:

@@ -12,7 +12,6 @@ from tasks.metrics.temperature import (
     LIMITS,
     NEUTRAL,
     fit_temperature,
-    logits_of,
     negative_log_likelihood,
     probabilities,
 )
@@ -71,13 +70,3 @@ def test_nothing_known_changes_nothing_and_a_perfect_model_stays_within_the_limi
     perfect = np.eye(3) * 9
     assert LIMITS[0] <= fit_temperature(perfect, np.eye(3)) < NEUTRAL
     assert fit_temperature(-perfect, np.eye(3)) == pytest.approx(LIMITS[1], rel=0.01)
-
-
-@pytest.mark.parametrize("multi_label", [False, True])
-def test_scores_become_logits_and_scores_again(multi_label: bool) -> None:
-    logits, _ = drawn(3, multi_label, n=40)
-    score = probabilities(logits, multi_label=multi_label)
-    again = probabilities(logits_of(score, multi_label=multi_label), multi_label=multi_label)
-    np.testing.assert_allclose(again, score, atol=1e-12)
-    extreme = logits_of(np.array([[0.0, 1.0]]), multi_label=multi_label)
-    assert np.isfinite(extreme).all()

@@ -17,6 +17,8 @@ from tasks.schemas import Oid
 
 _ZIP, _PICKLE = b"PK", b"\x80"
 """How files of torch begin, new and old; safetensors begin with a length."""
+_COUNTED = "num_batches_tracked"
+"""Counts nothing that a network needs; older files, and some writers, leave it out."""
 
 
 def harmless() -> None:
@@ -57,7 +59,8 @@ def read_tensors(path: Path) -> dict[str, Any]:
 
     try:
         with path.open("rb") as file:
-            torchs = file.read(2)[:2].startswith((_ZIP, _PICKLE))
+            start = file.read(9)
+        torchs = start.startswith((_ZIP, _PICKLE)) and not _is_safetensors(start, path.stat().st_size)
         if torchs:
             content = torch.load(path, map_location="cpu", weights_only=True)
         else:
@@ -75,6 +78,11 @@ def read_tensors(path: Path) -> dict[str, Any]:
     if not tensors or not all(isinstance(key, str) and torch.is_tensor(value) for key, value in tensors.items()):
         raise DataError(f"weights {path.name}", expected="tensors by name", found=type(content).__name__)
     return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+
+
+def _is_safetensors(start: bytes, size: int) -> bool:
+    """Whether a file of this size begins with a header and its length, which may look like a pickle."""
+    return start[8:9] == b"{" and int.from_bytes(start[:8], "little") + 8 <= size
 
 
 def start_from(network: Any, weights: Path, oid: Oid, model: str, classes: int) -> None:
@@ -95,7 +103,7 @@ def start_from(network: Any, weights: Path, oid: Oid, model: str, classes: int) 
         tensors = _by_order(ours, tensors, known, weights.name)
     head = {name for name in ours if _belongs_to_head(network, name)}
     fitting = {name: tensor for name, tensor in tensors.items() if name in ours and tensor.shape == ours[name].shape}
-    lacking = [name for name in ours if name not in fitting and name not in head]
+    lacking = [name for name in ours if name not in fitting and name not in head and not name.endswith(_COUNTED)]
     foreign = [name for name in tensors if name not in ours]
     if lacking:
         raise DataError(

@@ -109,4 +109,6 @@ def _contradictions(plan: TrainingPlan, weights: str | None) -> list[str]:
         faults.append(f"imgsz: {plan.model} wants a multiple of {PATCH_PX}, found {plan.imgsz}")
     if plan.head != "network" and weights is None:
         faults.append(f"head: {plan.head} looks at the features of a trained network, and `weights` names none")
+    if plan.model == "improved-cnn" and plan.head == "network" and plan.batch == 1:
+        faults.append(f"batch: {plan.model} normalises over a batch's pictures and wants at least 2, found 1")
     return faults

@@ -63,7 +63,10 @@ class Guard:
             await _answer(careful, 413, "too_large", TOO_LARGE, (b"connection", b"close"),
                           **self.larger(int(stated)))  # fmt: skip
             return
-        if not self._free and scope["path"] not in OPEN:
+        if scope["path"] in OPEN:  # takes no place
+            await self._app(scope, self._counted(receive), careful)
+            return
+        if self._free <= 0:
             await _answer(careful, 503, "unavailable", BUSY, (b"retry-after", b"1"), fix=COME_AGAIN)
             return
         self._free -= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -75,14 +76,15 @@ class Pictures:
                             fix="export it as PNG")  # fmt: skip
         self._check_size(data)
         self._folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=self._folder, prefix="upload-") as file:
+        with tempfile.TemporaryFile(dir=self._folder) as file:  # without a name: nothing stays when we are killed
             file.write(data)
             file.flush()
+            path = Path(f"/proc/{os.getpid()}/fd/{file.fileno()}")
             try:
-                frames = [frame for frame in self._stream().frames(Path(file.name), Format.STILL) if frame is not None]
+                frames = [frame for frame in self._stream().frames(path, Format.STILL) if frame is not None]
             except UnreadableRecording as error:
                 reason = error.thing.partition("; to fix:")[0].partition("; export it again")[0]
-                raise UnreadableRecording(reason.replace(file.name, "the upload")) from error
+                raise UnreadableRecording(reason.replace(str(path), "the upload")) from error
         return frames[0].image
 
     def _check_size(self, data: bytes) -> None:

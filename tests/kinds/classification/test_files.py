@@ -65,6 +65,22 @@ def test_a_zip_is_read_like_a_folder(tmp_path: Path) -> None:
     assert isinstance(bad, BadFile)
 
 
+@pytest.mark.parametrize("how", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_of_a_damaged_picture_in_a_zip_the_others_are_read(tmp_path: Path, how: int) -> None:
+    path = tmp_path / "set.zip"
+    with zipfile.ZipFile(path, "w", how) as archive:
+        archive.writestr("normal/a.png", bytes(range(256)) * 40)
+        archive.writestr("normal/b.png", b"b" * 999)
+        start = archive.getinfo("normal/a.png")
+    data = bytearray(path.read_bytes())
+    begin = start.header_offset + 30 + len("normal/a.png")
+    skipped = 9 if how == zipfile.ZIP_LZMA else 0  # its header
+    data[begin + skipped : begin + start.compress_size] = b"\xff" * (start.compress_size - skipped)
+    path.write_bytes(data)
+    bad, good = read("folders", path)
+    assert isinstance(bad, BadFile) and bad.image == "a" and isinstance(good, LabelFile)
+
+
 @pytest.mark.parametrize(
     ("name", "label"),
     [
@@ -82,6 +98,22 @@ def test_else_the_class_is_a_word_of_the_pictures_name(tmp_path: Path, name: str
     write(tmp_path / name, 1)
     (found,) = said("folders", tmp_path).values()
     assert label == found if label in ONE.classes else label in found
+
+
+def test_beside_folders_of_classes_a_folder_of_none_wins_over_the_pictures_name(tmp_path: Path) -> None:
+    write(tmp_path / "normal" / "7.png", 0)
+    write(tmp_path / "tail_defect" / "normal_ref_01.png", 1)
+    write(tmp_path / "unclear" / "not normal 3.png", 2)
+    write(tmp_path / "abnormal 4.png", 3)
+    assert said("folders", tmp_path) == {
+        "7": "normal", "normal_ref_01": "tail_defect", "not normal 3": "unclear", "abnormal 4": "abnormal",
+    }  # fmt: skip
+
+
+def test_in_folders_of_donors_the_pictures_names_count(tmp_path: Path) -> None:
+    write(tmp_path / "smids" / "donor 1" / "Normal_1.png", 1)
+    write(tmp_path / "smids" / "donor 2" / "Abnormal_2.png", 2)
+    assert said("folders", tmp_path) == {"Normal_1": "normal", "Abnormal_2": "abnormal"}
 
 
 def test_folders_that_are_two_classes_are_refused_and_one_that_is_none_is_named(tmp_path: Path) -> None:

@@ -94,6 +94,22 @@ def test_a_users_file_of_timms_weights(tmp_path: Path, suffix: str) -> None:
         start_from(networks.build_bare("small-cnn", 3, 64), path, "0" * 64, "small-cnn", 3)
 
 
+def test_a_header_whose_length_looks_like_a_pickle_is_safetensors(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    for filler in range(0, 512, 8):
+        save_file({"a": torch.ones(2)}, path, metadata={"note": "x" * filler})
+        assert torch.equal(read_tensors(path)["a"], torch.ones(2)), path.read_bytes()[:1]
+
+
+def test_weights_without_counters_of_batches_are_taken(tmp_path: Path) -> None:
+    other = networks.build_bare("small-cnn", 2, 32)
+    kept = {name: each for name, each in other.state_dict().items() if not name.endswith("num_batches_tracked")}
+    save_file(kept, tmp_path / "weights.safetensors")
+    network = networks.build_bare("small-cnn", 2, 32)
+    start_from(network, tmp_path / "weights.safetensors", "0" * 64, "small-cnn", 2)
+    assert torch.equal(network.state_dict()["blocks.0.0.weight"], kept["blocks.0.0.weight"])
+
+
 def test_weights_of_the_same_classes_keep_their_head(tmp_path: Path) -> None:
     torch.manual_seed(2)
     other = networks.build_bare("small-cnn", 2, 32)

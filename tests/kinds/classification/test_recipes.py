@@ -147,3 +147,9 @@ def test_checking_a_recipe_imports_neither_torch_nor_timm() -> None:
 def test_recipes_lie_beside_the_code() -> None:
     folder = Path(installed.__file__).parent / "recipes"
     assert {path.stem for path in folder.iterdir()} == set(RECIPES)
+
+
+def test_a_batch_of_one_is_refused_for_a_head_that_normalises_over_it() -> None:
+    with pytest.raises(ConfigError, match=r"batch: improved-cnn .*at least 2, found 1"):
+        load_recipe(RecipeChoice(name="improved-cnn", batch=1))
+    assert load_recipe(RecipeChoice(name="small-cnn", batch=1)).plan.batch == 1

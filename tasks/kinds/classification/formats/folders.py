@@ -1,8 +1,11 @@
-"""The class of a picture is the name of its folder, else a word in its own name.
+"""The class of a picture is the name of its folder; where no folder is a class, a word in its own name.
 
     normal/cell (3).png          folder `normal`
     set-2/non_sperm/7.bmp        folder `non_sperm`; what else stands around it does not matter
     Non-Sperm_0012.png           a word of the name; of `sperm` and `non sperm` the longer one counts
+
+Where some folder is a class, names count only for pictures that lie in no folder: beside `normal/`, a folder
+`tail_defect/` is a class that the line does not have, and `tail_defect/normal_ref_1.png` is not normal.
 
 Names are compared with the line's classes and their aliases, ignoring case. In a multi-label line a folder says that
 its class is there, and nothing of the others.
@@ -26,28 +29,32 @@ from tasks.labeling.formats.image_names import stem_of
 def read(place: Path, line: Line) -> Iterator[LabelFile | BadFile]:
     """Every picture below a folder, or in a ZIP file, with its class."""
     try:
+        by_folder = any(_among(picture.folders, line) for picture in pictures_in(place))
         for picture in pictures_in(place):
-            yield _read_one(picture, place, line)
+            yield _read_one(picture, place, line, by_folder)
     except (zipfile.BadZipFile, OSError) as error:
         yield BadFile(place.name, f"cannot be read: {error}")
 
 
-def _read_one(picture: Picture, place: Path, line: Line) -> LabelFile | BadFile:
+def _read_one(picture: Picture, place: Path, line: Line, by_folder: bool) -> LabelFile | BadFile:
     file, image = marked(picture.path, LONGEST), stem_of(picture.path)
     try:
-        label = _class_of(picture, image, place, line)
+        label = _class_of(picture, image, place, line, by_folder)
         return LabelFile(file=file, image=image, objects=(Judged(label),), picture_oid=picture.oid())
     except (OSError, ValueError) as error:
         return BadFile(file, str(error), image)
 
 
-def _class_of(picture: Picture, image: str, place: Path, line: Line) -> str:
-    """The class that a picture's folders or its name state.
+def _class_of(picture: Picture, image: str, place: Path, line: Line, by_folder: bool) -> str:
+    """The class that a picture's folders state, or its name; `by_folder`: the class of others is their folder's.
 
     Raises:
         ValueError: They state none, or several.
     """
-    for names in (_among(picture.folders, line), _among([place.resolve().name], line), classes_in_name(image, line)):
+    stated = [_among(picture.folders, line), _among([place.resolve().name], line)]
+    if not (by_folder and picture.folders):
+        stated.append(classes_in_name(image, line))
+    for names in stated:
         if len(names) > 1:
             raise ValueError(f"its name means several classes: {', '.join(map(short_repr, names))}")
         if names:

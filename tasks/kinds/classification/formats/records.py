@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import lzma
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +86,6 @@ def _oid_in(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Oid:
             while left > 0 and (data := packed.read(min(left, _CHUNK))):
                 digest.update(data)
                 left -= len(data)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, NotImplementedError, EOFError) as error:
         raise ValueError(str(error)) from error
     return digest.hexdigest()
