@@ -5,6 +5,7 @@ Same retries, same errors, one request per file, and nothing half-written on the
 
 from __future__ import annotations
 
+import logging
 import os
 from functools import cache
 from io import BytesIO
@@ -17,6 +18,8 @@ from pyiceberg.typedef import EMPTY_DICT, Properties
 from tasks.config import S3Settings
 from tasks.errors import NotFound
 from tasks.lake.object_store import ObjectStore
+
+logging.getLogger("pyiceberg.io").setLevel(logging.WARNING)  # or each table that is opened is a line in a step's log
 
 _PROPERTIES = tuple(f"nightscope.s3.{name}" for name in ("endpoint", "region", "access-key", "secret-key"))
 """Not PyIceberg's own names (`s3.endpoint`), which a REST catalog may override: the lake's bucket is ours to open."""

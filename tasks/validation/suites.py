@@ -16,6 +16,7 @@ Numbers that depend on the line are parameters (`{"$PARAMETER": "min_side_px"}`)
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -171,9 +172,11 @@ def _build(name: str, spec: list[dict[str, Any]]) -> Any:
 def _context() -> Any:
     """One context per process: in memory, silent, and not phoning home."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)  # it tells a step's log how its docs are made
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
+    logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)  # sets its own on import
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     return context

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 import textwrap
@@ -46,6 +47,13 @@ def test_rows_come_back_as_they_were(lake: Lake) -> None:
     assert lake.tables.rows("annotations", Annotation) == rows
     read = lake.tables.rows("annotations", Annotation)[0].updated_at
     assert read == AT and read.utcoffset() == UTC.utcoffset(None)
+
+
+def test_the_log_holds_no_line_for_each_table_opened(lake: Lake, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        lake.tables.append("annotations", [annotation(0, boxes=1)])
+        assert len(lake.tables.rows("annotations", Annotation)) == 1
+    assert not [record for record in caplog.records if record.name.startswith("pyiceberg")]
 
 
 def test_a_table_that_is_not_there_yet_is_empty(lake: Lake) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -131,3 +133,12 @@ def test_ten_thousand_bad_rows_come_back_by_name() -> None:
     many = pd.concat([boxes(label=["sperm", "tail"])] * 10_000, ignore_index=True)
     many["row_id"] = [f"r{number}" for number in range(len(many))]
     assert set(run(many).failures) == {f"r{number}" for number in range(1, 20_000, 2)}
+
+
+def test_a_step_log_holds_nothing_of_how_great_expectations_makes_its_docs() -> None:
+    script = (
+        "import logging; logging.basicConfig(level=logging.INFO)\n"
+        "from tasks.validation.suites import _context; _context()"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], cwd=HOME, capture_output=True, text=True, check=True)
+    assert "great_expectations" not in ended.stderr
