@@ -155,9 +155,15 @@ def build_bare(model: str, classes: int, imgsz: int, dropout: float = 0.0, drop_
     import timm
 
     more = {"img_size": imgsz} if model.startswith("vit_") else {}
-    return timm.create_model(
+    network = timm.create_model(
         model, pretrained=False, num_classes=classes, drop_rate=dropout, drop_path_rate=drop_path, **more
     )
+    last = network.get_classifier()
+    # timm draws EfficientNet's last layer from +-1/sqrt(classes): of three classes logits of +-10, which say nothing
+    # yet, and which a short training never quite unlearns. Near zero, all classes are as likely as each other.
+    nn.init.normal_(last.weight, std=0.01)
+    nn.init.zeros_(last.bias)
+    return network
 
 
 def build(spec: dict[str, Any]) -> nn.Module:

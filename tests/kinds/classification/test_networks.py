@@ -61,6 +61,17 @@ def test_every_model_that_a_recipe_may_name_can_be_built_without_a_download() ->
 
 
 @pytest.mark.parametrize("name", list(INSTALLED))
+def test_before_it_has_learned_a_network_finds_all_classes_as_likely(name: str) -> None:
+    torch.manual_seed(0)
+    network = networks.build_bare(INSTALLED[name].model, 3, 64).eval()
+    path, oid = installed_file(name)
+    start_from(network, path, oid, INSTALLED[name].model, 3)
+    with torch.inference_mode():
+        chances = network(torch.randn(4, 3, 64, 64)).softmax(1)
+    assert float(chances.max()) < 0.5
+
+
+@pytest.mark.parametrize("name", list(INSTALLED))
 def test_installed_weights_go_into_timms_network_by_order(name: str) -> None:
     path, oid = installed_file(name)
     model = INSTALLED[name].model
