@@ -29,6 +29,8 @@ from tasks.errors import ConfigError, DataError
 if TYPE_CHECKING:
     import pandas as pd
 
+logging.getLogger("great_expectations").setLevel(logging.WARNING)  # on import it tells a log how its docs are made
+
 _META = ("check", "title", "sets_aside", "reason", "advice")
 
 
@@ -172,7 +174,6 @@ def _build(name: str, spec: list[dict[str, Any]]) -> Any:
 def _context() -> Any:
     """One context per process: in memory, silent, and not phoning home."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)  # it tells a step's log how its docs are made
     import great_expectations as gx
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
