@@ -1,6 +1,6 @@
 """A classical classifier on a frozen network's features, by scikit-learn. Used by the worker only.
 
-Features are pooled means of several blocks of the network, of each picture in several of its symmetries: one row each.
+Features are pooled from several blocks of the network, of each picture in several of its symmetries: one row each.
 What scikit-learn fits is kept as numbers, in a `networks.FrozenFeatures`: nothing is pickled.
 """
 
@@ -63,10 +63,7 @@ class FeatureTraining:
 
     def run_epoch(self, after_step: AfterStep) -> dict[str, float]:
         """Look at the training split in the next symmetry."""
-        blocks = self.setup.plan.blocks
-        self._features.append(
-            features(self.network, self.pictures, self.setup, self.epoch, blocks, after_step, self.steps)
-        )
+        self._features.append(features(self.network, self.pictures, self.setup, self.epoch, after_step, self.steps))
         return {}
 
     def chosen(self) -> Any:
@@ -75,7 +72,10 @@ class FeatureTraining:
         targets = self.pictures.targets.numpy().astype(np.float64)
         plan = self.setup.plan
         head = fit(rows, np.tile(targets, (self.epoch, 1)), plan, multi_label=self.setup.dataset.multi_label)
-        shape = {"blocks": plan.blocks, "features": rows.shape[1], "pca": len(head.axes), "support": len(head.support)}
+        shape = {
+            "blocks": plan.blocks, "pooling": plan.pooling, "last_layer": plan.last_layer,
+            "features": rows.shape[1], "pca": len(head.axes), "support": len(head.support),
+        }  # fmt: skip
         self.setup.spec["head"] = {"kind": plan.head, **shape}
         made = networks.FrozenFeatures(self.network, targets.shape[1], **shape)
         for name, values in vars(head).items():
@@ -90,14 +90,16 @@ class FeatureTraining:
 
 
 def features(
-    network: Any, pictures: Pictures, setup: Setup, way: int, blocks: int, after_step: AfterStep, steps: int
+    network: Any, pictures: Pictures, setup: Setup, way: int, after_step: AfterStep, steps: int
 ) -> torch.Tensor:
     """Features [pictures, f], float32, of pictures in one of their symmetries."""
-    parts = []
+    plan, parts = setup.plan, []
     with torch.inference_mode():
         for batch in pictures.batches():
             squares = turned(batch.to(setup.device), way)
-            parts.append(networks.features_of(network, as_input(squares, setup.spec), blocks).float().cpu())
+            inputs = as_input(squares, setup.spec)
+            found = networks.features_of(network, inputs, plan.blocks, plan.pooling, plan.last_layer)
+            parts.append(found.float().cpu())
             after_step(steps + len(parts), 0.0)
     return torch.cat(parts).clone()
 

@@ -100,17 +100,18 @@ class FrozenFeatures(nn.Module):  # type: ignore[misc]
     Args:
         backbone: The network.
         classes: How many.
-        blocks: Features are taken of so many of its last blocks; 0: of all.
+        blocks, pooling, last_layer: Which features, see `features_of`.
         features: How many there are.
         pca: Principal components, 0: none.
         support: Support vectors, 0: the head is linear.
     """
 
     def __init__(
-        self, backbone: nn.Module, classes: int, *, blocks: int, features: int, pca: int, support: int
-    ) -> None:
+        self, backbone: nn.Module, classes: int, *, blocks: int, features: int, pca: int, support: int,
+        pooling: str = "mean", last_layer: bool = True,
+    ) -> None:  # fmt: skip
         super().__init__()
-        self.backbone, self.blocks = backbone, blocks
+        self.backbone, self.blocks, self.pooling, self.last_layer = backbone, blocks, pooling, last_layer
         seen = pca or features
         shapes = {
             "centre": (features,), "spread": (features,), "axes": (pca, features), "support": (support, seen),
@@ -121,7 +122,7 @@ class FrozenFeatures(nn.Module):  # type: ignore[misc]
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         """Scores [n, classes] of pictures [n, 3, side, side]."""
-        return self.scores(features_of(self.backbone, pictures, self.blocks))
+        return self.scores(features_of(self.backbone, pictures, self.blocks, self.pooling, self.last_layer))
 
     def scores(self, features: torch.Tensor) -> torch.Tensor:
         """Scores [n, classes] of features [n, features]."""
@@ -134,11 +135,25 @@ class FrozenFeatures(nn.Module):  # type: ignore[misc]
         return seen @ self.coef.T + self.intercept
 
 
-def features_of(network: nn.Module, pictures: torch.Tensor, blocks: int) -> torch.Tensor:
-    """Means over the picture of what the last `blocks` blocks put out (0: all), and what its last layer sees."""
+def features_of(
+    network: nn.Module, pictures: torch.Tensor, blocks: int, pooling: str = "mean", last_layer: bool = True
+) -> torch.Tensor:
+    """Features [n, f] of pictures [n, 3, side, side].
+
+    Args:
+        network: Whose features they are.
+        pictures: As the network wants them.
+        blocks: Of so many of its last blocks; 0: of all.
+        pooling: 'mean': of each channel its mean over the picture; 'mean+deviation': and how much it varies there.
+        last_layer: Whether what its last layer sees follows.
+    """
     final, outputs = network.forward_intermediates(pictures, indices=blocks or None)
     pooled = [output.mean((2, 3)) for output in outputs]
-    return torch.cat([*pooled, network.forward_head(final, pre_logits=True)], 1)
+    if pooling == "mean+deviation":
+        pooled += [output.std((2, 3), correction=0) for output in outputs]
+    if last_layer:
+        pooled.append(network.forward_head(final, pre_logits=True))
+    return torch.cat(pooled, 1)
 
 
 def build_bare(model: str, classes: int, imgsz: int, dropout: float = 0.0, drop_path: float = 0.0) -> nn.Module:

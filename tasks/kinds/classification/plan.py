@@ -85,6 +85,11 @@ class TrainingPlan(Frozen):
     keep: Literal["best", "last"] = Field(default="best", description="Which epoch's weights are handed over.")
 
     blocks: int = Field(default=0, description="Frozen features are taken of so many of the last blocks; 0: of all.")
+    pooling: Literal["mean", "mean+deviation"] = Field(
+        default="mean",
+        description="What of a block's output is a feature: its mean over a picture, or its deviation too.",
+    )
+    last_layer: bool = Field(default=True, description="Whether what the network's last layer sees is a feature, too.")
     views: int = Field(default=4, description="In how many of its eight symmetries a classical head sees a picture.")
     C: float = Field(default=0.01, description="Of a classical head: the smaller, the smoother.")
     gamma: float = Field(default=0.0, description="Of svm-rbf, in units of 1 / (features x variance); 0: 1.")

@@ -49,7 +49,12 @@ def test_networks_classify_give_features_and_name_their_head(model: str) -> None
     with torch.inference_mode():
         assert network(pictures).shape == (2, 3)
         every, last = (networks.features_of(network, pictures, blocks) for blocks in (0, 2))
+        both = networks.features_of(network, pictures, 2, "mean+deviation", last_layer=False)
+        _, outputs = network.forward_intermediates(pictures, indices=2)
     assert every.shape[1] > last.shape[1] > 0
+    means, deviations = both.chunk(2, 1)
+    assert torch.equal(means, last[:, : means.shape[1]]), "without what the last layer sees"
+    assert np.allclose(deviations, np.concatenate([output.numpy().std((2, 3)) for output in outputs], 1), atol=1e-4)
     names = {name for name, module in network.named_modules() if module is network.get_classifier()}
     assert names <= {"head", "classifier", "fc"} and names
 

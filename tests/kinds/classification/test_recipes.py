@@ -16,7 +16,7 @@ from tasks.kinds.classification.allowed import ALLOWED, ARGUMENTS, MODELS
 from tasks.kinds.classification.plan import TrainingPlan
 from tasks.kinds.classification.recipe import load_recipe, recipe_names, recorded
 
-RECIPES = ("fine-tune", "from-scratch", "frozen-features", "improved-cnn", "small-cnn")
+RECIPES = ("fine-tune", "from-scratch", "frozen-features", "improved-cnn", "small-cnn", "texture-features")
 
 
 def tuned(**changes: Any) -> RecipeChoice:

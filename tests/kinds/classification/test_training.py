@@ -104,9 +104,13 @@ def test_early_stopping(data: Path, tmp_path: Path) -> None:
     assert of(events, "checkpoint")[-1]["last"]
 
 
-@pytest.mark.parametrize("head", ["logistic", "svm-rbf"])
-def test_frozen_features(data: Path, tmp_path: Path, head: str) -> None:
-    changes = {**LITE, "head": head, "C": 1.0, "views": 2, "blocks": 3}
+@pytest.mark.parametrize(
+    "changes",
+    [{"head": "logistic"}, {"head": "svm-rbf"}, {"head": "logistic", "pooling": "mean+deviation", "last_layer": False}],
+    ids=["logistic", "svm-rbf", "texture"],
+)
+def test_frozen_features(data: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
+    changes = {**LITE, "C": 1.0, "views": 2, "blocks": 3, **changes}
     events = train_here(job(data, tmp_path, name="frozen-features", **changes))
     (finished,) = of(events, "finished")
     assert len(of(events, "epoch")) == 2 and accuracy(finished["weights"], data) > 0.9
