@@ -90,13 +90,13 @@ class Iceberg:
             except NoSuchTableError:
                 return None
 
-    def append(self, table: str, rows: pa.Table, *, onto: str | None) -> int:
+    def append(self, table: str, rows: pa.Table, *, onto: Table | None) -> int:
         """Commit rows to the table as the caller has seen it, making or widening the table if need be.
 
         Args:
             table: Its name.
             rows: At least one; the columns of the table's noun.
-            onto: The metadata location that the caller looked at; None = there was no table yet.
+            onto: The table as `find` gave it to the caller, who looked at no other state; None = there was none yet.
 
         Returns:
             How many data files the table has now.
@@ -106,10 +106,10 @@ class Iceberg:
             StorageUnavailable: S3 or the catalog did not answer.
         """
         with self._errors(f"appending to table {table}"):
-            opened = self._open(table, rows.schema)
-            if opened.current_snapshot() is not None and opened.metadata_location != onto:
+            opened = onto or self._create(table, rows.schema)
+            if onto is None and opened.current_snapshot() is not None:
                 raise Conflict(table)
-            try:
+            try:  # not loaded again: the commit itself is refused where the table has got another snapshot since
                 with opened.transaction() as transaction:
                     _widen(transaction, rows.schema)
                     transaction.append(rows)
@@ -271,12 +271,6 @@ class Iceberg:
 
     def _load(self, table: str) -> Table:
         return self._catalog.load_table((*self._namespace, table))
-
-    def _open(self, table: str, schema: pa.Schema) -> Table:
-        try:
-            return self._load(table)
-        except NoSuchTableError:
-            return self._create(table, schema)
 
     def _create(self, table: str, schema: pa.Schema) -> Table:
         if not self._catalog.namespace_exists(self._namespace):

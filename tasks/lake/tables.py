@@ -87,11 +87,10 @@ class Tables:
         for attempt in range(_ATTEMPTS):
             with self._turn(table):
                 found = self._iceberg.find(table)
-                location = None if found is None else found.metadata_location
                 fresh = self._fresh(table, data, names, found) if names else data
                 if fresh.num_rows == 0:
                     return 0
-                if self._commit(table, fresh, location):
+                if self._commit(table, fresh, found):
                     return int(fresh.num_rows)
             time.sleep(random.uniform(0.01, 0.05 * min(attempt + 1, 8)))
         raise StorageUnavailable(f"table {table}: {_ATTEMPTS} commits in a row were overtaken by other writers")
@@ -107,8 +106,8 @@ class Tables:
                 stack.enter_context(lake_lock(self._settings, f"table-{table}", timeout_s=_TURN_S))
             yield
 
-    def _commit(self, table: str, rows: pa.Table, onto: str | None) -> bool:
-        """Append, if the table is still as it was at `onto`."""
+    def _commit(self, table: str, rows: pa.Table, onto: IcebergTable | None) -> bool:
+        """Append, if the table is still as it was found."""
         from tasks.lake.iceberg import Conflict
 
         try:

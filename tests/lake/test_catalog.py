@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 from pydantic import SecretStr
+from pyiceberg.table import Table as IcebergTable
 
 from tasks.config import CatalogSettings, Settings, load_settings
 from tasks.errors import ConfigError, StorageUnavailable
@@ -74,9 +75,10 @@ def test_an_overtaken_commit_is_tried_again(kept: Lake, monkeypatch: pytest.Monk
     iceberg = kept.tables._iceberg
     append, overtaken = iceberg.append, []
 
-    def late(table: str, rows: pa.Table, *, onto: str | None) -> int:
+    def late(table: str, rows: pa.Table, *, onto: IcebergTable | None) -> int:
         if not overtaken:
-            overtaken.append(other.tables._iceberg.append("frames", rows.slice(0, 1), onto=onto))
+            theirs = other.tables._iceberg
+            overtaken.append(theirs.append("frames", rows.slice(0, 1), onto=theirs.find("frames")))
         return append(table, rows, onto=onto)
 
     monkeypatch.setattr(iceberg, "append", late)
@@ -92,6 +94,16 @@ def test_a_night_with_nothing_new_asks_a_rest_catalog_once_a_table(settings: Set
     served.asked.clear()
     assert fresh.tables.append("frames", [frame(1)], key=KEY) == 0
     assert served.asked == [("GET", "/v1/namespaces/nightscope/tables/frames")]
+
+
+def test_an_append_loads_its_table_from_a_rest_catalog_once(settings: Settings, served: RestCatalog) -> None:
+    lake = open_lake(over_rest(settings, served.uri))
+    lake.tables.append("frames", [frame(1)], key=KEY)
+    served.asked.clear()
+    assert lake.tables.append("frames", [frame(1), frame(2)], key=KEY) == 1
+    place = "/v1/namespaces/nightscope/tables/frames"
+    assert served.asked == [("GET", place), ("POST", place)]
+    assert lake.tables.rows("frames", Frame) == [frame(1), frame(2)]
 
 
 def test_a_missing_privilege_is_never_an_empty_table(settings: Settings, served: RestCatalog) -> None:
