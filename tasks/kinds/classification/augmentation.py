@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import torch
 from torchvision.transforms import v2
 
 from tasks.kinds.classification.plan import TrainingPlan
@@ -14,6 +15,7 @@ def augmentation(plan: TrainingPlan) -> Any:
     """The transform of a square, uint8 [3, side, side], that a plan describes; None: there is none.
 
     A square that is turned shows its mirror image in the corners, never a black one: a network learns black corners.
+    For the same reason an erased patch shows the mean colour of its own picture.
     """
     side, steps = plan.imgsz, []
     if plan.flip:
@@ -38,5 +40,17 @@ def augmentation(plan: TrainingPlan) -> Any:
     if plan.blur:
         steps.append(v2.RandomApply([v2.GaussianBlur(5, (0.2, 1.5))], p=plan.blur))
     if plan.erase:
-        steps.append(v2.RandomErasing(plan.erase, scale=(0.02, 0.15)))
+        steps.append(ErasedToMean(plan.erase, scale=(0.02, 0.15)))
     return v2.Compose(steps) if steps else None
+
+
+class ErasedToMean(v2.RandomErasing):  # type: ignore[misc]
+    """Erases a patch of a square, uint8 [3, side, side]: it gets the mean colour of the square."""
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Choose the patch as torchvision does, and its colour from the square."""
+        patch: dict[str, Any] = super().make_params(flat_inputs)
+        if patch["v"] is not None:
+            (square,) = flat_inputs
+            patch["v"] = square.float().mean((1, 2), keepdim=True).round().to(torch.uint8)
+        return patch

@@ -115,6 +115,10 @@ def test_augmentation_follows_the_plan() -> None:
     bright = torch.full((3, 32, 32), 200, dtype=torch.uint8)
     for _ in range(10):
         assert int(turning(bright).min()) > 150, "a corner is black"
+    erasing = augmentation(TrainingPlan(imgsz=32, hue=0, **still, erase=1.0))
+    halves = torch.cat([torch.full((3, 32, 16), 100), torch.full((3, 32, 16), 201)], 2).to(torch.uint8)
+    patches = torch.cat([erasing(halves).unique() for _ in range(10)]).unique()
+    assert patches.tolist() == [100, 150, 201], "a patch is of the picture's mean colour, and never black"
     full = augmentation(TrainingPlan(imgsz=32, blur=1.0, erase=1.0, scale=0.9))
     changed = full(square)
     assert changed.shape == square.shape and changed.dtype == torch.uint8 and not torch.equal(changed, square)
