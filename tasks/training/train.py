@@ -315,9 +315,9 @@ class _TrainingRun:
                     f", {event['epochs']} epochs of {event['steps_per_epoch']} steps"
                 )
             case "progress":
-                losses = " ".join(f"{name} {value:.3f}" for name, value in event["loss"].items())
+                losses = "".join(f"{name} {value:.3f} " for name, value in event["loss"].items())
                 self.progress(
-                    f"epoch {event['epoch']}/{event['epochs']} step {event['step']}/{event['steps']} {losses} "
+                    f"epoch {event['epoch']}/{event['epochs']} step {event['step']}/{event['steps']} {losses}"
                     f"({event['eta_s'] // 60:.0f}:{event['eta_s'] % 60:02.0f} to go)"
                 )
             case "epoch":

@@ -100,7 +100,7 @@ def features(
             inputs = as_input(squares, setup.spec)
             found = networks.features_of(network, inputs, plan.blocks, plan.pooling, plan.last_layer)
             parts.append(found.float().cpu())
-            after_step(steps + len(parts), 0.0)
+            after_step(steps + len(parts), None)
     return torch.cat(parts).clone()
 
 

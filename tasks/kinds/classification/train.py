@@ -94,10 +94,14 @@ def _run_epochs(
         report("nondeterministic", operation=NOT_ASKED)
     checkpoints = Checkpoints(job.folder, report)
     pace = Pace(report, job.progress_every_s, epochs=epochs, steps=epochs * per_epoch, first_step=training.steps)
+
+    def after_step(step: int, loss: float | None) -> None:
+        pace.step(step, training.epoch + 1, {} if loss is None else {"loss": loss})
+
     with listening(lambda operation: report("nondeterministic", operation=operation)):
         while not training.finished:
-            found = training.run_epoch(lambda step, loss: pace.step(step, training.epoch + 1, {"loss": loss}))
-            metrics = {name: value for name, value in found.items() if math.isfinite(value)}
+            measured = training.run_epoch(after_step)
+            metrics = {name: value for name, value in measured.items() if math.isfinite(value)}
             report(
                 "epoch", epoch=training.epoch, epochs=epochs, step=training.steps, at_ms=round(time.time() * 1000),
                 metrics=metrics,

@@ -28,8 +28,8 @@ from tasks.training.determinism import epoch_seed
 
 _HIGHER_IS_BETTER = frozenset({"accuracy", "balanced_accuracy", "ROC_AUC"})
 
-AfterStep = Callable[[int, float], None]
-"""Is told each step (counted over the whole training) and its loss."""
+AfterStep = Callable[[int, float | None], None]
+"""Gets each step (counted over the whole training) and its loss; None where a step has none."""
 
 
 class NetworkTraining:

@@ -114,6 +114,7 @@ def test_frozen_features(data: Path, tmp_path: Path, changes: dict[str, Any]) ->
     events = train_here(job(data, tmp_path, name="frozen-features", **changes))
     (finished,) = of(events, "finished")
     assert len(of(events, "epoch")) == 2 and accuracy(finished["weights"], data) > 0.9
+    assert {str(event["loss"]) for event in of(events, "progress")} == {"{}"}, "looking at pictures has no loss"
 
 
 def test_a_picture_shows_where_a_model_looks(data: Path, tmp_path: Path) -> None:
