@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import DataError
 from tasks.kind import Job
 from tasks.kinds.classification.dataset import ImageDataset
 from tasks.kinds.classification.installed import INSTALLED
@@ -15,7 +14,6 @@ from tasks.kinds.classification.pictures import Pictures
 from tasks.kinds.classification.plan import TrainingPlan
 from tasks.schemas import Split
 
-LEAST_PICTURES = 2
 _CUBLAS = ":4096:8"
 """A workspace with which matrix products on CUDA repeat to the bit."""
 
@@ -48,11 +46,7 @@ class Setup:
 
 
 def prepare(job: Job) -> Setup:
-    """Read a job, and set torch up in this process.
-
-    Raises:
-        DataError: There are too few pictures, or classes, to learn from.
-    """
+    """Read a job, and set torch up in this process."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", _CUBLAS)  # read when CUDA begins
     import torch
 
@@ -63,9 +57,6 @@ def prepare(job: Job) -> Setup:
     torch.use_deterministic_algorithms(plan.deterministic, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = not plan.deterministic
-    count = sum(image.split == "train" for image in dataset.images)
-    if count < LEAST_PICTURES:
-        raise DataError("the training split is too small", expected=f"{LEAST_PICTURES} pictures", found=str(count))
     device = "cuda:0" if torch.cuda.is_available() else "cpu"
     spec = spec_of(dataset, plan, job.options.get("weights_name"))
     return Setup(job.data, dataset, plan, spec, device, job.seed, job.has_val)

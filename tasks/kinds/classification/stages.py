@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
+from tasks.errors import ConfigError
 from tasks.kinds.classification.plan import StagePlan, TrainingPlan
 
 
@@ -47,6 +50,25 @@ def schedule_of(plan: TrainingPlan, pictures: int) -> Schedule:
 def steps_per_epoch(pictures: int, batch: int) -> int:
     """A picture that would be left alone is left out of an epoch: batch norm has nothing to average."""
     return max(1, pictures // batch + (pictures % batch > 1))
+
+
+def refuse_batches_of_one(network: nn.Module, plan: TrainingPlan) -> None:
+    """Refuse a batch of one picture where the network normalises over a batch, and one picture gives it one value.
+
+    Raises:
+        ConfigError: It does, at the plan's size of pictures.
+    """
+    trial = copy.deepcopy(network).train()
+    try:
+        with torch.no_grad():
+            trial(torch.zeros(1, 3, plan.imgsz, plan.imgsz))
+    except ValueError as error:  # torch's, of batch norm
+        raise ConfigError(
+            f"recipe: {plan.model} cannot learn from batches of one picture of {plan.imgsz} px",
+            expected="batch: 2 or more, or larger pictures",
+            found=f"batch 1: {error}",
+            fix="set `batch` to 2 or more",
+        ) from error
 
 
 def rate_at(plan: TrainingPlan, schedule: Schedule, epoch: int, step: int) -> float:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tasks.errors import ConfigError
+from tasks.errors import ConfigError, DataError
 from tasks.kind import Job
+from tasks.kinds.classification.dataset import ImageDataset
 from tasks.kinds.classification.recipe import ClassificationRecipe
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 EPOCH_SCORE = "val/balanced_accuracy"
 """On the validation split, after an epoch; of a classical head there is none."""
+LEAST_PICTURES = 2
+"""Of a training split."""
 
 
 def options(recipe: ClassificationRecipe, data: Path) -> dict[str, Any]:
@@ -26,12 +29,21 @@ def options(recipe: ClassificationRecipe, data: Path) -> dict[str, Any]:
 
     Raises:
         ConfigError: The recipe wants several devices.
+        DataError: The training split is too small.
     """
     if recipe.device and "," in recipe.device:
         raise ConfigError(
             f"recipe {recipe.name!r}: device {recipe.device!r}",
             expected="one device: a classifier is trained on one",
             fix="name one GPU, or leave `device` out: the next free one is taken",
+        )
+    count = sum(image.split == "train" for image in ImageDataset.read(data).images)
+    if count < LEAST_PICTURES:
+        raise DataError(
+            "the training split is too small",
+            expected=f"{LEAST_PICTURES} pictures: batch norm has nothing to average over one",
+            found=str(count),
+            fix="label more pictures; the line's `minimums` say from how many on a night trains",
         )
     return {"plan": recipe.arguments, "weights_name": recipe.weights}
 
@@ -61,6 +73,7 @@ def _begun(job: Job, setup: Setup) -> NetworkTraining | FeatureTraining:
     from tasks.kinds.classification.frozen import FeatureTraining
     from tasks.kinds.classification.loading import start_from
     from tasks.kinds.classification.networks import build_bare
+    from tasks.kinds.classification.stages import refuse_batches_of_one
     from tasks.kinds.classification.trainer import NetworkTraining
     from tasks.lake.blobs import hash_file
 
@@ -70,8 +83,11 @@ def _begun(job: Job, setup: Setup) -> NetworkTraining | FeatureTraining:
         start_from(network, job.weights, hash_file(job.weights), plan.model, classes)
     # Written by this training of ours; its record in the lake is signed. Even so nothing in it can run.
     state = torch.load(job.resume_from, map_location="cpu", weights_only=True) if job.resume_from else None
-    sort = NetworkTraining if plan.head == "network" else FeatureTraining
-    return sort(setup, network, state)
+    if plan.head != "network":
+        return FeatureTraining(setup, network, state)
+    if plan.batch == 1:
+        refuse_batches_of_one(network, plan)
+    return NetworkTraining(setup, network, state)
 
 
 def _run_epochs(

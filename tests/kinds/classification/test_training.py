@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tasks.config import RecipeChoice
-from tasks.errors import ConfigError, StepFailed
+from tasks.errors import ConfigError, DataError, StepFailed
 from tasks.kind import Job
 from tasks.kinds.classification.predictor import LoadedClassifier
 from tasks.kinds.classification.recipe import load_recipe
@@ -206,8 +206,19 @@ def test_too_few_pictures_and_pictures_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(StepFailed, match=r"picture train-000\.png: cannot be read"):
         train_in_worker(job(data, tmp_path / "run", **TINY))
     small = write_dataset(tmp_path / "small", images=1, classes=("disc",))
-    with pytest.raises(StepFailed, match="the training split is too small"):
-        train_in_worker(job(small, tmp_path / "run2", **TINY))
+    with pytest.raises(DataError, match=r"the training split is too small; expected 2 pictures.*found 1"):
+        job(small, tmp_path / "run2", **TINY)  # before any process is started
+
+
+def test_a_last_batch_of_one_picture_is_left_out(tmp_path: Path) -> None:
+    data = write_dataset(tmp_path / "data", images=3)  # 9 pictures: one more than a batch
+    events = train_here(job(data, tmp_path / "run", **{**TINY, "model": "improved-cnn", "epochs": 1}))
+    assert [event["step"] for event in of(events, "epoch")] == [1] and of(events, "finished")
+
+
+def test_a_batch_of_one_picture_is_refused_where_nothing_can_be_averaged(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="set `batch` to 2 or more"):
+        train_here(job(data, tmp_path, name="from-scratch", model="tf_efficientnet_lite0", imgsz=32, batch=1))
 
 
 def test_several_devices_are_refused(data: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional
 from torchvision.ops import sigmoid_focal_loss
 
+from tasks.errors import ConfigError
 from tasks.kinds.classification import networks
 from tasks.kinds.classification.augmentation import augmentation
 from tasks.kinds.classification.frozen import fit
@@ -17,7 +18,14 @@ from tasks.kinds.classification.handover import fitted_temperature
 from tasks.kinds.classification.losses import binary_loss, choice_loss, class_weights, loss_of, picture_weights
 from tasks.kinds.classification.plan import StagePlan, TrainingPlan
 from tasks.kinds.classification.scores import scores_of
-from tasks.kinds.classification.stages import parameter_groups, rate_at, schedule_of, set_modes, unfreeze
+from tasks.kinds.classification.stages import (
+    parameter_groups,
+    rate_at,
+    refuse_batches_of_one,
+    schedule_of,
+    set_modes,
+    unfreeze,
+)
 from tasks.kinds.classification.trainer import mixed, precision_of
 
 NAN = float("nan")
@@ -86,6 +94,20 @@ def test_stages_are_the_head_first_then_all() -> None:
     assert rate_at(plan, schedule, 13, 2) < 0.001
     explicit = TrainingPlan(stages=(StagePlan(train=2, epochs=1, lr=0.5),))
     assert schedule_of(explicit, 100).stages[0].lr == 0.5
+
+
+def test_batches_of_one_picture_are_refused_where_nothing_can_be_averaged() -> None:
+    for model, imgsz, refused in (("tf_efficientnet_lite0", 32, True), ("tf_efficientnet_lite0", 64, False),
+                                  ("improved-cnn", 64, True), ("small-cnn", 32, False),
+                                  ("vit_tiny_patch16_224", 32, False)):  # fmt: skip
+        network, plan = networks.build_bare(model, 2, imgsz), TrainingPlan(model=model, imgsz=imgsz, batch=1)
+        before = {name: value.clone() for name, value in network.state_dict().items()}
+        if refused:
+            with pytest.raises(ConfigError, match=rf"{model} cannot learn from batches of one picture of {imgsz} px"):
+                refuse_batches_of_one(network, plan)
+        else:
+            refuse_batches_of_one(network, plan)
+        assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
 @pytest.mark.parametrize("model", ["small-cnn", "tf_efficientnet_lite0", "vit_tiny_patch16_224"])
