@@ -198,17 +198,22 @@ def _followed(paths: list[Path], root: Path, kind: str | None) -> dict[str, Path
     return found
 
 
-def _imports(path: Path) -> set[str]:
+def _imports(path: Path) -> frozenset[str]:
     """Full names of what a source imports: modules, and what may be a module of a package."""
+    return _imported(path.read_bytes())
+
+
+@lru_cache(maxsize=1024)  # a source is followed from many others, for several results
+def _imported(data: bytes) -> frozenset[str]:
     with _PARSING:
-        parsed = ast.parse(path.read_bytes())
+        parsed = ast.parse(data)
     names: set[str] = set()
     for node in ast.walk(parsed):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return names
+    return frozenset(names)
 
 
 def _libraries_of(root: Path, kind: str) -> dict[str, tuple[str, ...]]:
