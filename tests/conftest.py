@@ -8,12 +8,16 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tasks.config import Settings
 from tasks.lake import Lake, open_lake
 from tests.s3_servers import S3Server, rclone
 from tests.shared import end_shared, shared_stack
+
+hypothesis.settings.register_profile("patient", deadline=None)  # how fast a machine is, is no property of the code
+hypothesis.settings.load_profile("patient")
 
 KINDS = ("unit", "integration", "e2e", "browser")
 FOLDERS = {
