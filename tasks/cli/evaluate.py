@@ -36,7 +36,10 @@ def evaluate(
     line: Line,
     version: ModelVersion = None,
     dataset: Annotated[
-        str | None, typer.Option("--dataset", metavar="VERSION", help="Whose test split; default the newest version.")
+        str | None,
+        typer.Option(
+            "--dataset", metavar="VERSION", help="Whose test split, by its first digits; default the newest version."
+        ),
     ] = None,
     out: Out = None,
     json_: AsJson = False,

@@ -17,7 +17,8 @@ from tasks.session import open_session
 def explore(
     line: Line,
     dataset: Annotated[
-        str | None, typer.Option("--dataset", metavar="VERSION", help="Which; default the newest version.")
+        str | None,
+        typer.Option("--dataset", metavar="VERSION", help="Which, by its first digits; default the newest version."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="The report; default ./LINE-exploration.html.")

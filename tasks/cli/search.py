@@ -66,7 +66,8 @@ PrunerOption = Annotated[
     Pruner | None, typer.Option("--pruner", help="What ends hopeless trials early; default median where it can.")
 ]
 Dataset = Annotated[
-    str | None, typer.Option("--dataset", metavar="VERSION", help="Whose frames; default the newest version.")
+    str | None,
+    typer.Option("--dataset", metavar="VERSION", help="Whose frames, by its first digits; default the newest version."),
 ]
 Report = Annotated[Path | None, typer.Option("--report", metavar="FILE", help="Write the HTML report there, too.")]
 Show = Annotated[bool, typer.Option("--show", help="Run nothing: show a search (--name; default the last one).")]

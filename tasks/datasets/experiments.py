@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 def starting_version(lake: Lake, line: Line, version: str | None = None) -> Manifest:
     """The dataset version that an experiment takes its frames from: the newest that a night froze, or a named one.
 
+    A version is named by its hash, or by the first digits of it.
+
     Raises:
         NotFound: The line has no (such) version.
+        ConfigError: Several versions begin so.
         DataError: It is an experiment's itself.
     """
     known = lake.datasets.versions(line.line)
@@ -35,7 +38,7 @@ def starting_version(lake: Lake, line: Line, version: str | None = None) -> Mani
         raise NotFound(
             f"line {line.line}: no dataset version yet", fix=f"nightscope run {line.line}: its night freezes one"
         )
-    manifest = lake.datasets.load(line.line, version or known[-1])
+    manifest = lake.datasets.load(line.line, lake.datasets.resolve(line.line, version) if version else known[-1])
     refuse_experiment(manifest)
     return manifest
 

@@ -14,12 +14,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from tasks.errors import DataError, IntegrityError, NotFound
+from tasks.errors import ConfigError, DataError, IntegrityError, NotFound
+from tasks.escaping import short_repr
 from tasks.lake.object_store import ObjectInfo, ObjectStore
 from tasks.schemas import canonical_json
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _VERSION = re.compile(r"[0-9a-f]{64}")
+BEGINNING = re.compile(r"[0-9a-f]{4,64}")
+"""What people may give instead of a version, as git's commits are abbreviated: its first digits."""
 COLUMNS: dict[str, str] = {
     "split": "string",
     "group": "string",
@@ -121,6 +124,35 @@ class Datasets:
             raise IntegrityError(f"line {line}: manifest of dataset version {version} was changed", found=found)
         return Manifest(version=version, line=line, rows=pq.read_table(BytesIO(parquet)), about=about)
 
+    def resolve(self, line: str, beginning: str) -> str:
+        """Return the version of a line that begins so; those of experiments are versions, too.
+
+        Raises:
+            NotFound: None does.
+            ConfigError: Several do, or it is not the beginning of any version.
+        """
+        if _VERSION.fullmatch(beginning):
+            return beginning  # whether there is one, `load` finds out
+        if not BEGINNING.fullmatch(beginning):
+            raise ConfigError(
+                f"dataset version {short_repr(beginning)}", expected="its first 4 hex digits or more, in lower case"
+            )
+        complete = self.beginning_with(beginning, line)
+        if not complete:
+            known = ", ".join(version[:12] for version in self.versions(line)) or "none"
+            raise NotFound(f"line {line}: no dataset version begins with {beginning}", expected=f"one of: {known}")
+        return only_one(beginning, complete)[1]
+
+    def beginning_with(self, beginning: str, line: str | None = None) -> list[tuple[str, str]]:
+        """Return the complete versions that begin so, each as (line, version), sorted.
+
+        Args:
+            beginning: Hex digits.
+            line: Of which line; None: of any.
+        """
+        parts = (info.key.split("/") for info in self._store.list(f"datasets/{line}/" if line else "datasets/"))
+        return sorted((key[1], key[2]) for key in parts if key[3:] == ["about.json"] and key[2].startswith(beginning))
+
     def exists(self, line: str, version: str) -> bool:
         """Whether the version is complete."""
         return self._store.head(_key(line, version, "about.json")) is not None
@@ -145,6 +177,20 @@ class Datasets:
             found.setdefault(version, {})[name] = info
         made = [(own["about.json"].modified_at, version) for version, own in found.items() if _of_a_night(own)]
         return [version for _, version in sorted(made)]
+
+
+def only_one(beginning: str, versions: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    """Return the only one of the versions, each (line, version), that begin so.
+
+    Raises:
+        ConfigError: There are several.
+    """
+    if len(versions) > 1:
+        some = ", ".join(f"{version[:16]} ({line})" for line, version in versions[:5])
+        raise ConfigError(
+            f"{beginning}: {len(versions)} dataset versions begin so", found=some, fix="give more of its digits"
+        )
+    return versions[0]
 
 
 def encode(rows: pa.Table) -> bytes:

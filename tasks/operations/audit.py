@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict
 
 from tasks.config import load_line
-from tasks.errors import ConfigError, NotFound
+from tasks.errors import NotFound
 from tasks.kinds import kind_of
+from tasks.lake.datasets import BEGINNING, only_one
 from tasks.schemas import Frozen, Oid
 from tasks.session import Session
 from tasks.steps.audit import audited
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-_PREFIX = re.compile(r"[0-9a-f]{6,64}")
 
 
 class AuditedDataset(Frozen):
@@ -56,7 +54,7 @@ def audit_dataset(session: Session, name: str) -> AuditedDataset:
 
     Args:
         session: Whose lake and lines.
-        name: A line, or a version's hash or its unambiguous beginning (6 digits or more).
+        name: A line, or a version's hash or its unambiguous beginning (4 digits or more).
 
     Raises:
         NotFound: There is no such line or version, or the line has no labels yet.
@@ -82,19 +80,12 @@ def _resolve(session: Session, name: str) -> tuple[str, str | None]:
     if (settings.lines_dir / f"{name}.yaml").is_file():
         known = lake.datasets.versions(name)
         return name, known[-1] if known else None
-    if not _PREFIX.fullmatch(name):
+    if not BEGINNING.fullmatch(name):
         load_line(name, settings.lines_dir)  # its error lists the lines
-    found = sorted(
-        (key[1], key[2])
-        for key in (info.key.split("/") for info in lake.store.list("datasets/"))
-        if len(key) == 4 and key[3] == "about.json" and key[2].startswith(name)
-    )
-    if not found:
+    versions = lake.datasets.beginning_with(name)
+    if not versions:
         raise NotFound(f"{name}: neither a line nor the beginning of a dataset version", fix="nightscope verdicts LINE")
-    if len(found) > 1:
-        some = ", ".join(f"{version[:16]} ({line})" for line, version in found[:5])
-        raise ConfigError(f"{name}: {len(found)} dataset versions begin so", found=some, fix="give more of its digits")
-    return found[0]
+    return only_one(name, versions)
 
 
 def _about_to_be_frozen(session: Session, name: str) -> pa.Table:

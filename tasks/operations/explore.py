@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def explore_line(session: Session, name: str, dataset_version: str | None = None) -> tuple[Explored, bytes]:
-    """Write the exploration report of a line's newest dataset version, or of another, anew.
+    """Write the exploration report of a line's newest dataset version, or of another (by its first digits), anew.
 
     Where the line has none yet, one is frozen of what its labels say now, as a night would.
 
@@ -21,6 +21,7 @@ def explore_line(session: Session, name: str, dataset_version: str | None = None
 
     Raises:
         NotFound: No such version.
+        ConfigError: Several versions begin so.
         InsufficientData: There is no version yet, and too few labels for one.
     """
     from tasks import steps
@@ -30,5 +31,6 @@ def explore_line(session: Session, name: str, dataset_version: str | None = None
     if dataset_version is None and not versions:
         validation = steps.validate_labels(session, name)
         dataset_version = steps.freeze_dataset(session, name, {}, validation.validation_oid, force=True).dataset_version
-    found = explore_dataset(session, name, dataset_version or versions[-1], again=True)
-    return found, session.lake.blobs.get_bytes(found.report_oid)
+    chosen = session.lake.datasets.resolve(line.line, dataset_version) if dataset_version else versions[-1]
+    explored = explore_dataset(session, name, chosen, again=True)
+    return explored, session.lake.blobs.get_bytes(explored.report_oid)

@@ -91,6 +91,7 @@ def test_folds_are_versions_of_their_own_that_no_night_takes(lake: Lake) -> None
     assert make_folds(lake, LINE, DETECTION, night, 2, seed=0, audit=fine) == versions
     assert lake.datasets.versions(LINE.line) == [night.version]
     assert starting_version(lake, LINE).version == night.version
+    assert starting_version(lake, LINE, night.version[:8]).version == night.version
     tested: Counter[tuple[str, int]] = Counter()
     for number, version in enumerate(versions, 1):
         fold = lake.datasets.load(LINE.line, version)

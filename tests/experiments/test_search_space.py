@@ -87,7 +87,8 @@ FAULTS = {
     "mosaic: 0.5": "mosaic: expected a list of values or {low, high, log, step}, found 0.5",
     "scale: []": "scale: expected 1 to 100 values, found 0",
     "hsv_v: [0.1, 0.1]": "hsv_v: a value stands twice",
-    "hsv_h: [[0.1]]": "hsv_h: expected plain values",
+    "hsv_h: [[0.1]]": "hsv_h: takes lists, and only plain values",
+    "degrees: [2026-11-26]": "degrees: expected plain values",
     "hsv_s: [.nan]": "hsv_s: expected plain values",
     "recipe: [detection-from-nothing]": "recipe 'detection-from-nothing': no such recipe",
 }

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from tasks.errors import DataError, IntegrityError, NotFound
+from tasks.errors import ConfigError, DataError, IntegrityError, NotFound
 from tasks.lake import Lake
 from tasks.lake.datasets import COLUMNS, encode
 
@@ -63,6 +63,23 @@ def test_save_and_load(lake: Lake) -> None:
     assert manifest.about == {"line": LINE, "snapshots": {"frames": 12}}
     stored = lake.store.get_bytes(f"datasets/{LINE}/{version}/manifest.parquet")
     assert hashlib.sha256(stored).hexdigest() == version
+
+
+def test_a_version_is_found_by_its_first_digits(lake: Lake) -> None:
+    for line, version in (("a-line", "abcd1"), ("a-line", "abcd2"), ("another", "abcd3"), ("a-line", "abce")):
+        lake.store.put_bytes(f"datasets/{line}/{version.ljust(64, '0')}/about.json", b"{}")
+    lake.store.put_bytes(f"datasets/a-line/{'abcf'.ljust(64, '0')}/manifest.parquet", b"of a killed writer")
+    resolve = lake.datasets.resolve
+    assert resolve("a-line", "abcd1") == resolve("a-line", "abcd1000") == "abcd1".ljust(64, "0")
+    assert resolve("another", "abcd") == "abcd3".ljust(64, "0"), "other lines' versions do not count"
+    with pytest.raises(ConfigError, match=r"abcd: 2 dataset versions begin so.*abcd10+ \(a-line\), abcd20+ \(a-line\)"):
+        resolve("a-line", "abcd")
+    for nobody in ("abcf", "1234"):
+        with pytest.raises(NotFound, match=rf"no dataset version begins with {nobody}; expected one of: abcd1"):
+            resolve("a-line", nobody)
+    for bad in ("abc", "ABCD", "../x", "latest"):
+        with pytest.raises(ConfigError, match="expected its first 4 hex digits"):
+            resolve("a-line", bad)
 
 
 def test_saving_again_writes_nothing(lake: Lake) -> None:

@@ -191,6 +191,11 @@ def _dimension(value: Any) -> Dimension:
     if not isinstance(value, list):
         raise ValueError(f"expected a list of values or {{low, high, log, step}}, found {short_repr(value)}")
     values = [_number(item) for item in value]
+    if any(isinstance(item, list | dict) for item in values):
+        raise ValueError(
+            "takes lists, and only plain values (numbers, words, true, false, null) are searched: search for what its "
+            "lists are made of where the recipe has keys for that, or run one search for each list, with --set"
+        )
     odd = [item for item in values if not (item is None or isinstance(item, bool | int | float | str))]
     if odd or any(isinstance(item, float) and not math.isfinite(item) for item in values):
         raise ValueError(f"expected plain values, found {short_repr(odd[0] if odd else values)}")

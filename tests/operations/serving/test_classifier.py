@@ -99,7 +99,8 @@ def test_a_classifier_is_measured_without_gates(classifier: Champion, tmp_path: 
     page = out.read_text()
     assert "no gate was asked" in page and "<script" not in page
     assert classifier.registry.aliases(line) == before, "nobody was put in charge"
-    shown = CliRunner().invoke(commands, ["evaluate", line, "--out", str(out)])
+    version = classifier.record.dataset_version
+    shown = CliRunner().invoke(commands, ["evaluate", line, "--dataset", version[:9], "--out", str(out)])
     assert shown.exit_code == 0 and "alanced accuracy" in shown.stdout, shown.output
 
 
@@ -130,7 +131,7 @@ def test_its_dataset_was_explored_in_the_night_and_is_shown_by_a_command(classif
     kept = classifier.lake.datasets.attached(line, version, "exploration")
     assert kept and kept["frames"] == 54 and set(kept["labels"]) == set(CLASSES)
     out = tmp_path / "page.html"
-    done = CliRunner().invoke(commands, ["explore", line, "--out", str(out), "--json"])
+    done = CliRunner().invoke(commands, ["explore", line, "--dataset", version[:9], "--out", str(out), "--json"])
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     assert (found["dataset_version"], found["report"]) == (version, str(out))
