@@ -66,6 +66,7 @@ _EXPORTING = ("exports.py", "export_*.py", "footprint.py")
 _ASKED_FOR = ("train.py", "recipe.py", "predictor.py", "served.py")  # by the steps, whoever else imports them
 _SAYING = ("answers.py", "exploration.py")  # of a finished model, or of data alone
 _AUDIT = "leakage"
+_BESIDE_AUDIT = ("report", "filing", "refusal", "clears", "copies", "__init__")
 # Makes the small pictures that the whole audit compares.
 _WATCHING = "ingest/watching.py"
 
@@ -95,7 +96,7 @@ DECIDING: dict[Result, Sources] = {
     # From predictions to an evaluation. How a model predicts is its training's affair, which is named elsewhere.
     # Experiments keep their results by this digest, and so their metrics belong to it.
     "evaluation": Sources(
-        ("evaluation/*.py", "metrics/split_bias.py", "metrics/crossvalidation.py"),
+        ("evaluation/*.py", "kind/images.py", "metrics/split_bias.py", "metrics/crossvalidation.py"),
         kind=_JUDGING,
         without=_ONLY_SHOWN,
         libraries=("numpy",),
@@ -106,7 +107,7 @@ DECIDING: dict[Result, Sources] = {
     "signature": Sources((*(f"{_AUDIT}/{name}.py" for name in ("signatures", "thumbnails", "features")), _WATCHING)),
     "audit": Sources(
         (f"{_AUDIT}/*.py", _WATCHING),
-        without=frozenset(f"{_AUDIT}/{name}.py" for name in ("report", "filing", "refusal", "clears", "__init__")),
+        without=frozenset(f"{_AUDIT}/{name}.py" for name in _BESIDE_AUDIT),
         results=("signature",),
     ),
 }

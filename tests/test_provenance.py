@@ -119,9 +119,11 @@ RESTS_ON: dict[str, set[Result]] = {
     "leakage/thumbnails.py": {"signature", "audit"},
     "ingest/watching.py": {"signature", "audit"},
     "leakage/crop_matching.py": {"audit"},
+    "kind/images.py": {"evaluation", "verdict"},
     "evaluation/report.py": set(),
     "leakage/report.py": set(),
     "leakage/clears.py": set(),
+    "leakage/copies.py": set(),  # of labels and reports; the audit has wider bounds
     "leakage/refusal.py": set(),
     "steps/change_detection.py": set(),
 }

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from tasks.errors import IntegrityError
 from tasks.evaluation.evaluation import Latency
-from tasks.kind import Image, ModelRef, Predictor
+from tasks.kind import ModelRef, Predictor
+from tasks.kind.images import read_image
 
 log = logging.getLogger(__name__)
 
@@ -73,17 +73,3 @@ def hardware(device: str) -> str:
     lines = info.read_text().splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
-
-
-def read_image(path: Path) -> Image:
-    """A blob's image, BGR uint8 [height, width, 3].
-
-    Raises:
-        IntegrityError: It cannot be decoded.
-    """
-    import cv2
-
-    image = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_COLOR)
-    if image is None:
-        raise IntegrityError(f"blob {path.name}: is no image that can be decoded")
-    return np.asarray(image, dtype=np.uint8)

@@ -16,8 +16,8 @@ import numpy as np
 
 from tasks.config import Line
 from tasks.errors import NightscopeError
-from tasks.evaluation.predict import read_image
 from tasks.kind import FrameView, Image, Kind, ModelRef, PictureLabel
+from tasks.kind.images import read_image
 from tasks.lake import Lake
 from tasks.schemas import Oid
 

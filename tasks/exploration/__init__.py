@@ -1,5 +1,6 @@
 """What a dataset version looks like before it is learned from: one page, made once for each version.
 
+frames       images of frames; which are damaged
 looks        simple statistics of each frame's picture; computed once for each frame, by its hash
 balance      splits, classes, groups and sizes
 appearance   brightness, contrast, sharpness; the extreme frames

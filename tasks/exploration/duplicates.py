@@ -1,7 +1,6 @@
 """Frames that are the same, byte for byte, or look nearly the same, in different recordings.
 
-Nearly the same are frames whose perceptual hashes differ in few bits and which correlate, in small, as the leak audit
-asks it of stills: the hash alone cannot tell one head in the middle of a crop from another.
+Nearly the same is what `tasks.leakage.copies` calls so, and two frames with near hashes that both show nothing at all.
 """
 
 from __future__ import annotations
@@ -15,12 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.kind import Object, Row
-from tasks.leakage.nearby import within
-from tasks.leakage.pair_check import STILL_CORRELATION
+from tasks.leakage.copies import correlate, near_pairs
 from tasks.schemas import Oid
 
-NEAR_BITS = 6
-"""Of the 64 of a perceptual hash."""
 _MOST_PAIRS = 200_000
 _MOST_COMPARED = 2_000
 """Pairs with near hashes whose pictures are compared; those with different labels first."""
@@ -66,7 +62,7 @@ def find_duplicates(
     rows: Sequence[Row],
     phash: npt.NDArray[np.uint64],
     counted: Callable[[Sequence[Object]], list[Object]],
-    details: Callable[[Oid], npt.NDArray[np.float32]],
+    in_small: Callable[[Oid], npt.NDArray[np.float32] | None],
 ) -> Duplicates:
     """Find frames of different recordings that show the same.
 
@@ -74,7 +70,7 @@ def find_duplicates(
         rows: Of the manifest, `objects` parsed.
         phash: Of each row's frame.
         counted: Which objects count, by the kind's checks.
-        details: A frame in small, `tasks.leakage.thumbnails.details`.
+        in_small: A frame in small, as `Frames.in_small` gives it; None: it cannot be compared.
     """
     labels = [_in_words(counted(row["objects"])) for row in rows]
     recordings = [row["recording_id"] for row in rows]
@@ -93,9 +89,8 @@ def find_duplicates(
     ]
     near: list[Pair] = []
     seen = 0
-    for ones, others in within(phash, phash, NEAR_BITS):
-        keep = ones < others
-        for one, other in zip(ones[keep].tolist(), others[keep].tolist(), strict=True):
+    for ones, others in near_pairs(phash):
+        for one, other in zip(ones.tolist(), others.tolist(), strict=True):
             if recordings[one] != recordings[other] and rows[one]["frame_oid"] != rows[other]["frame_oid"]:
                 near.append(pair(one, other, int(np.bitwise_count(phash[one] ^ phash[other]))))
         seen += len(ones)
@@ -103,13 +98,15 @@ def find_duplicates(
             break
     compared = _first(near)[:_MOST_COMPARED]
     oids = [row["frame_oid"] for row in rows]
-    same = [pair for pair in compared if _correlate(details(oids[pair.one]), details(oids[pair.other]))]
+    same = [pair for pair in compared if _look_same(in_small(oids[pair.one]), in_small(oids[pair.other]))]
     return Duplicates(_first(exact), _first(same), seen <= _MOST_PAIRS and len(near) <= _MOST_COMPARED)
 
 
-def _correlate(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> bool:
+def _look_same(one: npt.NDArray[np.float32] | None, other: npt.NDArray[np.float32] | None) -> bool:
     """Whether two frames in small are one; also where neither shows anything."""
-    return float(one @ other) >= STILL_CORRELATION or not (one.any() or other.any())
+    if one is None or other is None:
+        return False
+    return correlate(one, other) or not (one.any() or other.any())
 
 
 def _in_words(objects: Sequence[Object]) -> str:

@@ -10,7 +10,8 @@ from tasks.config import Line
 from tasks.exploration.appearance import extremes_of, frame_name, histograms_of
 from tasks.exploration.balance import balance_of
 from tasks.exploration.duplicates import find_duplicates
-from tasks.exploration.looks import details_of, looks_of
+from tasks.exploration.frames import Frames
+from tasks.exploration.looks import looks_of
 from tasks.exploration.parts import parts_of
 from tasks.exploration.report import Content, render
 from tasks.kind import Kind, Row, Section, ShownFrame
@@ -38,6 +39,8 @@ class Explored(Frozen):
     near_duplicates: int
     labels_to_check: int | None
     """How many labels a person should look at; None: the kind looks for none."""
+    damaged: tuple[Oid, ...] = ()
+    """Frames that could not be read: the report names them, and measures and shows the others."""
     at: str
 
 
@@ -56,10 +59,11 @@ def explore(lake: Lake, line: Line, kind: Kind, manifest: Manifest, *, again: bo
         return kept
     rows = [{**row, "objects": json.loads(row["objects"] or "[]")} for row in manifest.rows.to_pylist()]
     rows.sort(key=lambda row: (row["recording_name"], row["recording_id"], row["frame_index"]))
-    content = _content(lake, line, kind, manifest, rows)
-    html = render(lake, content)
+    frames = Frames(lake)
+    content = _content(lake, line, kind, manifest, rows, frames)
+    html = render(frames, content)
     checked = [section.to_check for section in content.sections if section.to_check is not None]
-    found = Explored(
+    made = Explored(
         line=line.line,
         dataset_version=manifest.version,
         report_oid=lake.blobs.put_bytes(html.encode(), "text/html; charset=utf-8"),
@@ -70,10 +74,11 @@ def explore(lake: Lake, line: Line, kind: Kind, manifest: Manifest, *, again: bo
         exact_duplicates=len(content.duplicates.exact),
         near_duplicates=len(content.duplicates.near),
         labels_to_check=sum(checked) if checked else None,
+        damaged=tuple(sorted(frames.damaged)),
         at=now().isoformat(),
     )
-    lake.datasets.attach(line.line, manifest.version, ATTACHED, found.model_dump(mode="json"))
-    return found
+    lake.datasets.attach(line.line, manifest.version, ATTACHED, made.model_dump(mode="json"))
+    return made
 
 
 def explored(lake: Lake, line: str, version: str) -> Explored | None:
@@ -85,13 +90,14 @@ def explored(lake: Lake, line: str, version: str) -> Explored | None:
     return found if lake.blobs.exists(found.report_oid) else None
 
 
-def _content(lake: Lake, line: Line, kind: Kind, manifest: Manifest, rows: list[Row]) -> Content:
-    looks = looks_of(lake, line.line, kind, [row["frame_oid"] for row in rows])
+def _content(lake: Lake, line: Line, kind: Kind, manifest: Manifest, every: list[Row], frames: Frames) -> Content:
+    looks = looks_of(lake, line.line, kind, [row["frame_oid"] for row in every], frames)
+    rows = [row for row in every if row["frame_oid"] not in frames.damaged]
     classes, counted = tuple(line.classes), kind.checks.counted
     if kind.exploration is not None:
         sections = kind.exploration.sections(rows, looks.features, line)
         show = getattr(kind.exploration, "part_sections", None)
-        if show is not None and (parts := parts_of(lake, line.line, kind, rows)):
+        if show is not None and (parts := parts_of(lake, line.line, kind, rows, frames)):
             sections += show(rows, parts, line)
     else:
         sections = [_samples(rows, classes, kind)]
@@ -100,9 +106,10 @@ def _content(lake: Lake, line: Line, kind: Kind, manifest: Manifest, rows: list[
         version=manifest.version,
         created_at=str(manifest.about.get("created_at", ""))[:16].replace("T", " "),
         rows=rows,
-        balance=balance_of(rows, classes, counted),
+        every=every,
+        balance=balance_of(every, classes, counted),
         sections=sections,
-        duplicates=find_duplicates(rows, looks.phash, counted, details_of(lake)),
+        duplicates=find_duplicates(rows, looks.phash, counted, frames.in_small),
         histograms=histograms_of(rows, looks, classes, counted),
         extremes=extremes_of(rows, looks),
         warnings=[str(text) for text in manifest.about.get("warnings", ())],

@@ -8,20 +8,20 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from tasks.errors import IntegrityError
+from tasks.exploration.frames import Frames
 from tasks.ingest.phash import perceptual_hash
 from tasks.kind import THUMBNAIL_PX, Image, Kind
 from tasks.lake import Lake
-from tasks.leakage.thumbnails import SIDE_PX, details
 from tasks.provenance import meaning_of
 from tasks.schemas import Oid, digest
 
@@ -60,32 +60,39 @@ class Look(NamedTuple):
     thumbnail: Image
 
 
-def looks_of(lake: Lake, line: str, kind: Kind, oids: Sequence[Oid]) -> Looks:
-    """The looks of frames, in their order; those that are new are computed, and kept in the local cache.
+def looks_of(lake: Lake, line: str, kind: Kind, oids: Sequence[Oid], frames: Frames) -> Looks:
+    """The looks of the frames that can be read, in their order; those that are new are computed, and kept in the cache.
 
     Args:
-        lake: Holds the frames.
+        lake: Whose cache keeps them.
         line: Whose; only for where the cache is.
         kind: Of the line.
-        oids: Of frames; at least one.
+        oids: Of frames.
+        frames: Reads them, and remembers those that are damaged: the result has no rows for them.
 
     Raises:
         NotFound: A frame is not in the lake.
+        IntegrityError: None of them can be read.
     """
     path = lake.settings.cache_dir / "exploration" / f"{line}-{code_of(kind, Path(__file__))}.npz"
-    known, found = _kept(path)
+    known, parts = _kept(path)
     missing = sorted(set(oids) - set(known))
     with ThreadPoolExecutor(lake.settings.workers) as threads:
         for start in range(0, len(missing), _AT_ONCE):
-            some = missing[start : start + _AT_ONCE]
-            paths = lake.blobs.fetch_many(some)
-            found.append(_stacked(kind, list(threads.map(_look_at, (paths[oid] for oid in some)))))
-            known += some
-    looks = _joined(found)
+            paths = frames.paths(missing[start : start + _AT_ONCE])
+            images = threads.map(lambda item: _look_at(frames, *item), paths.items())
+            new = {oid: look for oid, look in zip(paths, images, strict=True) if look is not None}
+            if new:
+                parts.append(_stacked(kind, list(new.values())))
+                known += new
+    readable = [oid for oid in oids if oid not in frames.damaged]
+    if not readable:
+        raise IntegrityError(f"line {line}: none of {len(oids)} frames can be read")
+    looks = _joined(parts)
     if missing:
         _keep(path, known, looks)
     place = {oid: number for number, oid in enumerate(known)}
-    rows = np.array([place[oid] for oid in oids], dtype=np.intp)
+    rows = np.array([place[oid] for oid in readable], dtype=np.intp)
     return Looks(looks.numbers[rows], looks.phash[rows], looks.features[rows])
 
 
@@ -101,33 +108,9 @@ def look_at(image: Image) -> Look:
     return Look(numbers, perceptual_hash(image), np.asarray(thumbnail, dtype=np.uint8))
 
 
-def read_image(path: Path) -> Image:
-    """A frame, BGR uint8 [height, width, 3]; one that was damaged since is black, and stands among the darkest."""
-    import cv2
-
-    image = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_COLOR)
-    if image is None:
-        return np.zeros((THUMBNAIL_PX, THUMBNAIL_PX, 3), np.uint8)
-    return np.asarray(image, dtype=np.uint8)
-
-
-def details_of(lake: Lake) -> Callable[[Oid], FloatArray]:
-    """What gives frames in small, free of illumination: float32 [4096], as the leak audit compares them."""
-
-    @lru_cache(maxsize=4096)
-    def small(oid: Oid) -> FloatArray:
-        import cv2
-
-        grey = cv2.cvtColor(read_image(lake.blobs.fetch(oid)), cv2.COLOR_BGR2GRAY)
-        thumb = cv2.resize(grey, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
-        found: FloatArray = details(np.asarray(thumb, dtype=np.uint8)[None])[0]
-        return found
-
-    return small
-
-
-def _look_at(path: Path) -> Look:
-    return look_at(read_image(path))
+def _look_at(frames: Frames, oid: Oid, path: Path) -> Look | None:
+    image = frames.image(oid, path)
+    return None if image is None else look_at(image)
 
 
 def _stacked(kind: Kind, looks: Sequence[Look]) -> Looks:

@@ -8,30 +8,32 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from tasks.exploration.looks import code_of, read_image, write_arrays
+from tasks.exploration.frames import Frames
+from tasks.exploration.looks import code_of, write_arrays
 from tasks.kind import Kind, Part, Row
 from tasks.lake import Lake
-from tasks.schemas import digest
+from tasks.schemas import Oid, digest
 
 MOST_OBJECTS = 3_000
 """Labelled objects whose frames are looked at."""
 _AT_ONCE = 64
 
 
-def parts_of(lake: Lake, line: str, kind: Kind, rows: Sequence[Row]) -> list[tuple[int, Part]]:
+def parts_of(lake: Lake, line: str, kind: Kind, rows: Sequence[Row], frames: Frames) -> list[tuple[int, Part]]:
     """Parts of a dataset's frames, each with its frame's place among the rows; empty where the kind has none.
 
     Args:
-        lake: Holds the frames.
+        lake: Whose cache keeps them.
         line: Whose; only for where the cache is.
         kind: Of the line.
         rows: Of the manifest; `objects` parsed.
+        frames: Reads the frames; one that is damaged has no parts.
 
     Raises:
         NotFound: A frame is not in the lake.
@@ -47,13 +49,18 @@ def parts_of(lake: Lake, line: str, kind: Kind, rows: Sequence[Row]) -> list[tup
         for start in range(0, len(missing), _AT_ONCE):
             some = missing[start : start + _AT_ONCE]
             own = [rows[wanted[key]] for key in some]
-            paths = lake.blobs.fetch_many(sorted({row["frame_oid"] for row in own}))
-            images = (paths[row["frame_oid"]] for row in own)
-            found = threads.map(lambda path, row: look(read_image(path), row["objects"]), images, own)
-            known.update(zip(some, found, strict=True))
+            paths = frames.paths(sorted({row["frame_oid"] for row in own}))
+
+            def described(row: Row, paths: Mapping[Oid, Path] = paths) -> list[Part] | None:
+                oid = row["frame_oid"]
+                image = frames.image(oid, paths[oid]) if oid in paths else None
+                return None if image is None else look(image, row["objects"])
+
+            parts = zip(some, threads.map(described, own), strict=True)
+            known.update((key, found) for key, found in parts if found is not None)
     if missing:
         _keep(path, known)
-    return [(place, part) for key, place in wanted.items() for part in known[key]]
+    return [(place, part) for key, place in wanted.items() for part in known.get(key, ())]
 
 
 def _key(row: Row) -> str:

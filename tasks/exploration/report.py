@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-import numpy as np
-
 from tasks.config import Line
-from tasks.errors import DataError
+from tasks.errors import NotFound
 from tasks.exploration.appearance import frame_name
 from tasks.exploration.balance import Balance
 from tasks.exploration.duplicates import Duplicates, Pair
+from tasks.exploration.frames import Frames
 from tasks.exploration.plots import histogram_svg
-from tasks.kind import Histogram, Row, Section, ShownFrame
-from tasks.lake import Lake
+from tasks.kind import Histogram, Image, Row, Section, ShownFrame
 from tasks.schemas import Oid
 
 _SIDE_PX, _QUALITY = 240, 78
@@ -31,13 +30,15 @@ class Content:
     """All that the page shows.
 
     Attributes:
-        rows: Of the manifest, `objects` parsed; places in `duplicates` are theirs.
+        rows: Of the manifest, `objects` parsed, as far as their frames can be read; places in `duplicates` are theirs.
+        every: The same, damaged frames included.
     """
 
     line: Line
     version: str
     created_at: str
     rows: Sequence[Row]
+    every: Sequence[Row]
     balance: Balance
     sections: Sequence[Section]
     duplicates: Duplicates
@@ -46,11 +47,11 @@ class Content:
     warnings: Sequence[str]
 
 
-def render(lake: Lake, content: Content) -> str:
+def render(frames: Frames, content: Content) -> str:
     """The page's HTML.
 
     Args:
-        lake: Holds the frames that are shown.
+        frames: Reads the frames that are shown; those that it could not read are named.
         content: What to show.
     """
     import jinja2
@@ -60,7 +61,7 @@ def render(lake: Lake, content: Content) -> str:
     of_pairs = [ShownFrame(frame_oid=content.rows[place]["frame_oid"], caption="") for pair in pairs
                 for place in (pair.one, pair.other)]  # fmt: skip
     shown = [frame for section in content.sections for frame in section.frames]
-    pictures = _pictures(lake, [*shown, *of_pairs, *content.extremes])
+    pictures = _pictures(frames, [*shown, *of_pairs, *content.extremes])
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
@@ -70,9 +71,14 @@ def render(lake: Lake, content: Content) -> str:
         content=content,
         balance=content.balance,
         classes=list(content.line.classes),
-        frames=len(content.rows),
-        recordings=len({row["recording_id"] for row in content.rows}),
-        stills=all(row["pts_s"] is None and not row["frame_index"] for row in content.rows),
+        frames=len(content.every),
+        recordings=len({row["recording_id"] for row in content.every}),
+        stills=all(row["pts_s"] is None and not row["frame_index"] for row in content.every),
+        damaged=[
+            (frame_name(row), frames.damaged[row["frame_oid"]])
+            for row in content.every
+            if row["frame_oid"] in frames.damaged
+        ],
         to_check=sum(section.to_check or 0 for section in checked) if checked else None,
         pairs=[_shown_pair(pair, content.rows, pictures) for pair in pairs],
         differ=sum(pair.labels_differ for pair in (*duplicates.exact, *duplicates.near)),
@@ -99,16 +105,19 @@ def _key(frame: ShownFrame) -> tuple[Oid, tuple[float, ...] | None]:
     return frame.frame_oid, frame.box_px
 
 
-def _pictures(lake: Lake, frames: Iterable[ShownFrame]) -> dict[tuple[Oid, tuple[float, ...] | None], str]:
+def _pictures(frames: Frames, shown: Iterable[ShownFrame]) -> dict[tuple[Oid, tuple[float, ...] | None], str]:
     """Small JPEGs as data URIs; what cannot be shown, or has no room, is not among them."""
-    wanted = {_key(frame): frame for frame in frames}
+    wanted = {_key(frame): frame for frame in shown}
     found: dict[tuple[Oid, tuple[float, ...] | None], str] = {}
     room = MOST_BYTES
     for key, frame in wanted.items():
-        try:
-            uri = _small(lake.blobs.fetch(frame.frame_oid).read_bytes(), frame.box_px)
-        except DataError:
+        path = None
+        with suppress(NotFound):  # it was looked at once, and is not in the lake any more
+            path = frames.paths([frame.frame_oid]).get(frame.frame_oid)
+        image = frames.image(frame.frame_oid, path) if path else None
+        if image is None:
             continue
+        uri = _small(image, frame.box_px)
         room -= len(uri)
         if room < 0:
             break
@@ -117,12 +126,9 @@ def _pictures(lake: Lake, frames: Iterable[ShownFrame]) -> dict[tuple[Oid, tuple
     return found
 
 
-def _small(data: bytes, box_px: tuple[float, float, float, float] | None) -> str:
+def _small(image: Image, box_px: tuple[float, float, float, float] | None) -> str:
     import cv2
 
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    if image is None:
-        return ""
     if box_px is not None:
         x, y, width, height = (round(value) for value in box_px)
         image = image[max(0, y) : max(0, y + height), max(0, x) : max(0, x + width)]

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tasks.errors import DataError
+from tasks.errors import IntegrityError
 from tasks.lake import Lake
 from tasks.leakage.exact import Row, side_of
 from tasks.leakage.findings import Finding
@@ -228,17 +228,25 @@ def descriptors(lake: Lake, oids: Sequence[Oid]) -> Vectors:
     missing = [oid for oid, path in paths.items() if not path.is_file()]
     images = lake.blobs.fetch_many(missing)
     with ThreadPoolExecutor(lake.settings.workers) as threads:
-        list(threads.map(lambda oid: _keep(paths[oid], describe(images[oid])), missing))
+        list(threads.map(lambda oid: _keep(paths[oid], describe(np.fromfile(images[oid], np.uint8), oid)), missing))
     return np.stack([np.load(paths[oid], allow_pickle=False) for oid in oids]).astype(np.float32)
 
 
-def describe(image: Path) -> npt.NDArray[np.float16]:
-    """Compute an image file's descriptor: float16 [4096]; all zeros where it shows nothing."""
+def describe(data: npt.NDArray[np.uint8], oid: Oid) -> npt.NDArray[np.float16]:
+    """Compute an image's descriptor: float16 [4096]; all zeros where it shows nothing.
+
+    Args:
+        data: The bytes of its file.
+        oid: Of the frame, for messages.
+
+    Raises:
+        IntegrityError: It cannot be decoded.
+    """
     import cv2
 
-    grey = cv2.imdecode(np.fromfile(image, dtype=np.uint8), cv2.IMREAD_GRAYSCALE)
+    grey = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE) if len(data) else None
     if grey is None:
-        raise DataError(f"frame {image.name}: is not an image that can be compared", fix="remove its labelling task")
+        raise IntegrityError(f"frame {oid}: is not an image that can be compared", fix="remove its labelling task")
     small = np.asarray(cv2.resize(grey, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA), dtype=np.uint8)
     return np.asarray(details(small[None])[0], dtype=np.float16)
 

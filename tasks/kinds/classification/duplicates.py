@@ -1,10 +1,6 @@
 """Pictures that show the same and are labelled differently: one of the two labels is wrong, and nobody knows which.
 
-Pictures are the same where their bytes are, and nearly the same where their perceptual hashes differ in few bits and
-the pictures in small, free of illumination, correlate as those of one picture do. The hash alone is not enough: heads
-in the middle of a crop have it in common. On a quarter of SMIDS and on MHSMA's training pictures both together found
-every pair of equal or overlapping crops that we know, and no pair of different classes (bound: 0.93; the largest
-correlation of such a pair: 0.87).
+Pictures are the same where their bytes are, and nearly the same by `tasks.leakage.copies`.
 """
 
 from __future__ import annotations
@@ -17,13 +13,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.leakage.pair_check import STILL_CORRELATION
-from tasks.leakage.thumbnails import SIDE_PX, details
+from tasks.leakage.copies import correlate, near_pairs
+from tasks.leakage.frame_matching import describe
 from tasks.schemas import Frame, Oid
-
-NEAR_BITS = 6
-"""Of 64; below it, two pictures are looked at closely."""
-_BLOCK = 512
 
 Says = Mapping[str, Hashable]
 """Question -> answer. Two people contradict each other where they answer one question differently."""
@@ -108,33 +100,16 @@ def _alike(
 
     @lru_cache(maxsize=4096)
     def small(oid: Oid) -> NDArray[np.float32]:
-        return _small(picture(oid))
+        return describe(np.frombuffer(picture(oid), np.uint8), oid).astype(np.float32)
 
-    for first, second in _near(keys, frames):
+    hashes = np.array([int(frames[key].phash, 16) for key in keys], dtype=np.uint64)
+    near = sorted(pair for places in near_pairs(hashes) for pair in zip(*(own.tolist() for own in places), strict=True))
+    for first, second in near:
         one, other = keys[first], keys[second]
         if not any(differ(labels[a].says, labels[b].says) for a in by_frame[one] for b in by_frame[other]):
             continue
         oids = frames[one].oid, frames[other].oid
         if oids[0] == oids[1]:
             yield one, other, True
-        elif float(small(oids[0]) @ small(oids[1])) >= STILL_CORRELATION:
+        elif correlate(small(oids[0]), small(oids[1])):
             yield one, other, False
-
-
-def _near(keys: Sequence[Hashable], frames: dict[Hashable, Frame]) -> Iterator[tuple[int, int]]:
-    """Places of frames whose hashes differ in few bits; hashes are compared a block at a time."""
-    hashes = np.array([int(frames[key].phash, 16) for key in keys], dtype=np.uint64)
-    for start in range(0, len(hashes), _BLOCK):
-        bits = np.bitwise_count(hashes[start : start + _BLOCK, None] ^ hashes)
-        for first, second in np.argwhere(bits <= NEAR_BITS):
-            if start + first < second:
-                yield int(start + first), int(second)
-
-
-def _small(data: bytes) -> NDArray[np.float32]:
-    """A picture in small, free of illumination: length 1, or 0 where it shows nothing."""
-    import cv2
-
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
-    thumb = cv2.resize(image, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
-    return np.asarray(details(thumb[None].astype(np.uint8))[0])

