@@ -19,6 +19,7 @@ What the cost grows with: an audit of the same rows and clears is filed, and onl
 - reads the signatures of all its recordings and searches all of them again, however little is new: the cost grows with
   the number of frames, and with its square where very many look alike (stills of one microscope);
 - decodes the recordings that are new, once each, for their signatures;
+- computes where two recordings overlap for those pairs with similar features that are new;
 - checks those pairs of suspects closely that are new, and decodes both clips again for each such pair and part;
 - compares the pictures of all suspected frames again; each is decoded once, and kept as 8 kB.
 

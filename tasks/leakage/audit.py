@@ -13,7 +13,7 @@ from tasks.leakage.clear import Clear
 from tasks.leakage.code import audit_code
 from tasks.leakage.exact import COLUMNS, Row, in_two_splits, side_of
 from tasks.leakage.findings import Audit, ClearedFinding, Finding, Side
-from tasks.leakage.kept_checks import Regions, check_pairs
+from tasks.leakage.kept_checks import Regions, check_pairs, kept_overlaps
 from tasks.leakage.pair_check import PairCheck
 from tasks.leakage.pair_id import Kind, Pair, pair_of
 from tasks.leakage.signatures import Signature, signatures
@@ -48,7 +48,9 @@ def audit(lake: Lake, rows: pa.Table, viewer: Viewer | None = None, clears: Iter
     not_compared: Mapping[Oid, str] = dict.fromkeys(splits, "only frames were compared")
     if viewer is not None:
         signed, not_compared = signatures(lake, sorted(splits), viewer)
-    whole, parts = clip_matching.suspects(signed, splits), crop_matching.suspects(signed, splits)
+    whole = clip_matching.suspects(signed, splits)
+    overlaps = kept_overlaps(lake.settings.cache_dir / "pair-overlaps", signed)
+    parts = crop_matching.suspects(signed, splits, overlaps)
     unchecked: dict[Pair, str] = {}
     decoded = 0
     regions_of: tuple[tuple[Kind, dict[Pair, Regions]], ...] = (

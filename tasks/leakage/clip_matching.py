@@ -33,7 +33,7 @@ def suspects(signed: Mapping[Oid, Signature], splits: Mapping[Oid, str]) -> dict
     Returns:
         For each pair of recordings the fewest bits in which a frame of one differs from a frame of the other.
     """
-    recordings = [recording for recording, own in signed.items() if own.moves]
+    recordings = sorted(recording for recording, own in signed.items() if own.moves)
     if len({splits[recording] for recording in recordings}) < 2:
         return {}
     frames, of = _pool([signed[recording].hashes for recording in recordings])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,7 +36,12 @@ class Overlap:
     inliers: int
 
 
-def suspects(signed: Mapping[Oid, Signature], splits: Mapping[Oid, str]) -> dict[Pair, Overlap]:
+FindOverlap = Callable[[Pair], Overlap | None]
+
+
+def suspects(
+    signed: Mapping[Oid, Signature], splits: Mapping[Oid, str], find: FindOverlap | None = None
+) -> dict[Pair, Overlap]:
     """Find pairs of recordings of different splits that show parts of one another.
 
     Features that agree without any displacement do not count: whole pictures are compared by what moves in them, and
@@ -45,17 +50,23 @@ def suspects(signed: Mapping[Oid, Signature], splits: Mapping[Oid, str]) -> dict
     Args:
         signed: Signatures by recording.
         splits: Each recording's split.
+        find: Finds where two recordings overlap, the lower oid first; None: by `overlap_in`, each time.
+
+    Returns:
+        For each pair, the lower oid first, where it overlaps.
     """
-    recordings = [recording for recording, own in signed.items() if len(own.features.points)]
+    recordings = sorted(recording for recording, own in signed.items() if len(own.features.points))
     names = sorted(set(splits.values()))
     split = np.array([names.index(splits[recording]) for recording in recordings], np.int64)
-    found = {}
-    for one, other in _agreeing([signed[recording].features for recording in recordings], split):
-        pair = recordings[one], recordings[other]
-        overlap = overlap_of(signed[pair[0]].features, signed[pair[1]].features)
-        if overlap is not None:
-            found[pair] = overlap
-    return found
+    agreeing = _agreeing([signed[recording].features for recording in recordings], split)
+    pairs = [(recordings[one], recordings[other]) for one, other in agreeing]
+    found = {pair: find(pair) if find else overlap_in(signed, pair) for pair in pairs}
+    return {pair: overlap for pair, overlap in found.items() if overlap is not None}
+
+
+def overlap_in(signed: Mapping[Oid, Signature], pair: Pair) -> Overlap | None:
+    """Find where two of the recordings show the same, by their signatures."""
+    return overlap_of(signed[pair[0]].features, signed[pair[1]].features)
 
 
 def _agreeing(features: Sequence[Features], split: Numbers) -> list[tuple[int, int]]:

@@ -1,18 +1,26 @@
-"""Close checks of pairs of recordings, each made once and kept in the local cache."""
+"""What was found of pairs of recordings, each made once and kept in the local cache: overlaps, and close checks.
+
+Both follow from the two recordings' bytes and from code alone, so that neither is made again while these are the same.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from tasks.leakage.code import audit_code
+from tasks.leakage.crop_matching import FindOverlap, Overlap, overlap_in
 from tasks.leakage.pair_check import PairCheck, check_pair
 from tasks.leakage.pair_id import Pair
+from tasks.leakage.signatures import Signature
 from tasks.leakage.thumbnails import WHOLE, Clip, Region, Viewer
-from tasks.schemas import digest
+from tasks.provenance import library_versions
+from tasks.schemas import Oid, digest
 
 Regions = tuple[Region, Region]
 
@@ -39,10 +47,36 @@ def check_pairs(
             reasons[pair] = clips
             continue
         checks[pair] = check_pair(*clips, search=wanted[pair] != (WHOLE, WHOLE))
-        part = paths[pair].with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps(asdict(checks[pair])))
-        part.replace(paths[pair])
+        _keep(paths[pair], asdict(checks[pair]))
     return {pair: checks[pair] for pair in wanted if pair in checks}, reasons
+
+
+def kept_overlaps(folder: Path, signed: Mapping[Oid, Signature]) -> FindOverlap:
+    """Return what finds where two recordings overlap: once for each pair, also where they do not.
+
+    Args:
+        folder: Where overlaps are kept, by recordings, code and OpenCV's version.
+        signed: Signatures by recording.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    code = audit_code(), library_versions(("opencv-python-headless",))
+
+    def find(pair: Pair) -> Overlap | None:
+        path = folder / f"{digest(code, pair)}.json"
+        with suppress(OSError, ValueError, KeyError, TypeError):  # none yet, or a damaged one
+            kept = json.loads(path.read_text())["overlap"]
+            return None if kept is None else Overlap(tuple(kept["one"]), tuple(kept["other"]), int(kept["inliers"]))
+        overlap = overlap_in(signed, pair)
+        _keep(path, {"overlap": None if overlap is None else asdict(overlap)})
+        return overlap
+
+    return find
+
+
+def _keep(path: Path, content: dict[str, Any]) -> None:
+    part = path.with_suffix(f".{os.getpid()}.{os.urandom(4).hex()}.part")
+    part.write_text(json.dumps(content))
+    part.replace(path)
 
 
 def _clips(viewer: Viewer, wanted: Mapping[Pair, Regions]) -> Iterable[tuple[Pair, tuple[Clip, Clip] | str]]:

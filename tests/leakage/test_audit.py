@@ -12,7 +12,7 @@ import pytest
 
 from tasks.ingest.viewing import Viewer
 from tasks.lake import Lake
-from tasks.leakage import Audit, Finding, audit
+from tasks.leakage import Audit, Finding, audit, crop_matching
 from tasks.leakage.signatures import signatures
 from tests.leakage.recorded import Picture, dataset, pictures_of, write
 
@@ -130,6 +130,29 @@ def test_a_second_audit_reads_no_recording_again(lake: Lake, clips: list[Path], 
             raise AssertionError("an audit needs no pictures")
 
     assert audit(lake, rows, Nothing()) == first
+
+
+def test_a_pair_s_overlap_is_computed_once(
+    lake: Lake, clips: list[Path], copies: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed: list[crop_matching.Overlap | None] = []
+    compute = crop_matching.overlap_of
+    monkeypatch.setattr(crop_matching, "overlap_of", lambda *own: computed.append(compute(*own)) or computed[-1])
+    cut = copies["30 % cut off left and bottom"]
+    placed = [(clips[0], "train", "a"), (cut, "test", "b"), (clips[1], "test", "c")]
+    rows = dataset(lake, placed)
+    first, pairs_met = audited(lake, rows), len(computed)
+    assert pairs_met and any(computed) and [finding.kind for finding in first.findings] == ["crop"]
+    assert audited(lake, rows) == first and len(computed) == pairs_met, "all of them are kept, those of nothing, too"
+    more = pa.concat_tables([rows, dataset(lake, [(copies["a tenth cut off the left"], "test", "d")])])
+    again, new = audited(lake, more), len(computed) - pairs_met
+    assert first.findings[0] in again.findings and len(again.findings) == 2
+    assert 1 <= new <= 2, "only pairs of the new recording, which one in train may meet"
+    for kept in (lake.settings.cache_dir / "pair-overlaps").iterdir():
+        kept.write_text("damaged")
+    assert audited(lake, rows) == first and len(computed) == 2 * pairs_met + new
+    monkeypatch.setattr("tasks.leakage.kept_checks.audit_code", lambda: "another")
+    assert audited(lake, rows) == first and len(computed) == 3 * pairs_met + new, "other code computes anew"
 
 
 def lose_after_signing(lake: Lake, rows: pa.Table) -> None:
