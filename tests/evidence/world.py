@@ -6,12 +6,14 @@ import hashlib
 import json
 import uuid
 from pathlib import Path
+from typing import cast
 
 import pyarrow as pa
 
 from tasks import evidence
-from tasks.config import Settings
+from tasks.config import Line, Settings
 from tasks.evaluation.evaluate import evaluate
+from tasks.evaluation.predict import LoadPredictor
 from tasks.evidence.bundle import Action
 from tasks.evidence.checks.findings import Verification
 from tasks.gates.decide import decide
@@ -35,11 +37,9 @@ from tasks.schemas import (
 )
 from tasks.stack.settings_file import MLFLOW_BUCKET
 from tasks.training.records import Trained, trained_key, write
-from tests.evaluation.world import CLASSES, a_line, loader, make_world
+from tests.evaluation.world import World, a_line, loader, make_world
 from tests.registry.making import CODE, served
 from tests.services import s3_access
-
-DETECTION = kind_of("detection")
 
 FRAME_BYTES = 60_000
 RECORDINGS = ("a.mp4", "b.mp4", "c.mp4")
@@ -65,9 +65,17 @@ class Nights:
         self.lake = open_lake(lake.settings.model_copy(update={"mlflow": mlflow.mlflow}))
         self.mlflow, self.folder = mlflow, folder
         self.registry = Registry(connect(url), url)
-        self.line = a_line(line=f"line-{uuid.uuid4().hex[:8]}", gates=GATES)
-        self.world = make_world(self.lake, self.line, RECORDINGS)
+        self.line, self.world = self.make_line(f"line-{uuid.uuid4().hex[:8]}")
         self._freeze(more_frames)
+
+    def make_line(self, name: str) -> tuple[Line, World]:
+        """A detection line, and its dataset version; for lines of other kinds to replace."""
+        line = a_line(line=name, gates=GATES)
+        return line, make_world(self.lake, line, RECORDINGS)
+
+    def loader(self) -> LoadPredictor:
+        """What loads stand-ins for the line's models."""
+        return cast(LoadPredictor, loader(self.world))
 
     def _freeze(self, more_frames: int) -> None:
         """The world's dataset version again, with recordings that exist and a record of how it was made."""
@@ -120,8 +128,8 @@ class Nights:
         )  # fmt: skip
         write(lake, trained_key(run_key), trained)
         about = ModelAbout(
-            line=self.line.line, kind="detection", run_key=run_key, dataset_version=self.world.version,
-            weights_oid=trained.weights_oid, classes=CLASSES, imgsz=64,
+            line=self.line.line, kind=self.line.kind, run_key=run_key, dataset_version=self.world.version,
+            weights_oid=trained.weights_oid, classes=tuple(self.line.classes), imgsz=64,
             predict={"conf": 0.25, "iou": 0.7, "max_det": 300},
         )  # fmt: skip
         run = self.registry.runs.open(self.line.line, run_key, name="test", tags={})
@@ -138,10 +146,10 @@ class Nights:
             self.world.version,
             challenger=_reference(record, error),
             champion=_reference(champion, 0.1) if champion else None,
-            load=loader(self.world),
-            kind=DETECTION,
+            load=self.loader(),
+            kind=kind_of(self.line.kind),
         )
-        outcome = decide(self.line, evaluation, DETECTION)
+        outcome = decide(self.line, evaluation, kind_of(self.line.kind))
         line = self.line.model_dump_json(by_alias=True).encode()
         verdict = Verdict(
             verdict_id=digest(record.about.run_key, oid)[:24], line=self.line.line, run_key=record.about.run_key,
@@ -222,7 +230,7 @@ def _reference(record: ModelRecord, error: float) -> ModelRef:
     return ModelRef(
         model_version=record.version,
         weights_oid=record.weights_oid,
-        classes=CLASSES,
+        classes=record.about.classes,
         dataset_version=record.dataset_version,
         mlflow_run=record.mlflow_run,
         options={"error": error},
