@@ -165,10 +165,8 @@ def _show(name: str, truth: Floats, chances: Floats, score: Score) -> None:
     draws = []
     for _ in range(RESAMPLES):
         rows = random.integers(0, len(truth), len(truth))
-        try:
+        if len(np.unique(truth[rows])) > 1:  # a resample of one class has no such score
             draws.append(score(truth[rows], chances[rows]))
-        except ValueError:  # a resample of one class has no such score
-            continue
     low, high = np.percentile(draws, [2.5, 97.5])
     print(f"  {name:28} {score(truth, chances):.4f}  [{low:.4f}, {high:.4f}]", flush=True)
 
