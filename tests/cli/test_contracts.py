@@ -71,7 +71,7 @@ CONTRACTS: dict[type[Frozen], str] = {
     "evaluation_oid",
     TrainedModel: "run_key mlflow_run epochs steps seconds evaluation",
     Explored: "line dataset_version report_oid frames groups labels notes exact_duplicates near_duplicates "
-    "labels_to_check at",
+    "labels_to_check damaged at",
 }
 
 
