@@ -9,15 +9,23 @@ from typing import Annotated, Any
 
 import typer
 
-from tasks.cli.output import AsJson, Changes, Line, dump, escape, paper, parse_changes, print_json, screen, table
+from tasks.cli.output import (
+    AsJson,
+    Changes,
+    Dataset,
+    Line,
+    dump,
+    escape,
+    paper,
+    parse_changes,
+    print_json,
+    screen,
+    table,
+)
 from tasks.session import open_session
 
 Folds = Annotated[int, typer.Option("--folds", metavar="K", min=2, help="How many; at most one for each donor.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the folds; the training's own is --set seed=N.")]
-Dataset = Annotated[
-    str | None,
-    typer.Option("--dataset", metavar="VERSION", help="Whose frames, by its first digits; default the newest version."),
-]
 ModelVersion = Annotated[
     str | None, typer.Argument(metavar="[VERSION]", help="Of the line's model; default the champion.")
 ]

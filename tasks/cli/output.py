@@ -83,6 +83,10 @@ Changes = Annotated[
         "--set", metavar="KEY=VALUE", help="Change a value for this run: recipe, seed, epochs, gate.<id>, ..."
     ),
 ]
+Dataset = Annotated[
+    str | None,
+    typer.Option("--dataset", metavar="VERSION", help="Whose frames, by its first digits; default the newest version."),
+]
 
 
 def check_writable(path: Path | None, option: str) -> None:

@@ -14,6 +14,7 @@ import typer
 from tasks.cli.output import (
     AsJson,
     Changes,
+    Dataset,
     Line,
     check_writable,
     dump,
@@ -64,10 +65,6 @@ Metric = Annotated[str | None, typer.Option("--metric", help="That decides; defa
 Slice = Annotated[str | None, typer.Option("--slice", help="Of the metric, e.g. class.sperm; default overall.")]
 PrunerOption = Annotated[
     Pruner | None, typer.Option("--pruner", help="What ends hopeless trials early; default median where it can.")
-]
-Dataset = Annotated[
-    str | None,
-    typer.Option("--dataset", metavar="VERSION", help="Whose frames, by its first digits; default the newest version."),
 ]
 Report = Annotated[Path | None, typer.Option("--report", metavar="FILE", help="Write the HTML report there, too.")]
 Show = Annotated[bool, typer.Option("--show", help="Run nothing: show a search (--name; default the last one).")]
