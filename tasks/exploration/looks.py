@@ -134,13 +134,17 @@ def _kept(path: Path) -> tuple[list[Oid], list[Looks]]:
         with np.load(path, allow_pickle=False) as kept:
             looks = Looks(kept["numbers"], kept["phash"], kept["features"].astype(np.float32))
             return [str(oid) for oid in kept["oids"]], [looks]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+    except NOT_THERE_OR_DAMAGED:
         return [], []
 
 
 def _keep(path: Path, oids: Sequence[Oid], looks: Looks) -> None:
     features = looks.features.astype(np.float16)
     write_arrays(path, {"oids": np.array(oids), "numbers": looks.numbers, "phash": looks.phash, "features": features})
+
+
+NOT_THERE_OR_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What reading a file of `write_arrays` raises where it is not there, was cut short, or is of another form."""
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:

@@ -6,8 +6,6 @@ objects are among them, chosen by their hashes. A night that adds some frames lo
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tasks.exploration.frames import Frames
-from tasks.exploration.looks import code_of, write_arrays
+from tasks.exploration.looks import NOT_THERE_OR_DAMAGED, code_of, write_arrays
 from tasks.kind import Kind, Part, Row
 from tasks.lake import Lake
 from tasks.schemas import Oid, digest
@@ -83,7 +81,7 @@ def _kept(path: Path) -> dict[str, list[Part]]:
         with np.load(path, allow_pickle=False) as kept:
             keys, counts, labels = kept["keys"].tolist(), kept["counts"].tolist(), kept["labels"].tolist()
             boxes, features = kept["boxes_px"].tolist(), kept["features"].astype(np.float32)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+    except NOT_THERE_OR_DAMAGED:
         return {}
     parts = iter([Part(*part) for part in zip(labels, map(tuple, boxes), features, strict=True)])
     return {key: [next(parts) for _ in range(count)] for key, count in zip(keys, counts, strict=True)}
