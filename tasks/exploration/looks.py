@@ -5,7 +5,6 @@ A night looks only at frames that are new to this machine: what it costs grows w
 
 from __future__ import annotations
 
-import os
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,7 @@ from tasks.kind import THUMBNAIL_PX, Image, Kind
 from tasks.lake import Lake
 from tasks.provenance import meaning_of
 from tasks.schemas import Oid, digest
+from tasks.whole_files import written_whole
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -149,11 +149,8 @@ NOT_THERE_OR_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipF
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     """Write a cache file as a whole, or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.stem}.{os.getpid()}.part")
-    with part.open("wb") as file:
+    with written_whole(path) as part, part.open("wb") as file:
         np.savez(file, **arrays)
-    part.replace(path)
 
 
 def code_of(kind: Kind, computed_by: Path) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from tasks.config import Settings
 from tasks.lake.object_store import ObjectStore
+from tasks.whole_files import written_whole
 
 FILES = "tables/nightscope/"
 """Where tables' files are in the lake's bucket."""
@@ -64,11 +64,8 @@ class TableCache:
 
     def keep(self, location: str, plan: Plan) -> None:
         """Remember a plan."""
-        path = self._plan_path(location)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(f".{os.getpid()}.{os.urandom(4).hex()}")
-        part.write_text(json.dumps({"snapshot_id": plan.snapshot_id, "files": plan.files}))
-        part.replace(path)
+        with written_whole(self._plan_path(location)) as part:
+            part.write_text(json.dumps({"snapshot_id": plan.snapshot_id, "files": plan.files}))
 
     def files(self, plan: Plan) -> list[Path]:
         """Local copies of a plan's files, in its order; those not here yet are fetched side by side."""

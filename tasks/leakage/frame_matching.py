@@ -11,7 +11,6 @@ Stills, folders of images, very short clips, and clips in which nothing moves. T
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -29,6 +28,7 @@ from tasks.leakage.nearby import within
 from tasks.leakage.signatures import Signature
 from tasks.leakage.thumbnails import SIDE_PX, Vectors, details
 from tasks.schemas import STILL, Oid
+from tasks.whole_files import written_whole
 
 HASH_BITS = 11
 CORRELATION = 0.75
@@ -252,7 +252,5 @@ def describe(data: npt.NDArray[np.uint8], oid: Oid) -> npt.NDArray[np.float16]:
 
 
 def _keep(path: Path, vector: npt.NDArray[np.float16]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.{os.urandom(4).hex()}.npy")
-    np.save(part, vector)
-    part.replace(path)
+    with written_whole(path) as part, part.open("wb") as file:
+        np.save(file, vector)

@@ -6,7 +6,6 @@ Both follow from the two recordings' bytes and from code alone, so that neither 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -21,6 +20,7 @@ from tasks.leakage.signatures import Signature
 from tasks.leakage.thumbnails import WHOLE, Clip, Region, Viewer
 from tasks.provenance import library_versions
 from tasks.schemas import Oid, digest
+from tasks.whole_files import written_whole
 
 Regions = tuple[Region, Region]
 
@@ -74,9 +74,8 @@ def kept_overlaps(folder: Path, signed: Mapping[Oid, Signature]) -> FindOverlap:
 
 
 def _keep(path: Path, content: dict[str, Any]) -> None:
-    part = path.with_suffix(f".{os.getpid()}.{os.urandom(4).hex()}.part")
-    part.write_text(json.dumps(content))
-    part.replace(path)
+    with written_whole(path) as part:
+        part.write_text(json.dumps(content))
 
 
 def _clips(viewer: Viewer, wanted: Mapping[Pair, Regions]) -> Iterable[tuple[Pair, tuple[Clip, Clip] | str]]:

@@ -9,7 +9,6 @@ of 128 fixed random projections (Charikar 2002): two pictures whose vectors corr
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -37,6 +36,7 @@ from tasks.leakage.thumbnails import (
 )
 from tasks.provenance import code_of
 from tasks.schemas import Oid
+from tasks.whole_files import written_whole
 
 BITS = 128
 _CHUNK = 512
@@ -164,7 +164,5 @@ def _load(lake: Lake, recording: Oid) -> Signature | None:
 
 
 def _keep(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.{os.urandom(4).hex()}")
-    part.write_bytes(data)
-    part.replace(path)
+    with written_whole(path) as part:
+        part.write_bytes(data)

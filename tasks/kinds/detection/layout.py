@@ -32,6 +32,7 @@ from tasks.kinds.detection.boxes import single
 from tasks.lake import Lake, Manifest
 from tasks.provenance import code_of
 from tasks.schemas import SPLITS, Oid, canonical_json
+from tasks.whole_files import written_whole
 
 __all__ = ["image_name", "label_text", "materialise"]
 
@@ -144,11 +145,9 @@ class _Layout:
 
 
 def _keep(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
-    part.write_text(text)
-    part.chmod(0o444)
-    part.replace(path)
+    with written_whole(path) as part:
+        part.write_text(text)
+        part.chmod(0o444)
 
 
 def _data_yaml(folder: Path, rows: Sequence[Row], classes: Sequence[str]) -> str:

@@ -12,7 +12,6 @@ Three things differ from the original, each for a reason:
 from __future__ import annotations
 
 import io
-import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +25,7 @@ from ultralytics.utils import RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
 from tasks.training.determinism import epoch_seed
+from tasks.whole_files import written_whole
 
 
 class EpochOrder(Sampler[int]):  # type: ignore[misc]
@@ -149,9 +149,8 @@ def unpack(checkpoint: Path, run: Path) -> dict[str, Any]:
 
 def _put_whole(path: Path, data: bytes) -> None:
     """Write a file that another process of the same training may be reading, with the same content."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_bytes(data)
-    part.replace(path)
+    with written_whole(path) as part:
+        part.write_bytes(data)
 
 
 def _as_tensor(path: Path) -> torch.Tensor:
