@@ -64,7 +64,8 @@ _JUDGING = ("metrics.py", "drawing.py")
 _LOOKING = ("saliency.py",)
 _EXPORTING = ("exports.py", "export_*.py", "footprint.py")
 _ASKED_FOR = ("train.py", "recipe.py", "predictor.py", "served.py")  # by the steps, whoever else imports them
-_SAYING = ("answers.py", "exploration.py")  # of a finished model, or of data alone
+_SAYING = ("answers.py", "exploration.py", "filling.py")  # of a finished model, or of data alone
+_SCRIPTS = ("python/*.py",)  # entry points for scripts, whose results no lake keeps
 _AUDIT = "leakage"
 _BESIDE_AUDIT = ("report", "filing", "refusal", "clears", "copies", "__init__")
 # Makes the small pictures that the whole audit compares.
@@ -84,6 +85,7 @@ DECIDING: dict[Result, Sources] = {
                 *_LOOKING,
                 *_EXPORTING,
                 *_SAYING,
+                *_SCRIPTS,
                 "comparison.py",
                 "layout.py",
                 "training/weights.py",

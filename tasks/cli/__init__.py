@@ -27,6 +27,7 @@ from tasks.cli import (
     serve,
     stack,
     step,
+    synthesize,
 )
 from tasks.cli.progress import show_progress
 
@@ -45,13 +46,14 @@ def _begin() -> None:
     show_progress()
 
 
-labels = typer.Typer(help="Labels that exist already.", no_args_is_help=True)
+labels = typer.Typer(help="Labels that exist already, and those that a model completes.", no_args_is_help=True)
 
 app.command()(stack.up)
 app.command()(stack.down)
 app.command()(stack.status)
 app.command()(intake.add)
 labels.command("import")(intake.import_labels)
+labels.command("fill")(intake.fill_labels)
 app.add_typer(labels, name="labels")
 app.command()(night.run)
 app.command()(models.champion)
@@ -76,7 +78,7 @@ app.command()(evaluate.evaluate)
 app.command()(predict.predict)
 app.command()(serve.serve)
 app.command()(demo.demo)
-app.command()(demo.synthesize)
+app.command()(synthesize.synthesize)
 app.add_typer(step.app, name="step")
 
 __all__ = ["app"]

@@ -1,4 +1,4 @@
-"""`nightscope demo`: the whole loop on one machine, and `nightscope synthesize`: what to try it with."""
+"""`nightscope demo`: the whole loop on one machine."""
 
 from __future__ import annotations
 
@@ -10,28 +10,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import Field
 from rich.panel import Panel
 
 from tasks.cli import models, night, stack
 from tasks.cli.output import Changes, escape, paper, parse_changes, screen
+from tasks.cli.synthesize import Sample, What, draw_pictures, make_samples
 from tasks.config import Settings, load_settings
 from tasks.errors import ConfigError, NotFound
 from tasks.schemas import Frozen, NightState, Split
 
-MORPHOLOGY_PICTURES = 300
-MORPHOLOGY_DONORS = 40
-"""So many that the test split, some 15% of them, has the five that a comparison needs."""
 SAMPLES = 10
 SAMPLE_TEST = ("swim-06", "swim-07", "swim-08", "swim-09", "swim-10")
 """Pinned to the test split: five donors are the fewest that can show a difference at 95% confidence."""
-
-
-class Sample(Frozen):
-    """A recording to be added, with what is known of it."""
-
-    path: Path
-    donor: str | None = None
-    um_per_px: float | None = None
 
 
 class DemoLine(StrEnum):
@@ -39,97 +30,43 @@ class DemoLine(StrEnum):
 
     detector = "sperm-detector"
     morphology = "sperm-morphology"
+    cells = "cell-segmenter"
 
 
-class What(StrEnum):
-    """What can be simulated."""
+class PictureDemo(Frozen):
+    """How a line of pictures is shown.
 
-    recordings = "recordings"
-    morphology = "morphology"
-
-
-_MOST = {What.recordings: 500, What.morphology: 20_000}
-_USUAL = {What.recordings: 6, What.morphology: 300}
-
-
-def synthesize(
-    folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Where to write recordings/ and labels/, or a folder for each class.")
-    ],
-    what: Annotated[
-        What, typer.Option(help="Recordings of swimming sperm, or pictures of single heads, normal and with defects.")
-    ] = What.recordings,
-    count: Annotated[
-        int | None, typer.Option(min=1, help="How many recordings, each of another donor (6), or pictures (300).")
-    ] = None,
-    frames: Annotated[int, typer.Option(min=1, help="Frames a recording.")] = 200,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same.")] = 0,
-    first: Annotated[int, typer.Option(min=1, help="Number of the first; number 8 is the same however many.")] = 1,
-    label_every: Annotated[int, typer.Option(min=1, help="Write labels of every so many-th frame.")] = 1,
-) -> None:
-    """Simulate microscope recordings of swimming sperm, or pictures of single heads, with exact labels.
-
-    Recordings come with Pascal VOC files, frames numbered from 0. Pictures (--what morphology) lie in a folder for each
-    class, named <donor>_<number>, with a table labels.csv that also says which defects each head has.
+    Attributes:
+        what: Is drawn.
+        count: How many of it.
+        drawing: The headline.
+        pictures: Where they lie below the folder.
+        labels: As `pictures`: what is imported.
+        label_format: What it is.
+        study: That the line learns from.
+        changes: What the demo's night changes of the line, to end in minutes.
     """
-    wanted = count or _USUAL[what]
-    if wanted > _MOST[what]:
-        raise ConfigError(f"synthesize --count {wanted}", expected=f"at most {_MOST[what]} {what.value}")
-    try:
-        if what is What.morphology:
-            from tasks.synthetic.morphology import write_pictures
 
-            with screen.status(f"  0 of {wanted} pictures") as status:
-                write_pictures(
-                    folder, count=wanted, donors=MORPHOLOGY_DONORS, seed=seed, first=first,
-                    on_done=lambda done: status.update(f"  {done} of {wanted} pictures"),
-                )  # fmt: skip
-            paper.print(f"{wanted} pictures in {folder}, a folder for each class; labels.csv says more")
-            return
-        made = make_samples(folder, count=wanted, frames=frames, seed=seed, first=first, label_every=label_every)
-    except OSError as error:
-        raise ConfigError(
-            f"{folder}: cannot be written: {error.strerror or error}", fix="name another folder"
-        ) from error
-    paper.print(f"{len(made)} recordings in {folder / 'recordings'}, labels in {folder / 'labels'}")
+    what: What
+    count: int
+    drawing: str
+    pictures: str = "."
+    labels: str = "."
+    label_format: str
+    study: str
+    changes: dict[str, Any] = Field(default_factory=dict)
 
 
-def make_samples(
-    folder: Path, *, count: int, frames: int, seed: int, label_every: int, first: int = 1
-) -> tuple[Sample, ...]:
-    """Write synthetic recordings and VOC files of every `label_every`-th frame; finished ones are not made again."""
-    from tasks.synthetic import make_recordings
-    from tasks.synthetic.labels import write_voc
-
-    done = folder / f"samples-{first}-{count}-{frames}-{seed}-{label_every}.json"
-    made_before = _samples_in(done)
-    if made_before is None:
-        for other in folder.glob("samples-*.json"):  # what they say of these recordings is no longer true
-            other.unlink()
-        samples = []
-        with screen.status(f"  0 of {count} recordings") as status:
-            made = make_recordings(
-                folder / "recordings", count=count, first=first, seed=seed, frames=frames, workers=2,
-                on_done=lambda recording: status.update(f"  {recording.number - first + 1} of {count} recordings"),
-            )  # fmt: skip
-        for recording in made:
-            for stale in (folder / "labels").glob(f"{recording.stem}_*.xml"):
-                stale.unlink()
-            write_voc(recording, folder / "labels", every=label_every)
-            samples.append(Sample(path=recording.path, donor=recording.donor, um_per_px=recording.um_per_px))
-        done.write_text(json.dumps([sample.model_dump(mode="json") for sample in samples]))
-        made_before = tuple(samples)
-    return made_before
-
-
-def _samples_in(done: Path) -> tuple[Sample, ...] | None:
-    """What was made before, if all of it is still there."""
-    if not done.exists():
-        return None
-    samples = tuple(Sample.model_validate(sample) for sample in json.loads(done.read_text()))
-    labels = done.parent / "labels"
-    whole = all(s.path.is_file() and any(labels.glob(f"{s.path.stem}_*.xml")) for s in samples)
-    return samples if whole else None
+PICTURE_DEMOS = {
+    DemoLine.morphology: PictureDemo(
+        what=What.morphology, count=300, drawing="single heads, normal and with defects, and what is not a sperm",
+        label_format="folders", study="morphology",
+    ),
+    DemoLine.cells: PictureDemo(
+        what=What.cells, count=120, drawing="cells, with their exact masks", pictures="images",
+        label_format="masks", study="cells", changes={"recipe": "two-stage-tiny"},
+    ),
+}  # fmt: skip
 
 
 def demo(
@@ -147,10 +84,11 @@ def demo(
     """
     if (recordings is None) != (labels is None):
         raise ConfigError("demo: --recordings and --labels go together", fix="give both, or neither")
-    if line is DemoLine.morphology and (recordings or test):
+    shown = PICTURE_DEMOS.get(line)
+    if shown and (recordings or test):
         raise ConfigError(
-            "demo --line sperm-morphology: shows simulated pictures only",
-            fix="bring pictures of your own with `nightscope add --stills` (docs/how-to/classification.md)",
+            f"demo --line {line.value}: shows simulated pictures only",
+            fix="bring pictures of your own with `nightscope add --stills` (docs/stills.md)",
         )
     for folder in (recordings, labels):
         if folder is not None and not folder.is_dir():
@@ -158,14 +96,14 @@ def demo(
     source = {"recordings": str(recordings.resolve()) if recordings else "synthetic"}
     source |= {} if line is DemoLine.detector else {"line": line.value}
     make_room_for(load_settings(), source)
-    changes = parse_changes(set_)
+    changes = (shown.changes if shown else {}) | parse_changes(set_)
     _headline("1/5", "starting the embedded stack")
     stack.start_with_progress()
     settings = load_settings()
     (settings.state_dir / "demo.json").write_text(json.dumps(source))
     folder = settings.state_dir / "demo"
-    if line is DemoLine.morphology:
-        _bring_pictures(folder / "pictures")
+    if shown:
+        _bring_pictures(line, shown, folder / "pictures")
     elif recordings is None or labels is None:
         _headline("2/5", "simulating recordings of swimming sperm, with exact labels")
         samples = make_samples(folder, count=SAMPLES, frames=150, seed=0, label_every=12)
@@ -192,20 +130,19 @@ def _bring_recordings(
     _import(DemoLine.detector, labels, label_format, frame_base)
 
 
-def _bring_pictures(folder: Path) -> None:
-    """Draw the pictures of single heads, and bring them and their classes in."""
+def _bring_pictures(line: DemoLine, shown: PictureDemo, folder: Path) -> None:
+    """Draw pictures, and bring them and their labels in."""
     from tasks import operations
     from tasks.session import open_session
-    from tasks.synthetic.morphology import write_pictures
 
-    _headline("2/5", "drawing single heads, normal and with defects, and what is not a sperm")
-    write_pictures(folder, count=MORPHOLOGY_PICTURES, donors=MORPHOLOGY_DONORS)
+    _headline("2/5", f"drawing {shown.drawing}")
+    draw_pictures(shown.what, folder, count=shown.count)
     _headline("3/5", "into the landing bucket")
     with open_session() as session:
-        added = operations.add_stills(session, [str(folder)], group_by=r"(D\d+)_", study="morphology")
+        added = operations.add_stills(session, [str(folder / shown.pictures)], group_by=r"(D\d+)_", study=shown.study)
     screen.print(f"  {added.new} pictures of {added.groups} donors")
     _headline("4/5", "labels into Label Studio, as an annotator's work")
-    _import(DemoLine.morphology, folder, "folders", None)
+    _import(line, folder / shown.labels, shown.label_format, None)
 
 
 def make_room_for(settings: Settings, source: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""`nightscope add` and `nightscope labels import`: recordings and labels that exist already."""
+"""`nightscope add`, `nightscope labels import` and `labels fill`: recordings and labels that exist already."""
 
 from __future__ import annotations
 
@@ -134,7 +134,8 @@ def import_labels(
         str,
         typer.Option(
             "--format",
-            help="What they are; of a detection line: voc, coco or yolo; of a classification line: folders or csv.",
+            help="What they are; of a detection line: voc, coco or yolo; of a classification line: folders or csv; of "
+            "a segmentation line: masks, coco or yolo.",
         ),
     ],
     line: Annotated[str, typer.Option(help="The line whose annotators' work this becomes.")],
@@ -149,7 +150,9 @@ def import_labels(
     VOC and YOLO files are named <recording stem>_<frame> (or _frame_<frame>); COCO names its images so. In a folder of
     images, a label belongs to the picture of its own name, or to the one that has its number in its name. With
     `folders`, a picture's class is the name of its folder, else a word of its own name. With `csv`, a table names the
-    files and has a column `label`, or one for each class (1, 0, empty where nobody judged it).
+    files and has a column `label`, or one for each class (1, 0, empty where nobody judged it). With `masks`, a label
+    image (an id for each cell) is named like its picture (a.png, a_masks.png), or <id>/masks/ holds one mask for each
+    cell of the picture in <id>/images/.
 
     Recordings that wait in the landing bucket are ingested first; frames that were not sampled are extracted. Exit code
     1 if any file found no recording or frame, or could not be read.
@@ -169,4 +172,32 @@ def import_labels(
         for item in report["unmatched"]:
             paper.print(escape(f"unmatched  {item['file']}: {item['reason']}"))
     if report["unmatched"]:
+        raise typer.Exit(1)
+
+
+def fill_labels(
+    line: Annotated[str, typer.Argument(metavar="LINE", help="The line whose champion fills.")],
+    device: Annotated[str, typer.Option(help="Where the champion runs: cpu, cuda:0.")] = "cpu",
+    json_: AsJson = False,
+) -> None:
+    """Have the line's champion outline what annotators only boxed.
+
+    For each box "to be filled", a mask goes to Label Studio as a prediction of its labeling task, beside what people
+    drew there. The annotator takes it over or corrects it; no annotation is changed. Until then the picture is not
+    learned from. Running it again adds nothing; a newer champion's masks take the place of the older ones.
+    """
+    from tasks import operations
+
+    with screen.status("fetching labels, then filling boxes"), open_session() as session:
+        report = operations.fill_labels(session, line, device)
+    if json_:
+        print_json(report)
+    else:
+        paper.print(
+            f"{report.filled} of {report.objects} boxes in {report.annotations} annotations are filled, by version "
+            f"{report.model_version}; {report.predictions} predictions are new, {report.replaced} older ones went"
+        )
+        for fault in report.faults:
+            paper.print(escape(f"labeling task {fault['labeling_task']}: {fault['reason']}"))
+    if report.faults:
         raise typer.Exit(1)

@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from tasks.config.channels import MOST
 from tasks.config.faults import in_words
 from tasks.config.gate import Gate
 from tasks.config.limits import LARGEST, LINE_NAME
@@ -35,6 +36,9 @@ from tasks.known_kinds import place_of
 from tasks.schemas import Frozen, digest
 from tasks.small_yaml import read_yaml
 
+_MOST_CHANNELS = 64
+"""Of a picture."""
+
 
 class Line(Frozen):
     """A model line: what it learns from, how it trains, which gates it must pass, when it runs."""
@@ -46,6 +50,10 @@ class Line(Frozen):
     multi_label: bool = Field(
         default=False, description="Classification: each class holds or does not, independently of the others."
     )
+    channels: dict[str, int] = Field(
+        default_factory=dict, max_length=MOST,
+        description="Stills of several channels: what is where, from 0, e.g. {nucleus: 2, membrane: 0}.",
+    )  # fmt: skip
     schedule: str | None = Field(default=None, description="Cron, UTC; none = on demand only.")
     recordings: RecordingFilter = RecordingFilter()
     annotators: AnnotatorChoice = AnnotatorChoice()
@@ -90,6 +98,14 @@ class Line(Frozen):
             raise ValueError(f"expected none, required, or required/timeout_h/assigned_to; found {value!r}")
         return {"required": words[value]} if isinstance(value, str) else value
 
+    @field_validator("channels")
+    @classmethod
+    def _channels_are_places(cls, value: dict[str, int]) -> dict[str, int]:
+        wrong = [f"{name}: {place}" for name, place in value.items() if not 0 <= place < _MOST_CHANNELS]
+        if wrong:
+            raise ValueError(f"expected places from 0 to {_MOST_CHANNELS - 1}; found {', '.join(wrong)}")
+        return value
+
     @field_validator("gates")
     @classmethod
     def _gates_about_labels(cls, value: tuple[Gate, ...], info: ValidationInfo) -> tuple[Gate, ...]:
@@ -132,7 +148,7 @@ class Line(Frozen):
     def fingerprint(self) -> str:
         """Digest of the whole configuration: changes whenever the line does, but not with how long it may take."""
         # Lines of releases that did not know these keys stay the same.
-        unsaid = {key for key in ("multi_label", "from_search") if not getattr(self, key)}
+        unsaid = {key for key in ("multi_label", "channels", "from_search") if not getattr(self, key)}
         data = self.model_dump(mode="json", by_alias=True, exclude={"max_training_h", *unsaid})
         if not self.recordings.except_studies:
             del data["recordings"]["except_studies"]

@@ -87,6 +87,8 @@ def freeze(
 def manifest_rows(line: Line, rows: pa.Table) -> pa.Table:
     """The rows of a manifest: the columns that every manifest has; the schema says what the objects are."""
     metadata = {"line": line.line, "kind": line.kind, "classes": canonical_json(list(line.classes))}
+    if line.channels:  # they decide what a model sees: another mapping, another version
+        metadata["channels"] = canonical_json(line.channels)
     return rows.select(list(COLUMNS)).replace_schema_metadata(metadata)
 
 

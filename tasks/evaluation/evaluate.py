@@ -8,16 +8,14 @@ evaluation is stored as one JSON blob: it exists when that does. `recompute` mea
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.config import Line
 from tasks.errors import ConfigError, InsufficientData, IntegrityError
 from tasks.evaluation.evaluation import Evaluation, Latency
 from tasks.evaluation.measure import Rows, Run, measure
-from tasks.evaluation.predict import LoadPredictor, predict
+from tasks.evaluation.predict import LoadPredictor, Pictures, pictures_of, predict
 from tasks.kind import Kind, ModelRef
 from tasks.lake import Lake
 from tasks.provenance import code_of
@@ -59,12 +57,11 @@ def evaluate(
         InsufficientData: Its test split has no frames.
     """
     frames = frames_of_test_split(lake, line, dataset_version)
-    paths_by_oid = lake.blobs.fetch_many({row["frame_oid"] for row in frames})
-    paths = [paths_by_oid[row["frame_oid"]] for row in frames]
+    pictures = pictures_of(lake, kind, lake.datasets.load(line.line, dataset_version), frames)
     models = {"challenger": challenger} | ({"champion": champion} if champion else {})
     if load is None:
         load = partial(kind.predictors.load, lake)
-    runs = {role: _run(lake, line, kind, role, model, frames, paths, load) for role, model in models.items()}
+    runs = {role: _run(lake, line, kind, role, model, frames, pictures, load) for role, model in models.items()}
     measured_by = code_of("evaluation", kind.name)
     evaluation = measure(line, kind, dataset_version, frames, runs, measured_by=measured_by)
     data = canonical_json(evaluation.model_dump(mode="json")).encode()
@@ -137,28 +134,29 @@ def _run(
     role: str,
     model: ModelRef,
     frames: Rows,
-    paths: Sequence[Path],
+    pictures: Pictures,
     load: LoadPredictor,
 ) -> Run:
     """Predict everything and store it; read back what was stored, as whoever recomputes will."""
-    outputs, latencies = _predict(line, model, role, paths, load)
+    outputs, latencies = _predict(line, model, role, pictures, load)
     oid = _store(lake, kind.metrics.tabulate(outputs, frames, model.classes, line))
     size_mb = lake.blobs.fetch(model.weights_oid).stat().st_size / _MB
     return Run(model, stored_predictions(lake, oid), oid, latencies, size_mb)
 
 
 def _predict(
-    line: Line, model: ModelRef, role: str, paths: Sequence[Path], load: LoadPredictor
+    line: Line, model: ModelRef, role: str, pictures: Pictures, load: LoadPredictor
 ) -> tuple[list[Any], tuple[Latency, ...]]:
     """Predict everything; time on the CPU too where a gate asks for it and the model runs elsewhere."""
     what = f"{line.line}: {role} {model.model_version}"
     predictor = load(model, None)
-    outputs, latency = predict(predictor, paths, what)
+    outputs, latency = predict(predictor, pictures.paths, what, originals=pictures.originals)
     asks_for_cpu = any(gate.device == "cpu" and gate.metric.startswith("latency") for gate in line.gates)
     if not asks_for_cpu or predictor.device == "cpu":
         return outputs, (latency,)
-    step = max(1, len(paths) // CPU_LATENCY_IMAGES)
-    _, on_cpu = predict(load(model, "cpu"), paths[::step], f"{what} on the CPU")
+    step = max(1, len(pictures.paths) // CPU_LATENCY_IMAGES)
+    some = Pictures(pictures.paths[::step], pictures.originals[::step])
+    _, on_cpu = predict(load(model, "cpu"), some.paths, f"{what} on the CPU", originals=some.originals)
     return outputs, (latency, on_cpu)
 
 

@@ -6,14 +6,16 @@ import logging
 import platform
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from tasks.evaluation.evaluation import Latency
-from tasks.kind import ModelRef, Predictor
+from tasks.kind import Kind, ModelRef, Predictor, Row
 from tasks.kind.images import read_image
+from tasks.lake import Lake, Manifest
 
 log = logging.getLogger(__name__)
 
@@ -25,13 +27,42 @@ LoadPredictor = Callable[[ModelRef, str | None], Predictor]
 """Load a model on a device; None = the best one there is."""
 
 
-def predict(predictor: Predictor, paths: Sequence[Path], what: str) -> tuple[list[Any], Latency]:
+@dataclass(frozen=True)
+class Pictures:
+    """Images of manifest rows, in their order.
+
+    Attributes:
+        paths: What annotators see.
+        originals: The pictures as they were taken, of a kind whose models are shown these where they hold more; None:
+            they do not. Empty: the kind's models are shown what annotators see.
+    """
+
+    paths: tuple[Path, ...]
+    originals: tuple[Path | None, ...] = ()
+
+
+def pictures_of(lake: Lake, kind: Kind, manifest: Manifest, rows: Sequence[Row]) -> Pictures:
+    """Fetch the images of some rows of a dataset version.
+
+    Raises:
+        NotFound: The lake has lost one.
+    """
+    frames = [row["frame_oid"] for row in rows]
+    originals = kind.originals(lake, manifest, rows)
+    paths = lake.blobs.fetch_many({*frames, *(oid for oid in originals if oid)})
+    return Pictures(tuple(paths[oid] for oid in frames), tuple(paths[oid] if oid else None for oid in originals))
+
+
+def predict(
+    predictor: Predictor, paths: Sequence[Path], what: str, originals: Sequence[Path | None] = ()
+) -> tuple[list[Any], Latency]:
     """Predict every image, one at a time, timing each.
 
     Args:
         predictor: The model; it is warmed up on the first image, untimed.
         paths: Image files, read and decoded off the clock.
         what: Who is at work, for the log.
+        originals: For each image the picture as it was taken, which the model is then shown instead; see `Pictures`.
 
     Returns:
         The outputs in order, and how long an image took.
@@ -42,7 +73,8 @@ def predict(predictor: Predictor, paths: Sequence[Path], what: str) -> tuple[lis
     outputs, spent = [], []
     said = time.monotonic()
     for number, path in enumerate(paths):
-        image = read_image(path)
+        original = originals[number] if originals else None
+        image: Any = read_image(path) if original is None else cast("Any", predictor).read_original(original)
         if number == 0:
             for _ in range(WARM_UP_IMAGES):
                 predictor.predict([image])

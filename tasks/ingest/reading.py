@@ -39,6 +39,7 @@ class Job:
         fps_hz: What the user states, for stacks.
         grey_range: `Recording.grey_range` of an earlier reading, by which frames must be stretched again.
         limits: What it may ask of this machine.
+        channels: Of a still of several channels, which is what; None: unknown; empty: such a still is refused.
     """
 
     path: str
@@ -51,6 +52,7 @@ class Job:
     fps_hz: float | None = None
     grey_range: tuple[float, float] | None = None
     limits: IngestLimits = field(default_factory=IngestLimits)
+    channels: dict[str, int] | None = None
 
     def as_data(self) -> dict[str, Any]:
         """For JSON."""
@@ -149,7 +151,10 @@ def decode(job: Job, sink: Sink) -> tuple[Media, Pts] | str:
         if job.format in (Format.TIFF, Format.IMAGES, Format.STILL):
             from tasks.ingest import stacks
 
-            return stacks.read(path, job.format, sink, fps_hz=job.fps_hz, grey_range=job.grey_range, limits=job.limits)
+            return stacks.read(
+                path, job.format, sink, fps_hz=job.fps_hz, grey_range=job.grey_range, limits=job.limits,
+                channels=job.channels,
+            )  # fmt: skip
         from tasks.ingest import video
 
         return video.read(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ import tifffile
 from tasks.config import IngestLimits
 from tasks.errors import UnreadableRecording
 from tasks.ingest.calibration import Calibration, calibration_of
+from tasks.ingest.channels import ChannelPicture, has_channels
 from tasks.ingest.formats import IMAGE_SUFFIXES, Format
 from tasks.ingest.grey import Brightness, Range, stretched
 from tasks.ingest.images import Image, MediaType, claimed_size, decode_image, kept_jpeg, kept_png
@@ -80,6 +81,7 @@ def read(
     fps_hz: float | None = None,
     grey_range: Range | None = None,
     limits: IngestLimits | None = None,
+    channels: Mapping[str, int] | None = None,
 ) -> tuple[Media, Pts]:
     """Read a stack and give the wanted frames to `sink`.
 
@@ -90,6 +92,7 @@ def read(
         fps_hz: Frames per second as the user states them; else what the file states; else there is no time.
         grey_range: The values that frames show as black and white, where an earlier reading has settled them.
         limits: How much it may ask of this machine.
+        channels: Of a still of several channels, which is what; None: unknown; empty: such a still is refused.
 
     Returns:
         What the stack is, and the timestamps of its frames: index / fps, or NaN without a rate.
@@ -97,7 +100,7 @@ def read(
     Raises:
         UnreadableRecording: It cannot be read, less than 98 % of its pages can, or it is beyond the limits.
     """
-    with _opened(path, kind, limits or IngestLimits()) as pages:
+    with _opened(path, kind, limits or IngestLimits(), channels) as pages:
         survey = _survey(pages)
         scale = (grey_range or survey.scale) if survey.scale else None
         rate = fps_hz or pages.calibration.fps_hz
@@ -187,7 +190,7 @@ def to_8_bits(page: _Page, scale: Range | None) -> Image:
 
 
 @contextmanager
-def _opened(path: Path, kind: Format, limits: IngestLimits) -> Iterator[_Pages]:
+def _opened(path: Path, kind: Format, limits: IngestLimits, channels: Mapping[str, int] | None) -> Iterator[_Pages]:
     budget = Budget(limits, path.stat().st_size)
     try:
         if kind is Format.STILL and not is_tiff(head_of(path)):
@@ -195,6 +198,9 @@ def _opened(path: Path, kind: Format, limits: IngestLimits) -> Iterator[_Pages]:
         elif kind in (Format.TIFF, Format.STILL):
             # Opened here: tifffile resolves links first, and an upload's place in /proc leads to no name.
             with path.open("rb") as file, open_tiff(file) as tiff:
+                if kind is Format.STILL and channels != {} and has_channels(tiff):
+                    yield ChannelPicture(tiff, budget, channels)
+                    return
                 pages = _TiffPages(tiff, path, budget, limits)
                 try:
                     if kind is Format.STILL:

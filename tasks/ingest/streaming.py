@@ -127,7 +127,9 @@ class FrameStream:
                 self.stop()
 
     def _messages(self, path: Path, kind: Format, every: int) -> Iterator[tuple[dict[str, Any], Image | None]]:
-        process = self._asked(Job(str(path), kind, "", limits=self._limits), every)
+        process = self._asked(
+            Job(str(path), kind, "", limits=self._limits, channels={}), every
+        )  # nobody says what is what
         silent_s = self._limits.deadline_of(path.stat().st_size)
         while True:
             message: dict[str, Any] = json.loads(self._line(process, silent_s))

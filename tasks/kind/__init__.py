@@ -18,9 +18,11 @@ A kind is a folder, and its modules are the parts below, each a protocol that th
     saliency.py    `Saliency`, optional: what of an image speaks for a class
     answers.py     `Answers`, optional: what a person or a program is given of a prediction
     exploration.py `Exploration`, optional: what a person should see of a dataset before it is learned from
+    filling.py     `Filling`, optional: what annotators only began, completed by a model
 
 An **object** is what a label says of a frame: a dict that annotations, manifests and predictions carry, and that only
-its kind looks into. One thing holds for all kinds: `label` is the name of a class of the line. Images are BGR, uint8,
+its kind looks into. Two things hold for all kinds: `label` is the name of a class of the line, and `"to_fill": true`
+marks what a person only began, for a model to complete (`Filling`). Images are BGR, uint8,
 [height, width, 3]; places are pixels from the top left corner of the frame; scores lie in [0, 1].
 
 Parts are imported when they are asked for: to know a kind costs nothing, and a step loads only what it needs. `steps`
@@ -35,7 +37,7 @@ from tasks.kind.label_files import BadFile, Files, LabelFile, Misplaced
 from tasks.kind.labels import Control, Labels, UnfitRegion
 from tasks.kind.metrics import Drawing, FrameView, Metrics, PictureLabel, Saliency, Shape
 from tasks.kind.objects import Event, Image, Object, Region, Row
-from tasks.kind.prediction import Answers, ModelRef, Predictor, Predictors, Served, ServedModel
+from tasks.kind.prediction import Answers, Filling, ModelRef, Predictor, Predictors, Served, ServedModel
 from tasks.kind.training import Job, Layout, Recipe, Recipes, Training
 
 __all__ = [
@@ -50,6 +52,7 @@ __all__ = [
     "Exploration",
     "Exports",
     "Files",
+    "Filling",
     "FrameView",
     "Histogram",
     "Image",

@@ -32,7 +32,11 @@ class Surroundings:
 
 
 class Checks(Protocol):
-    """Which objects may be learned from."""
+    """Which objects may be learned from.
+
+    A kind may have `unfinished(objects)` beside these: why a frame with objects like these belongs to no dataset yet,
+    though nothing is wrong with it (a phrase after 'left out until somebody finishes them: '); None: it does.
+    """
 
     SUITE: str
     """The suite's name: `<SUITE>.json` in the kind's own `expectations/`, else in the installation's."""

@@ -21,7 +21,7 @@ from tasks.kind.label_files import BadFile, Files, LabelFile
 from tasks.kind.labels import Control, Labels
 from tasks.kind.metrics import Drawing, Metrics, Saliency
 from tasks.kind.objects import Object, Row
-from tasks.kind.prediction import Answers, Predictors, Served, ServedModel
+from tasks.kind.prediction import Answers, Filling, Predictors, Served, ServedModel
 from tasks.kind.training import Layout, Recipes, Training
 from tasks.known_kinds import KindPlace, place_of
 from tasks.schemas import Frame, Oid
@@ -29,6 +29,7 @@ from tasks.schemas import Frame, Oid
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tasks.lake import Lake, Manifest
     from tasks.metrics.judgement import Metric
 
 
@@ -52,7 +53,9 @@ class Kind:
 
     place: KindPlace
 
-    OPTIONAL: ClassVar[frozenset[str]] = frozenset({"exports", "comparison", "saliency", "answers", "exploration"})
+    OPTIONAL: ClassVar[frozenset[str]] = frozenset(
+        {"exports", "comparison", "saliency", "answers", "exploration", "filling"}
+    )
 
     @classmethod
     def named(cls, name: str) -> Kind:
@@ -78,6 +81,12 @@ class Kind:
         """How reports call its images and labels."""
         return Words(**getattr(self._room(), "WORDS", {}))
 
+    def originals(self, lake: Lake, manifest: Manifest, rows: Sequence[Row]) -> list[Oid | None]:
+        """Blobs that models are shown in the place of some manifest rows' frames; see `Layout`. Empty: none at all."""
+        own = getattr(self.layout, "originals", None)
+        found: list[Oid | None] = [] if own is None else own(lake, manifest, rows)
+        return found
+
     @property
     def learned_by(self) -> Metric:
         """The metric by which a model has learned something of a class, or nothing."""
@@ -94,6 +103,12 @@ class Kind:
         made = getattr(self.labels, "control", None)
         control: Control = self.labels.CONTROL if made is None else made(line)
         return control
+
+    @property
+    def further_controls(self) -> tuple[Control, ...]:
+        """Controls beside the first that the same classes may be drawn with."""
+        further: tuple[Control, ...] = getattr(self.labels, "FURTHER_CONTROLS", ())
+        return further
 
     def completed(self, objects: list[Object], line: Line) -> list[Object]:
         """What an annotation says, of the objects of all its regions.
@@ -125,6 +140,12 @@ class Kind:
             return self.checks.labels_table(annotations, frames)
         table: pd.DataFrame = compared(annotations, frames, surroundings)
         return table
+
+    def unfinished(self, objects: Sequence[Object]) -> str | None:
+        """Why a frame with these objects belongs to no dataset yet, though nothing is wrong with it; None: it does."""
+        say = getattr(self.checks, "unfinished", None)
+        reason: str | None = None if say is None else say(objects)
+        return reason
 
     @property
     def files(self) -> Files:
@@ -217,6 +238,14 @@ class Kind:
         part: Exploration = self._part("exploration", Exploration)
         return part
 
+    @property
+    def filling(self) -> Filling | None:
+        """None: its annotators begin nothing that a model could complete."""
+        if not self._has("filling"):
+            return None
+        part: Filling = self._part("filling", Filling)
+        return part
+
     def expectations(self, otherwise: Path) -> Path:
         """The folder of its suite: its own, else the installation's."""
         own = self.place.folder / "expectations"
@@ -230,7 +259,7 @@ class Kind:
         """
         faults = []
         for name in ("labels", "files", "checks", "layout", "recipes", "training", "predictors", "served", "metrics",
-                      "drawing", "exports", "comparison", "saliency", "answers", "exploration"):  # fmt: skip
+                      "drawing", "exports", "comparison", "saliency", "answers", "exploration", "filling"):  # fmt: skip
             try:
                 getattr(self, name)
             except ConfigError as error:

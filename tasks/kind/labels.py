@@ -23,6 +23,7 @@ class Control:
         fixed: Those of `attributes` that must be so, or answers mean something else: they are set again where a lab
             changed them, or where the line did.
         answers: Entries behind those of the classes, which answer for a class or for none: value -> attributes.
+        title: Stands above it, where a line has several and annotators must choose one.
     """
 
     tag: str
@@ -30,6 +31,12 @@ class Control:
     attributes: Mapping[str, str]
     fixed: frozenset[str] = frozenset()
     answers: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    title: str = ""
+
+    @property
+    def region_type(self) -> str:
+        """The `type` of the regions that are drawn with it."""
+        return self.tag.lower()
 
 
 class UnfitRegion(Exception):
@@ -42,6 +49,9 @@ class Labels(Protocol):
     Three functions a kind may have beside these, where it depends on the line: `control(line)`, which then replaces
     `CONTROL`; `complete(objects, line)`, what an annotation says as a whole, of the objects of all its regions (it may
     raise `UnfitRegion`); and `spell_out(objects, line)`, its reverse, before `write_objects`.
+
+    `FURTHER_CONTROLS`, optional: other controls that the same classes may be drawn with, each of a tag of its own.
+    Hotkeys of classes choose a label of `CONTROL`.
     """
 
     CONTROL: Control

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pydantic import Field
 
 from tasks.config import Line
-from tasks.kind.objects import Image, Row
+from tasks.kind.objects import Image, Object, Row
 from tasks.schemas import Frozen, Oid
 
 if TYPE_CHECKING:
@@ -40,6 +40,32 @@ class Predictor(Protocol):
         """A prediction for each BGR uint8 image [H, W, 3], in order, in the form that `Metrics.tabulate` takes.
 
         Low scores are included: metrics over all thresholds need them.
+        """
+        ...
+
+
+class Filling(Protocol):
+    """Optional: completes what a person only began, such as a box without its outline.
+
+    Objects with `"to_fill": true` are such (but for those with `"crowd": true`, which hold many). They count as no
+    label, whatever the kind; `nightscope labels fill` has the line's champion complete them, and puts the answers
+    before the annotators as predictions. A kind whose models are shown pictures as they were taken has
+    `original_of(recording, line)` beside this: the oid of that picture, or None where the frame shows all of it.
+    """
+
+    def fill(self, predictor: Any, image: Image, objects: Sequence[Object]) -> list[Object]:
+        """Complete objects of one image.
+
+        Args:
+            predictor: As `Predictors.load` gave it.
+            image: BGR, uint8, [H, W, 3]: what they were drawn on; or what the predictor's `read_original` gave.
+            objects: Those to fill.
+
+        Returns:
+            One for each, in order: completed, without `to_fill`; or as it came, where the model finds nothing there.
+
+        Raises:
+            ConfigError: This model cannot be asked.
         """
         ...
 

@@ -19,7 +19,12 @@ R = TypeVar("R", bound="Recipe")
 
 
 class Layout(Protocol):
-    """A dataset version on disk."""
+    """A dataset version on disk.
+
+    A kind whose models see more of a picture than annotators do has `originals(lake, manifest, rows)` beside this: for
+    each of some manifest rows the blob of the picture as it was taken, or None where the frame shows all of it. Its
+    predictors then have `read_original(path)`, and `predict` takes what that gives as well.
+    """
 
     def materialise(self, lake: Lake, line: Line, version: str) -> Path:
         """Lay a dataset version out as the kind's trainer reads it; nearly free when it is there already.

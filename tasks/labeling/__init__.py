@@ -8,6 +8,7 @@
     pull_annotations changed annotations become revisions
     state            what the last sync knew
     sync             all of it, in the order that survives a kill
+    filling          boxes that a model fills become predictions
     importing        existing label files become annotations; `formats` reads them
 
 Inside this room a *labeling task* is Label Studio's "task": one frame before the annotators.

@@ -72,6 +72,29 @@ class TaskWork:
     work: tuple[Work, ...]
 
 
+@dataclass(frozen=True)
+class Prediction:
+    """A prediction of a labeling task: what a model put before the annotators.
+
+    Attributes:
+        prediction_id: Its id.
+        model_version: What the model is called; '' where nobody said.
+        marks: What its regions' ids begin with.
+    """
+
+    prediction_id: int
+    model_version: str
+    marks: frozenset[str]
+
+
+def prediction_of(entry: dict[str, Any]) -> Prediction:
+    """A prediction from its JSON."""
+    regions = entry.get("result")
+    ids = [each.get("id") for each in regions if isinstance(each, dict)] if isinstance(regions, list) else []
+    marks = frozenset(str(each).split(".")[0] for each in ids)
+    return Prediction(int(entry["id"]), str(entry.get("model_version") or ""), marks)
+
+
 def project_of(entry: dict[str, Any], as_of: datetime) -> Project:
     """A project from its JSON."""
     return Project(

@@ -24,7 +24,7 @@ from label_studio_sdk.core.client_wrapper import SyncClientWrapper
 from tasks.config import LabelStudioSettings
 from tasks.errors import ConfigError, DataError, ServiceUnavailable
 from tasks.escaping import marked
-from tasks.labeling.answers import Project, TaskHead, TaskWork, Work, project_of, work_of
+from tasks.labeling.answers import Prediction, Project, TaskHead, TaskWork, Work, prediction_of, project_of, work_of
 
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
 """How Label Studio writes times, and the only form its filters read (anything else is a 500)."""
@@ -275,6 +275,22 @@ class LabelStudio:
     def change_annotation(self, annotation_id: int, regions: list[dict[str, Any]]) -> None:
         """Replace what an annotation says."""
         self._write("PATCH", f"/api/annotations/{annotation_id}/", {"result": regions})
+
+    # predictions
+
+    def predictions(self, task_id: int) -> list[Prediction]:
+        """What models put before the annotators of a labeling task."""
+        found = self._get("/api/predictions/", {"task": task_id})
+        with self._as_expected("/api/predictions/"):
+            return [prediction_of(entry) for entry in found]
+
+    def create_prediction(self, task_id: int, regions: list[dict[str, Any]], model_version: str) -> None:
+        """Put a model's regions before the annotators of a labeling task."""
+        self._write("POST", "/api/predictions/", {"task": task_id, "result": regions, "model_version": model_version})
+
+    def delete_prediction(self, prediction_id: int) -> None:
+        """Take a prediction back; annotations that were made of it stay."""
+        self._send("DELETE", f"/api/predictions/{prediction_id}/", missing_ok=True)
 
     # requests
 

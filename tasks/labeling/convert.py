@@ -19,7 +19,7 @@ from typing import Any
 from tasks.config import Line
 from tasks.escaping import marked
 from tasks.kind import Kind, Object, Region, UnfitRegion
-from tasks.labeling.label_config import CONTROL, IMAGE, Questions
+from tasks.labeling.label_config import CONTROL, IMAGE, Questions, further_name
 from tasks.schemas import MAX_OBJECTS, digest
 
 DECIMALS = 6
@@ -99,7 +99,7 @@ def is_object(region: Region, asked: Questions) -> bool:
     kind, name = region.get("type"), region.get("from_name")
     if kind == "relation":
         return False
-    if name is None or name == asked.own:
+    if name is None or name == asked.own or name in asked.further:
         return True
     if isinstance(name, str) and name in asked.others:
         value = region.get("value")
@@ -127,10 +127,11 @@ def to_regions(
     """
     regions = []
     parts = objects if line is None else kind.spelled_out(objects, line)
+    names = {each.region_type: further_name(each) for each in kind.further_controls}
     for index, made in enumerate(kind.labels.write_objects(parts, width_px, height_px)):
         region: Region = {
             "id": f"{mark}.{index}",
-            "from_name": CONTROL,
+            "from_name": names.get(made["type"], CONTROL),
             "to_name": IMAGE,
             "original_width": width_px,
             "original_height": height_px,

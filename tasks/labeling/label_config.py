@@ -1,8 +1,9 @@
 """A line's classes in a Label Studio labeling config.
 
 A project's config belongs to the lab: questions, headers, styles, hotkeys and the order of things stay as people made
-them. Only one control is ours, and in it only the labels: a class that the line gained is added, one that it gave up is
-greyed and put last while anybody may have used it, because Label Studio cannot show regions whose label is gone.
+them. Only one control is ours (and those that a kind has beside it), and in it only the labels: a class that the line
+gained is added, one that it gave up is greyed and put last while anybody may have used it, because Label Studio cannot
+show regions whose label is gone.
 """
 
 from __future__ import annotations
@@ -38,12 +39,14 @@ class Questions:
 
     Attributes:
         own: Name of the control whose answers are the line's objects.
+        further: Names of those beside it, of kinds that have several.
         others: Names of the lab's own controls.
         classes: The line's classes, and what else its labels are called.
         aliases: What our control writes instead of a label's name -> the label's name.
     """
 
     own: str = CONTROL
+    further: frozenset[str] = frozenset()
     others: frozenset[str] = frozenset()
     classes: frozenset[str] = frozenset()
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -69,13 +72,19 @@ def label_config(line: Line, present: str = "", *, kind: Kind, keep: bool = Fals
     root = _parsed(present)
     if root is None:
         root = ET.Element("View")
-    ours = kind.control(line)
-    control = _own_control(root, ours, line.classes)
+    names = _names(kind, line)
+    if not keep and any(_own_control(root, each, name, line.classes) is None for name, each in names.items()):
+        _drop_other_kinds(root, names)
     changed = False
-    if control is None:
-        control, changed = _new_control(root, ours, keep=keep), True
-    changed |= _fix(control, ours)
-    changed |= _settle(control, ours.entry, {**wanted_labels(line), **ours.answers}, keep=keep, shown=shown)
+    for name, ours in names.items():
+        control = _own_control(root, ours, name, line.classes)
+        if control is None:
+            control, changed = _new_control(root, ours, name), True
+        changed |= _fix(control, ours)
+        wanted, given = {**wanted_labels(line), **ours.answers}, shown
+        if name != CONTROL:
+            wanted, given = _without_hotkeys(wanted), None if shown is None else _without_hotkeys(shown)
+        changed |= _settle(control, ours.entry, wanted, keep=keep, shown=given)
     if not changed:
         return present
     if _parsed(present) is None:
@@ -95,25 +104,51 @@ def wanted_labels(line: Line) -> dict[str, dict[str, str]]:
     }
 
 
+def further_name(control: Control) -> str:
+    """The name that we give a control beside the first: distinct, as each has a tag of its own."""
+    return f"{CONTROL}_{control.region_type}"
+
+
+def _names(kind: Kind, line: Line) -> dict[str, Control]:
+    """The controls of a line by the names that we give them, the first one first."""
+    return {CONTROL: kind.control(line), **{further_name(each): each for each in kind.further_controls}}
+
+
+def _without_hotkeys(labels: Shown) -> dict[str, Mapping[str, str]]:
+    """A hotkey chooses one label: that of the first control."""
+    return {name: {key: value for key, value in given.items() if key != "hotkey"} for name, given in labels.items()}
+
+
 def labels(config: str, kind: Kind, classes: Sequence[str] = ()) -> tuple[str, ...]:
     """The labels that our control in a config offers, in order."""
     root, ours = _parsed(config), kind.labels.CONTROL  # its tags are the same for all lines of a kind
-    control = None if root is None else _own_control(root, ours, classes)
+    control = None if root is None else _own_control(root, ours, CONTROL, classes)
     return () if control is None else tuple(e.attrib["value"] for e in _entries(control, ours.entry))
 
 
 def questions(config: str, line: Line, kind: Kind) -> Questions:
     """What a project's config asks of the annotators of a line."""
     classes = frozenset({*line.classes, *(alias for spec in line.classes.values() for alias in spec.aliases)})
-    root, ours = _parsed(config), kind.control(line)
-    control = None if root is None else _own_control(root, ours, line.classes)
-    if root is None or control is None:
+    root, ours = _parsed(config), _names(kind, line)
+    if root is None:
         return Questions(classes=classes)
-    own = control.get("name") or CONTROL
+    found = {name: _own_control(root, each, name, line.classes) for name, each in ours.items()}
+    first = found.pop(CONTROL)
+    if first is None:
+        return Questions(classes=classes)
+    own = first.get("name") or CONTROL
+    further = {each.get("name") or name for name, each in found.items() if each is not None}
     others = {each.attrib["name"] for each in root.iter() if each.get("name") and each.get("toName")}
-    entries = _entries(control, ours.entry)
+    entries = [e for name, each in {CONTROL: first, **found}.items() if each is not None
+               for e in _entries(each, ours[name].entry)]  # fmt: skip
     aliases = {each.attrib["alias"]: each.attrib["value"] for each in entries if each.get("alias")}
-    return Questions(own=own, others=frozenset(others - {own}), classes=classes, aliases=aliases)
+    return Questions(
+        own=own,
+        further=frozenset(further),
+        others=frozenset(others - {own} - further),
+        classes=classes,
+        aliases=aliases,
+    )
 
 
 def _attributes(spec: ClassSpec, color: str) -> dict[str, str]:
@@ -142,12 +177,15 @@ def _parsed(config: str) -> ET.Element | None:
     return root
 
 
-def _own_control(root: ET.Element, own: Control, classes: Sequence[str] | Mapping[str, Any]) -> ET.Element | None:
+def _own_control(
+    root: ET.Element, own: Control, name: str, classes: Sequence[str] | Mapping[str, Any]
+) -> ET.Element | None:
     """The control that is ours: the one of our name, or, if the lab renamed it, the one that offers our classes."""
     candidates = list(root.iter(own.tag))
-    named = [each for each in candidates if each.get("name") == CONTROL]
+    named = [each for each in candidates if each.get("name") == name]
     if named:
         return named[0]
+    candidates = [each for each in candidates if not _is_another_kinds(each)]
 
     def ours(control: ET.Element) -> int:
         return sum(entry.attrib["value"] in classes for entry in _entries(control, own.entry))
@@ -156,24 +194,37 @@ def _own_control(root: ET.Element, own: Control, classes: Sequence[str] | Mappin
     return best if best is not None and ours(best) else None
 
 
-def _new_control(root: ET.Element, own: Control, *, keep: bool) -> ET.Element:
+def _is_another_kinds(control: ET.Element) -> bool:
+    """Whether a control bears a name that we gave it, as one beside the first."""
+    return control.get("name") == f"{CONTROL}_{control.tag.lower()}"
+
+
+def _new_control(root: ET.Element, own: Control, name: str) -> ET.Element:
     """Put our control into a config that has none."""
-    if not keep:
-        _drop_other_kinds(root)
     taken = {each.get("name") for each in root.iter()}
     image = next((each for each in root.iter() if each.get("value") == f"${IMAGE}" and each.get("name")), None)
     if image is None:
         image = ET.Element("Image", name=_free(IMAGE, taken), value=f"${IMAGE}", zoom="true", zoomControl="true")
         root.insert(0, image)
-    attributes = {"name": _free(CONTROL, taken), "toName": image.attrib["name"], **own.attributes}
+    attributes = {"name": _free(name, taken), "toName": image.attrib["name"], **own.attributes}
+    if own.title:
+        root = ET.SubElement(root, "View", {"idAttr": attributes["name"]})
+        ET.SubElement(root, "Header", {"value": own.title, "size": "6"})
     return ET.SubElement(root, own.tag, attributes)
 
 
-def _drop_other_kinds(root: ET.Element) -> None:
-    """Nobody has answered yet, and the line changed its kind: the control of the other kind goes."""
+def _drop_other_kinds(root: ET.Element, ours: Mapping[str, Control]) -> None:
+    """Nobody has answered yet, and the line changed its kind: the controls of the other kind go, with their titles."""
+    foreign = {
+        each.get("name")
+        for each in root.iter()
+        if each.get("toName") and (each.get("name") == CONTROL or _is_another_kinds(each))
+        if each.get("name") not in ours or each.tag != ours[str(each.get("name"))].tag
+    }
     for parent in list(root.iter()):
-        for child in [each for each in parent if each.get("toName") and each.get("name") == CONTROL]:
-            parent.remove(child)
+        for child in list(parent):
+            if (child.get("toName") and child.get("name") in foreign) or child.get("idAttr") in foreign:
+                parent.remove(child)
 
 
 def _free(name: str, taken: set[str | None]) -> str:

@@ -1,13 +1,33 @@
-"""What a detector got wrong at one score threshold, box by box: for the worst frames and the confusion table."""
+"""What a finder got wrong at one score threshold, object by object: for the worst frames and the confusion table."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from tasks.metrics.boxes import Boxes, overlapping
 from tasks.metrics.judgement import Confusion, FloatArray, IntArray
+from tasks.metrics.matching import BoolArray, Pairs
+
+
+class Located(Protocol):
+    """Objects of all classes: boxes, masks. What overlaps with what is not asked here.
+
+    Attributes:
+        image: int [N], index of the image; `label`: int [N], of the class; `score`: float64 [N], zeros for truths.
+        crowd: bool [N], for truths: a region of many.
+    """
+
+    @property
+    def image(self) -> IntArray: ...
+    @property
+    def label(self) -> IntArray: ...
+    @property
+    def score(self) -> FloatArray: ...
+    @property
+    def crowd(self) -> BoolArray: ...
 
 
 @dataclass(frozen=True)
@@ -24,10 +44,22 @@ class Pairing:
 
 
 def pair_boxes(predictions: Boxes, truth: Boxes, score: float) -> Pairing:
-    """Pair predictions and truths one to one by falling IoU, same class before other class."""
+    """`pair_objects` of boxes."""
+    near = overlapping(predictions.xywh, predictions.image, truth.xywh, truth.image, truth.crowd, 0.5)
+    return pair_objects(predictions, truth, Pairs(*near), score)
+
+
+def pair_objects(predictions: Located, truth: Located, pairs: Pairs, score: float) -> Pairing:
+    """Pair predictions and truths one to one by falling IoU, same class before other class.
+
+    Args:
+        predictions, truth: Of all classes.
+        pairs: Those that overlap with an IoU of 0.5 or more.
+        score: Predictions from this score on count.
+    """
     partner = np.where(predictions.score >= score, -1, -2)
     found_by = np.full(len(truth.image), -1, dtype=np.int64)
-    d, g, iou = overlapping(predictions.xywh, predictions.image, truth.xywh, truth.image, truth.crowd, 0.5)
+    d, g, iou = pairs.prediction, pairs.truth, pairs.iou
     live = partner[d] == -1
     d, g, iou = d[live], g[live], iou[live]
     other = predictions.label[d] != truth.label[g]
@@ -40,7 +72,7 @@ def pair_boxes(predictions: Boxes, truth: Boxes, score: float) -> Pairing:
     return Pairing(partner=partner.astype(np.int64), found_by=found_by)
 
 
-def errors_per_image(predictions: Boxes, truth: Boxes, marks: Pairing, images: int) -> FloatArray:
+def errors_per_image(predictions: Located, truth: Located, marks: Pairing, images: int) -> FloatArray:
     """False alarms, misses and wrong classes per image."""
     wrong = marks.partner == -1
     found = marks.partner >= 0
@@ -50,7 +82,7 @@ def errors_per_image(predictions: Boxes, truth: Boxes, marks: Pairing, images: i
     return total.astype(np.float64)
 
 
-def confusion(classes: tuple[str, ...], predictions: Boxes, truth: Boxes, marks: Pairing) -> Confusion:
+def confusion(classes: tuple[str, ...], predictions: Located, truth: Located, marks: Pairing) -> Confusion:
     n = len(classes)
     counts = np.zeros((n + 1, n + 1), dtype=np.int64)
     live = np.flatnonzero(marks.partner >= -1)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tasks.metrics.average_precision import average_precision, counts_at, ratio, recall
+from tasks.metrics.average_precision import average_precision, counts_at, recall
 from tasks.metrics.boxes import Boxes, overlapping
 from tasks.metrics.calibration import Binned, binned, expected_calibration_errors
 from tasks.metrics.confusion import confusion, errors_per_image, pair_boxes
@@ -28,8 +28,9 @@ from tasks.metrics.judgement import (
     Statistic,
 )
 from tasks.metrics.matching import IOU_THRESHOLDS, Matches, Pairs, match
+from tasks.metrics.operating_point import at_fixed_score, best_score, count_error, operating, over_classes
+from tasks.metrics.operating_point import size_ranges as size_ranges
 
-FIXED_SCORE = 0.25
 DEFAULT_MAX_DETECTIONS = 500
 """Per class and image; COCO's 100 would silently cut a dense clip short."""
 
@@ -45,20 +46,6 @@ METRICS: tuple[Metric, ...] = (
     Metric("ECE", "calibration error (ECE)", "lower", short="ECE", calibration=True),
     *COST,
 )
-
-
-def size_ranges(small_px: float, large_px: float) -> dict[str, tuple[float, float]]:
-    """Area ranges from the side lengths (square root of area) that a line sets; COCO's are 32 and 96.
-
-    As in COCO both ends belong to a range: a box of exactly a limiting size counts as either.
-    """
-    largest = 1e10
-    return {
-        "all": (0.0, largest),
-        "small": (0.0, small_px**2),
-        "medium": (small_px**2, large_px**2),
-        "large": (large_px**2, largest),
-    }
 
 
 def match_classes(
@@ -132,24 +119,10 @@ def judge(
         facts={
             "score_threshold": threshold,
             "score_threshold_from": "the line" if score_threshold is not None else "the highest F1",
-            "fixed_threshold": _at_fixed_score(whole, images),
+            "fixed_threshold": at_fixed_score(whole, images),
         },
         slices=slices,
     )
-
-
-def best_score(matches: list[Matches]) -> float:
-    """The score threshold of highest F1 at IoU 0.5, all classes pooled; the fixed one where nothing is ever right."""
-    keep = [~own.ignored[:, 0] for own in matches]
-    score = np.concatenate([own.score[k] for own, k in zip(matches, keep, strict=True)])
-    tp = np.concatenate([own.tp[k, 0] for own, k in zip(matches, keep, strict=True)])
-    if not tp.any():
-        return FIXED_SCORE
-    order = np.argsort(-score, kind="stable")
-    positives = sum(int(own.positives.sum()) for own in matches)
-    f1 = 2 * np.cumsum(tp[order]) / (np.arange(1, len(order) + 1) + positives)
-    ends = np.append(score[order][1:] != score[order][:-1], True)  # a threshold cannot part equal scores
-    return float(score[order][np.where(ends, f1, -1).argmax()])
 
 
 def _statistic(
@@ -172,15 +145,15 @@ def _statistic(
             ap = np.stack([average_precision(of[size], weights) for of in matches])  # [classes, R, 10]
             ar = np.stack([recall(of[size], weights) for of in matches])
             prefix = () if size == "all" else ("per_size", size)
-            out |= _named(prefix, *(_over_classes(v) for v in (ap[:, :, 0], ap.mean(axis=2), ar.mean(axis=2))))
-            out |= _operating(prefix, tp.sum(axis=0), fp.sum(axis=0), positives.sum(axis=0), weights)
+            out |= _named(prefix, *(over_classes(v) for v in (ap[:, :, 0], ap.mean(axis=2), ar.mean(axis=2))))
+            out |= operating(prefix, tp.sum(axis=0), fp.sum(axis=0), positives.sum(axis=0), weights)
             if size != "all":
                 continue
             for i, name in enumerate(classes):
                 out |= _named(("per_class", name), ap[i, :, 0], ap[i].mean(axis=1), ar[i].mean(axis=1))
-                out |= _operating(("per_class", name), tp[i], fp[i], positives[i], weights)
-                out |= _count_error(("per_class", name), tp[i] + fp[i] - positives[i], weights)
-            out |= _count_error((), (tp + fp - positives).sum(axis=0), weights)
+                out |= operating(("per_class", name), tp[i], fp[i], positives[i], weights)
+                out |= count_error(("per_class", name), tp[i] + fp[i] - positives[i], weights)
+            out |= count_error((), (tp + fp - positives).sum(axis=0), weights)
         *each, overall = expected_calibration_errors(bins, weights)
         out[("ECE",)] = overall
         out |= {("per_class", name, "ECE"): own for name, own in zip(classes, each, strict=True)}
@@ -191,28 +164,6 @@ def _statistic(
 
 def _named(prefix: MetricPath, ap50: FloatArray, ap: FloatArray, ar: FloatArray) -> dict[MetricPath, FloatArray]:
     return {(*prefix, "AP50"): ap50, (*prefix, "AP50_95"): ap, (*prefix, "AR"): ar}
-
-
-def _over_classes(values: FloatArray) -> FloatArray:
-    """Mean over the classes that have anything to find, as COCO takes it: [classes, R] to [R]."""
-    known = ~np.isnan(values)
-    return ratio(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0))
-
-
-def _operating(
-    prefix: MetricPath, tp: IntArray, fp: IntArray, positives: IntArray, weights: NDArray[np.int64]
-) -> dict[MetricPath, FloatArray]:
-    hits, wrong, there = weights @ tp, weights @ fp, weights @ positives
-    return {
-        (*prefix, "precision"): ratio(hits, hits + wrong),
-        (*prefix, "recall"): ratio(hits, there),
-        (*prefix, "F1"): ratio(2 * hits, hits + wrong + there),
-    }
-
-
-def _count_error(prefix: MetricPath, off: IntArray, weights: NDArray[np.int64]) -> dict[MetricPath, FloatArray]:
-    """Mean absolute error of the count per frame; `off`: int [I], how far each image's count is off."""
-    return {(*prefix, "count_mae"): ratio(weights @ np.abs(off), weights.sum(axis=1))}
 
 
 def _support(
@@ -227,16 +178,6 @@ def _support(
         there = np.sum([of[size].positives for of in matches], axis=0)
         out |= {("per_size", size, name): there for name in by_size}
     return out
-
-
-def _at_fixed_score(whole: list[Matches], images: int) -> dict[str, float | None]:
-    """Precision, recall, F1 and count error at a score that nobody chose."""
-    tp, fp = (np.sum(part, axis=0) for part in zip(*(counts_at(o, FIXED_SCORE, images) for o in whole), strict=True))
-    there = np.sum([own.positives for own in whole], axis=0)
-    once = np.ones((1, images), dtype=np.int64)
-    at_fixed = _operating((), tp, fp, there, once) | _count_error((), tp + fp - there, once)
-    values = {path[0]: None if np.isnan(value[0]) else float(value[0]) for path, value in at_fixed.items()}
-    return {"score_threshold": FIXED_SCORE, **values}
 
 
 def _breakdown(predictions: Boxes, truth: Boxes, whole: list[Matches], threshold: float) -> tuple[ErrorKind, ...]:

@@ -15,12 +15,13 @@ classification error becomes a true positive where its truth is still free (of s
 the highest score, the others go); duplicates, background and both go; a missed truth is no longer asked for.
 
 One addition to the paper: a class in which nothing is left to be found and nothing is claimed has AP 1, so that putting
-everything right always gives AP 1. What is an overlap (of boxes, of masks) is the caller's business.
+everything right always gives AP 1. What is an overlap (of boxes, of masks) is the caller's business. Segmentation,
+whose main metric is no area under a curve, counts the gain in TP / (TP + FP + FN) instead (`accuracy_without`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,7 +109,13 @@ class Errors:
 
 
 def error_kinds(
-    predictions: Named, truth: Named, pairs: Pairs, matches: Sequence[Matches], *, shown_from: float
+    predictions: Named,
+    truth: Named,
+    pairs: Pairs,
+    matches: Sequence[Matches],
+    *,
+    shown_from: float,
+    of_shown: Callable[[Errors, Collection[str]], float] | None = None,
 ) -> tuple[ErrorKind, ...]:
     """Break a detector's errors down by kind.
 
@@ -119,15 +126,18 @@ def error_kinds(
         matches: Of each class, over all sizes, with `FOUND` as the first IoU threshold.
         shown_from: The counts are those of predictions scored so high at least, and of truths that these do not find:
             what a user of the model meets. The costs are those of all predictions, as AP is made of all.
+        of_shown: The main metric once the errors of some kinds are put right, where it is made of the shown
+            predictions alone; None: it is AP50.
     """
-    every = find_errors(predictions, truth, pairs, matches)
     shown = find_errors(predictions, truth, pairs, matches, least_score=shown_from)
-    now = ap_without(every, ())
+    judged = find_errors(predictions, truth, pairs, matches) if of_shown is None else shown
+    without = of_shown or ap_without
+    now = without(judged, ())
     out = []
     for place, (name, (title, meaning, advice)) in enumerate(KINDS.items()):
         count = int(shown.missed.sum() if name == "missed" else (shown.kind == place).sum())
         # Moving points between the 101 levels of recall can lose a hair, as the authors' own code says.
-        cost = max(0.0, ap_without(every, (name,)) - now)
+        cost = max(0.0, without(judged, (name,)) - now)
         out.append(ErrorKind(name, title, meaning, advice, count, round(cost, DIGITS)))
     return tuple(out)
 
@@ -186,6 +196,16 @@ def ap_without(errors: Errors, kinds: Collection[str]) -> float:
         positives = int((asked & (truth.label == name)).sum())
         values.append(_ap(predictions.score[own], right[own], positives))
     return float(np.mean(values)) if values else float("nan")
+
+
+def accuracy_without(errors: Errors, kinds: Collection[str]) -> float:
+    """TP / (TP + FP + FN) of all classes together once the errors of these kinds are put right; 1 where nothing is."""
+    fixed = np.isin(errors.kind, [place for place, name in enumerate(KINDS) if name in kinds])
+    saved = fixed & (errors.target >= 0)
+    asked = int((~errors.truth.crowd & ~(errors.missed if "missed" in kinds else False)).sum())
+    right = int((errors.right | saved).sum())
+    wrong = int((errors.counted & ~errors.right & ~fixed).sum())
+    return right / (asked + wrong) if asked + wrong else 1.0
 
 
 def _best(d: IntArray, g: IntArray, iou: FloatArray, predictions: int) -> tuple[FloatArray, IntArray]:

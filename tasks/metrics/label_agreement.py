@@ -1,4 +1,4 @@
-"""How far two people agree who drew boxes on the same frames."""
+"""How far two people agree who drew boxes or masks on the same frames."""
 
 from __future__ import annotations
 
@@ -58,6 +58,17 @@ def compute_label_agreement(
         One entry a class.
     """
     return [_of_class(first, second, label, least_iou) for label in range(classes)]
+
+
+def agreement_of(iou: FloatArray, least_iou: float = LEAST_IOU) -> LabelAgreement:
+    """Match two people's objects of one class on one image, paired as `compute_label_agreement` does.
+
+    Args:
+        iou: float64 [n, m], of each of the one's with each of the other's.
+        least_iou: From which overlap on two mean the same object.
+    """
+    one, two = np.nonzero(iou >= least_iou)
+    return LabelAgreement(_matched(one, two, iou[one, two]), *iou.shape)
 
 
 def aggregate_label_agreement(parts: list[LabelAgreement]) -> LabelAgreement:

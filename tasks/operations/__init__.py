@@ -15,6 +15,7 @@ from tasks.operations.evaluating import evaluate_model, train_model
 from tasks.operations.evidence import list_evidence, read_bundle, read_card, verify_all, verify_evidence
 from tasks.operations.explore import explore_line
 from tasks.operations.export import export_model
+from tasks.operations.filling import fill_labels
 from tasks.operations.intake import add_recordings, import_labels, list_quarantine, quarantined_recordings
 from tasks.operations.keys import list_keys, rotate_key, trust_keys
 from tasks.operations.manual_promotion import promote_version, roll_back
@@ -32,6 +33,7 @@ __all__ = [
     "evaluate_model",
     "explore_line",
     "export_model",
+    "fill_labels",
     "import_labels",
     "list_clears",
     "list_evidence",

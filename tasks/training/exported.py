@@ -37,8 +37,8 @@ class Export(Frozen):
 
     @property
     def weights_oid(self) -> Oid:
-        """The file that holds the weights: of several the .bin."""
-        return next(iter(self.files.values())) if len(self.files) == 1 else self.files["model.bin"]
+        """The file that holds the weights: of several the .bin, else the first by name."""
+        return self.files.get("model.bin") or min(self.files.items())[1]
 
 
 class ExportRecord(Frozen):

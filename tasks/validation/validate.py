@@ -16,6 +16,7 @@ counts, nothing is merged. An annotation without objects is a frame labelled as 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -102,7 +103,7 @@ def validate(lake: Lake, line: Line, kind: Kind) -> Validation:
     found = inputs.collect(lake, line)
     findings = _Findings()
     chosen, kept = _judge(lake, line, kind, found, findings)
-    accepted = _accepted(line, kind, found, chosen, kept)
+    accepted = _accepted(line, kind, found, chosen, kept, findings)
     result, short = dataset.check_requirements(lake, dataset.overall_requirements(line, kind, accepted))
     findings.suites.append(result)
     findings.missing += short
@@ -253,21 +254,27 @@ def _frame_key(row: Row) -> FrameKey:
 
 
 def _accepted(
-    line: Line, kind: Kind, found: Inputs, chosen: Sequence[Row], kept: Mapping[str, Sequence[int]]
+    line: Line, kind: Kind, found: Inputs, chosen: Sequence[Row], kept: Mapping[str, Sequence[int]], findings: _Findings
 ) -> pa.Table:
     import pyarrow as pa
 
     settled = tables.settled_splits(line, found)
     rows = []
+    unfinished: Counter[str] = Counter()
     for row in chosen:
         recording, frame = found.recordings[row["recording_id"]], found.frames[_frame_key(row)]
         group = line.splits.group_of(recording)
         objects = kind.checks.cleaned([row["objects"][number] for number in kept[row["annotation_id"]]], frame)
+        if reason := kind.unfinished(objects):
+            unfinished[reason] += 1
+            continue
         rows.append({
             "group": group, "pinned_split": settled[group][0] if group in settled else None,
             **_frame_columns(frame), "recording_name": recording.name, "annotation_id": row["annotation_id"],
             "revision_id": row["revision_id"], "annotator": row["annotator"], "objects": canonical_json(objects),
         })  # fmt: skip
+    images = kind.words.images
+    findings.notes += [f"{images} left out until somebody finishes them: {n}, {why}" for why, n in unfinished.items()]
     schema = pa.schema([(name, pa.type_for_alias(kind_)) for name, kind_ in ACCEPTED.items()])
     return pa.Table.from_pylist(rows, schema=schema)
 

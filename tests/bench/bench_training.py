@@ -28,15 +28,16 @@ import numpy as np
 
 from tasks.config import Line, Settings, parse_line
 from tasks.kinds import kind_of
-from tasks.kinds.detection.recipe import ARCHITECTURES, load_recipe, schedule
+from tasks.kinds.detection.recipe import ARCHITECTURES, load_recipe
 from tasks.lake import Lake, open_lake
 from tasks.training import train as detection
+from tasks.training.ultralytics_arguments import schedule
 from tests.s3_servers import rclone
 
 BARE = """
     import json, sys
     from pathlib import Path
-    from tasks.kinds.detection.offline import prepare
+    from tasks.training.ultralytics_offline import prepare
     prepare(Path(sys.argv[2]))
     from ultralytics import YOLO
     arguments = json.loads(sys.argv[1])

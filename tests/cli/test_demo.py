@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from tasks.cli.demo import DemoLine, demo
+from tasks.cli.demo import PICTURE_DEMOS, DemoLine, demo
 from tasks.config import HOME, load_line
 from tasks.errors import ConfigError
 
 
-def test_the_pictures_of_the_second_line_are_drawn_never_brought(tmp_path: Path) -> None:
+@pytest.mark.parametrize("line", PICTURE_DEMOS)
+def test_simulated_pictures_are_drawn_never_brought(line: DemoLine, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="simulated pictures only"):
-        demo(line=DemoLine.morphology, recordings=tmp_path, labels=tmp_path)
+        demo(line=line, recordings=tmp_path, labels=tmp_path)
 
 
 @pytest.mark.parametrize("line", DemoLine)

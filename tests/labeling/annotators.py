@@ -154,6 +154,14 @@ class Annotator:
         path = f"/api/tasks/{task_id}/annotations/"
         return int(self._call("POST", path, content=f'{{"result": {result}}}', headers=headers)["id"])
 
+    def suggest(self, task_id: int, model_version: str) -> None:
+        """Put a prediction, of nothing, before the annotators, as a lab's own program would."""
+        self._call("POST", "/api/predictions/", json={"task": task_id, "result": [], "model_version": model_version})
+
+    def suggestions(self, task_id: int) -> list[dict[str, Any]]:
+        """The predictions that an annotator sees."""
+        return list(self._call("GET", f"/api/tasks/{task_id}/")["predictions"])
+
     def change(self, annotation_id: int, **fields: Any) -> None:
         """Change fields of an annotation, e.g. `ground_truth`, or its `result` as it is."""
         self._call("PATCH", f"/api/annotations/{annotation_id}/", json=fields)

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from tasks.metrics.boxes import Boxes, overlapping
-from tasks.metrics.label_agreement import LabelAgreement, aggregate_label_agreement, compute_label_agreement
+from tasks.metrics.label_agreement import (
+    LabelAgreement,
+    aggregate_label_agreement,
+    agreement_of,
+    compute_label_agreement,
+)
 
 
 def boxes(*rows: tuple[int, int, float, float]) -> Boxes:
@@ -57,3 +62,10 @@ def test_the_matching_is_the_greedy_one_and_symmetric(seed: int) -> None:
     assert matched > 10
     assert compute_label_agreement(first, second, 1, 0.3)[0].matched == matched
     assert compute_label_agreement(second, first, 1, 0.3)[0].matched == matched
+
+
+def test_the_agreement_of_overlaps_pairs_each_object_once() -> None:
+    iou = np.array([[0.9, 0.8, 0.0], [0.7, 0.6, 0.0], [0.0, 0.0, 0.4]])
+    assert agreement_of(iou) == LabelAgreement(2, 3, 3)
+    assert agreement_of(iou, least_iou=0.4) == LabelAgreement(3, 3, 3)
+    assert agreement_of(np.zeros((0, 4))) == LabelAgreement(0, 0, 4)

@@ -16,12 +16,14 @@ from tasks.config import HOME
 from tasks.errors import ConfigError, DataError
 from tasks.kinds.classification import checks as classification
 from tasks.kinds.detection import checks as detection
+from tasks.kinds.segmentation import checks as segmentation
 from tasks.validation.suites import run_suite
 from tasks.validation.tables import PARAMETERS
 from tests.validation.factory import a_line
 
 FOLDER = HOME / "expectations"
-KNOWN = {**PARAMETERS, **classification.parameters(a_line()), **detection.parameters(a_line())}
+KINDS = (classification, segmentation, detection)
+KNOWN = {**PARAMETERS, **{name: value for kind in KINDS for name, value in kind.parameters(a_line()).items()}}
 
 
 def boxes(**changes: list[Any]) -> pd.DataFrame:

@@ -57,16 +57,16 @@ def validation_metrics(lake: Lake, line: Line, dataset_version: str, model: Mode
     Raises:
         InsufficientData: There is no such split.
     """
-    from tasks.evaluation.predict import predict
+    from tasks.evaluation.predict import pictures_of, predict
     from tasks.metrics.judgement import measured
     from tasks.training.devices import compute_slot
 
     frames = _validation_frames(lake, line, dataset_version)
-    paths = lake.blobs.fetch_many({row["frame_oid"] for row in frames})
     kind = kind_of(line.kind)
+    shown = pictures_of(lake, kind, lake.datasets.load(line.line, dataset_version), frames)
     with compute_slot(lake.settings, lambda what: log.info(f"waiting for {what}")):
         predictor = kind.predictors.load(lake, model, None)
-        outputs, latency = predict(predictor, [paths[row["frame_oid"]] for row in frames], f"{line.line}: validation")
+        outputs, latency = predict(predictor, shown.paths, f"{line.line}: validation", shown.originals)
     judgement = kind.metrics.judge(kind.metrics.tabulate(outputs, frames, model.classes, line), frames, line)
     cost = {"latency_ms_p50": latency.latency_ms_p50, "latency_ms_p95": latency.latency_ms_p95}
     size_mb = lake.blobs.fetch(model.weights_oid).stat().st_size / 1e6

@@ -87,9 +87,11 @@ def add_stills(
         with opened(lake, place) as source:
             plans.append(_plan(source, place, said, group_by, work.names))
     lake.settings.work_dir.mkdir(parents=True, exist_ok=True)
-    for place, plan in zip(places, plans, strict=True):
-        with opened(lake, place) as source:
-            work.add(source, plan)
+    with work:
+        for place, plan in zip(places, plans, strict=True):
+            with opened(lake, place) as source:
+                work.add(source, plan)
+        work.land()
     work.amend()
     groups = {label.donor or oid for oid, label in work.taken.items()}
     return StillsReport(
@@ -226,6 +228,23 @@ class _Known:
         return known
 
 
+@dataclass
+class _Batch:
+    """Pictures of one study that land together, of as many places as there is room for.
+
+    Attributes:
+        packer: Holds them.
+        study: That all are of.
+        name: Of the first place.
+        inside: What each is called before the user, and in the batch.
+    """
+
+    packer: Packer
+    study: str | None
+    name: str
+    inside: list[tuple[str, str]] = field(default_factory=list)
+
+
 class _Work:
     """One addition, as it goes on."""
 
@@ -236,32 +255,49 @@ class _Work:
         self.taken: dict[Oid, StillLabels] = {}
         self._first: dict[Oid, str] = {}
         self._amended: dict[str, dict[str, StillLabels]] = defaultdict(dict)
+        self._batch: _Batch | None = None
         self.new = self.batches = 0
 
+    def __enter__(self) -> _Work:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._batch:
+            self._batch.packer.close()
+
     def add(self, source: Source, plan: _Plan) -> None:
-        """Read a place's pictures, and land those that are new."""
-        study = next(iter(plan.labels.values())).study
-        packer, inside = Packer(self._lake.settings.work_dir), list[tuple[str, str]]()
-        try:
-            # What came since the plan was made waits for the next addition.
-            for path, data in source.read([path for path in source.pictures if path in plan.labels]):
-                shown = visible_name(f"{plan.place.rstrip('/')}/{path}")
-                if isinstance(data, Unread):
-                    self.refused.append(Refused(path=shown, reason=data.reason))
-                    continue
-                label = plan.labels[path].model_copy(update={"oid": hashlib.sha256(data).hexdigest()})
-                member = self.names.member(label.donor, path)
-                if not self._must_land(shown, member, label):
-                    continue
-                inside.append((shown, packer.add(member, data, label)))
-                if packer.is_full:
-                    self._land(packer, inside, study, source.name)
-                    packer.close()
-                    packer, inside = Packer(self._lake.settings.work_dir), []
-            if inside:
-                self._land(packer, inside, study, source.name)
-        finally:
-            packer.close()
+        """Read a place's pictures, and pack those that are new; full batches land."""
+        members: set[str] = set()
+        # What came since the plan was made waits for the next addition.
+        for path, data in source.read([path for path in source.pictures if path in plan.labels]):
+            shown = visible_name(f"{plan.place.rstrip('/')}/{path}")
+            if isinstance(data, Unread):
+                self.refused.append(Refused(path=shown, reason=data.reason))
+                continue
+            label = plan.labels[path].model_copy(update={"oid": hashlib.sha256(data).hexdigest()})
+            member = self.names.member(label.donor, path)
+            if not self._must_land(shown, member, label):
+                continue
+            if self._batch and member in self._batch.packer.labels and member not in members:
+                self.land()  # another place has a picture of that name, and both keep it
+            members.add(member)
+            batch = self._batch = self._batch or _Batch(Packer(self._lake.settings.work_dir), label.study, source.name)
+            batch.inside.append((shown, batch.packer.add(member, data, label)))
+            if batch.packer.is_full:
+                self.land()
+
+    def land(self) -> None:
+        """Land what is packed."""
+        if self._batch is None:
+            return
+        batch, self._batch = self._batch, None
+        with batch.packer as packer:
+            called = self.names.batch(batch.name)
+            self.names.keep()
+            key = packer.land(self._lake, batch.study, called)
+        self.accepted += [Accepted(path=shown, key=f"{key}/{member}") for shown, member in batch.inside]
+        self.new += len(batch.inside)
+        self.batches += 1
 
     def _must_land(self, shown: str, member: str, label: StillLabels) -> bool:
         """Whether a picture has to land: it may, and is not there yet by this name."""
@@ -306,14 +342,6 @@ class _Work:
         if first is not None and (differing := _differing(first, label, both=True)):
             return f"is the same picture as {self._first[oid]}, with {differing}: keep the one that is right"
         return None
-
-    def _land(self, packer: Packer, inside: Sequence[tuple[str, str]], study: str | None, name: str) -> None:
-        called = self.names.batch(name)
-        self.names.keep()
-        key = packer.land(self._lake, study, called)
-        self.accepted += [Accepted(path=shown, key=f"{key}/{member}") for shown, member in inside]
-        self.new += len(inside)
-        self.batches += 1
 
     def amend(self) -> None:
         """Write the new metadata of pictures that wait."""

@@ -335,7 +335,9 @@ def _job(
     own = folder / str(number)
     own.mkdir()
     rates = {line.line: Rate.of(line.frames) for line in lines}
-    return Job(str(path), Format.STILL, str(own), rates=rates, grey_range=grey_range)
+    # All lines share what annotators see of a still: it is coloured as the first line says that names its channels.
+    channels = next((line.channels for line in lines if line.channels), {})
+    return Job(str(path), Format.STILL, str(own), rates=rates, grey_range=grey_range, channels=channels)
 
 
 def _recording(arrival: Arrival, still: Still, outcome: Outcome, pts_oid: Oid) -> Recording:

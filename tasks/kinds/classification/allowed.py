@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tasks.escaping import short_repr
-from tasks.kinds.classification.installed import INSTALLED
 from tasks.kinds.classification.plan import SYMMETRIES, TrainingPlan
+from tasks.training.installed import INSTALLED
 from tasks.training.starting import WEIGHTS_NAME
 from tasks.training.values import Check, between, checked_values, devices, number, one_of, switch, text, weights, whole
 

@@ -18,6 +18,6 @@ def compare_weights(first: Path, second: Path, oids: tuple[Oid, Oid]) -> Weights
     Raises:
         DataError: One of them cannot be loaded, or holds what is no part of a model.
     """
-    from tasks.kinds.classification.loading import read_tensors
+    from tasks.training.tensors import read_tensors
 
     return compare_tensors(read_tensors(first), read_tensors(second), oids)

@@ -12,9 +12,9 @@ from tasks.config import Line
 from tasks.exploration.appearance import frame_name
 from tasks.exploration.suspects import Suspects, find_suspects
 from tasks.kind import THUMBNAIL_PX, Row, Section, ShownFrame
-from tasks.kinds.classification.installed import INSTALLED, installed_file
 from tasks.kinds.classification.objects import targets_of
 from tasks.schemas import SPLITS, digest
+from tasks.training.installed import INSTALLED, installed_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

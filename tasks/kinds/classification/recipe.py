@@ -25,10 +25,10 @@ from tasks.config import RecipeChoice
 from tasks.errors import ConfigError
 from tasks.kind import Recipe
 from tasks.kinds.classification.allowed import ALLOWED, ARGUMENTS, OWNED, PATCH_PX
-from tasks.kinds.classification.installed import INSTALLED, installed_file
 from tasks.kinds.classification.plan import PredictOptions, TrainingPlan
 from tasks.schemas import Oid
 from tasks.training import values
+from tasks.training.installed import INSTALLED, installed_file
 
 RECIPES = Path(__file__).parent / "recipes"
 

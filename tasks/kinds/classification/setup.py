@@ -9,10 +9,10 @@ from typing import Any
 
 from tasks.kind import Job
 from tasks.kinds.classification.dataset import ImageDataset
-from tasks.kinds.classification.installed import INSTALLED
 from tasks.kinds.classification.pictures import Pictures
 from tasks.kinds.classification.plan import TrainingPlan
 from tasks.schemas import Split
+from tasks.training.installed import INSTALLED
 
 _CUBLAS = ":4096:8"
 """A workspace with which matrix products on CUDA repeat to the bit."""

@@ -51,8 +51,8 @@ def options(recipe: ClassificationRecipe, data: Path) -> dict[str, Any]:
 def train(job: Job, report: Callable[..., None], *, rank: int = 0) -> None:
     """Train, or go on, then hand the model over."""
     from tasks.kinds.classification.handover import hand_over
-    from tasks.kinds.classification.loading import harmless
     from tasks.kinds.classification.setup import prepare
+    from tasks.training.tensors import harmless
 
     harmless()
     began = time.monotonic()

@@ -23,6 +23,6 @@ def compare_weights(ours: Path, theirs: Path, oids: tuple[Oid, Oid]) -> WeightsC
 
 
 def _tensors(path: Path) -> dict[str, Any]:
-    from tasks.kinds.detection.loading import load_checkpoint
+    from tasks.training.ultralytics_loading import load_checkpoint
 
     return dict(load_checkpoint(path)["model"].state_dict())

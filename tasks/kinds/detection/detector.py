@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.errors import DataError, IntegrityError
-from tasks.kinds.detection.loading import refused
 from tasks.kinds.detection.recipe import PredictOptions
 from tasks.kinds.detection.views import find_objects
 from tasks.schemas import Oid
+from tasks.training.ultralytics_loading import refused
 
 Image = npt.NDArray[np.uint8]
 Boxes = npt.NDArray[np.float32]
@@ -33,7 +33,7 @@ class Detector:
         weights: A local file, e.g. from `lake.blobs.fetch(oid)`; or the files of an export by name (`model.onnx`;
             `model.xml`, `model.bin`, `metadata.yaml`), each with its oid.
         oid: What the weights' bytes must hash to; not asked for where every file has its own. Checked before torch
-            or another runtime sees a file. Even so nothing in a .pt can run (see `loading.py`).
+            or another runtime sees a file. Even so nothing in a .pt can run (see `ultralytics_loading.py`).
         classes: Class names in the order that the model was trained with.
         imgsz: Side, in pixels, that images are scaled to.
         predict: Default thresholds, and whether to look at views and tiles.
@@ -66,7 +66,7 @@ class Detector:
                 raise IntegrityError(
                     f"weights {name}: {path}", expected=f"sha256 {expected}", found=found, fix="fetch them again"
                 )
-        from tasks.kinds.detection import offline
+        from tasks.training import ultralytics_offline as offline
 
         offline.prepare(config_dir)
         import torch

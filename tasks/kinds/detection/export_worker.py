@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from tasks.kinds.detection.export_process import ExportJob
-from tasks.kinds.detection.loading import load_checkpoint
+from tasks.training.ultralytics_loading import load_checkpoint
 from tasks.training.worker import die_with
 
 LEAST_STRIDE_PX = 32
@@ -25,7 +25,7 @@ def main(job_file: Path) -> None:
     """Run one job."""
     job = ExportJob.model_validate_json(job_file.read_text())
     die_with(job.parent_pid)
-    from tasks.kinds.detection import offline
+    from tasks.training import ultralytics_offline as offline
 
     offline.prepare(job.config_dir)
     import torch

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from tasks.kinds.detection.export_process import UseJob
+from tasks.training.model_timing import memory_mb
 from tasks.training.worker import Reporter, die_with
 
 WARM_UP_IMAGES = 3
@@ -28,14 +29,14 @@ def main(job_file: Path) -> None:
     import cv2
     import numpy as np
 
-    from tasks.kinds.detection import offline
     from tasks.kinds.detection.detector import Detector, Image
+    from tasks.training import ultralytics_offline as offline
 
     offline.prepare(job.config_dir)
     import torchvision  # noqa: F401  (suppression of doubles uses it: a library like the others)
     from ultralytics import YOLO  # noqa: F401
 
-    libraries = _memory_mb("VmRSS")
+    libraries = memory_mb("VmRSS")
     detector = Detector(
         job.files,
         classes=job.classes,
@@ -59,15 +60,7 @@ def main(job_file: Path) -> None:
             detector.predict([decoded])
             spent.append((time.perf_counter() - began) * 1e3)
         report("round", latency_ms=spent)
-    report("finished", peak_rss_mb=_memory_mb("VmHWM"), libraries_rss_mb=libraries)
-
-
-def _memory_mb(what: str) -> float:
-    """This process's memory: VmRSS now, VmHWM at its peak. In MiB; Linux."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{what}:"):
-            return round(int(line.split()[1]) / 1024, 1)
-    return 0.0
+    report("finished", peak_rss_mb=memory_mb("VmHWM"), libraries_rss_mb=libraries)
 
 
 if __name__ == "__main__":

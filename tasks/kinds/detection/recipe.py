@@ -1,6 +1,7 @@
 """Recipes: how a line trains. A YAML file in `recipes/`, and over it what the line or one run changes.
 
-The training arguments of ultralytics that `allowed.py` lists can stand in a recipe, beside our own keys:
+The training arguments of ultralytics that `tasks/training/ultralytics_allowed.py` lists can stand in a recipe, beside
+our own keys:
 
     description   one sentence for the trigger form
     kind          detection
@@ -26,7 +27,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -37,10 +37,10 @@ from tasks.config import RecipeChoice
 from tasks.errors import ConfigError
 from tasks.escaping import short_repr
 from tasks.kind import Recipe
-from tasks.kinds.detection.allowed import ALLOWED, check_argument
-from tasks.kinds.detection.arguments import argument_defaults
 from tasks.schemas import Frozen
 from tasks.training import values
+from tasks.training.ultralytics_allowed import ALLOWED, check_argument
+from tasks.training.ultralytics_arguments import argument_defaults
 from tasks.training.values import Check, number, one_of, switch, text, whole
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -136,31 +136,6 @@ class DetectionRecipe(Recipe):
         """The same training, of a model that looks at an image once."""
         once = {name: PredictOptions.model_fields[name].default for name in ("tta", "slice_px", "slice_overlap")}
         return self.model_copy(update={"predict": self.predict.model_copy(update=once)})
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long a training is: what ultralytics counts (epochs), and what counts (optimizer steps)."""
-
-    epochs: int
-    steps_per_epoch: int
-    patience: int
-
-
-def schedule(arguments: Mapping[str, Any], min_steps: int, images: int) -> Schedule:
-    """Raise epochs until a training on so many images takes `min_steps` optimizer steps; no early stop before that."""
-    defaults = argument_defaults()
-    batch, nbs, patience = (arguments.get(key, defaults[key]) for key in ("batch", "nbs", "patience"))
-    fraction = arguments.get("fraction", defaults["fraction"])
-    used = min(images, int(fraction)) if fraction > 1 else max(1, round(images * fraction))
-    steps = 1
-    if batch >= 1:  # else ultralytics finds a batch size itself, and min_steps is refused with it
-        batches = math.ceil(used / batch)
-        steps = max(1, batches // max(round(nbs / batch), 1))
-    least = math.ceil(min_steps / steps)
-    return Schedule(
-        max(int(arguments.get("epochs", defaults["epochs"])), least), steps, max(patience, least) if patience else 0
-    )
 
 
 def recorded(data: Mapping[str, Any]) -> DetectionRecipe:

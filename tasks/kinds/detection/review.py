@@ -25,7 +25,7 @@ def finished_weights(run: Path, target: Path, *, prefer_best: bool) -> Path:
     import torch
     from ultralytics.utils.torch_utils import strip_optimizer
 
-    from tasks.kinds.detection.loading import load_checkpoint
+    from tasks.training.ultralytics_loading import load_checkpoint
 
     best, last = run / "weights" / "best.pt", run / "weights" / "last.pt"
     chosen = best if prefer_best and best.exists() else last

@@ -12,8 +12,9 @@ from tasks.errors import ConfigError
 from tasks.kind import Job
 from tasks.kinds.detection.dataset_view import longest_side_px
 from tasks.kinds.detection.job import DetectorJob
-from tasks.kinds.detection.recipe import DetectionRecipe, find_architecture, schedule
+from tasks.kinds.detection.recipe import DetectionRecipe, find_architecture
 from tasks.stack.devices import CPU
+from tasks.training.ultralytics_arguments import schedule
 
 EPOCH_SCORE = "metrics/mAP50(B)"
 """AP50 on the validation split, as ultralytics reports it after an epoch."""
@@ -42,7 +43,7 @@ def options(recipe: DetectionRecipe, data: Path) -> dict[str, Any]:
 
 def train(job: Job, report: Callable[..., None], *, rank: int = 0) -> None:
     """Train (or go on), then review what came out and hand it over; only the first of several processes does that."""
-    from tasks.kinds.detection import offline
+    from tasks.training import ultralytics_offline as offline
 
     own = DetectorJob.of(job)
     offline.prepare(own.config_dir, own.threads)
@@ -56,7 +57,7 @@ def train(job: Job, report: Callable[..., None], *, rank: int = 0) -> None:
 def _train(job: DetectorJob, device: str, report: Callable[..., None], rank: int) -> None:
     from tasks.kinds.detection.dataset_view import local_data
     from tasks.kinds.detection.review import finished_weights, review
-    from tasks.kinds.detection.trainer import unpack
+    from tasks.training.ultralytics_resume import unpack
 
     began = time.monotonic()
     run = job.folder / "run"
@@ -76,9 +77,9 @@ def run_epochs(
     job: DetectorJob, device: str, data: Path, run: Path, state: dict[str, Any] | None, report: Callable[..., None]
 ) -> None:
     """The training proper."""
-    from tasks.kinds.detection.callbacks import TrainingCallbacks
     from tasks.kinds.detection.trainer import ResumableDetectionTraining
     from tasks.training.determinism import NOT_ASKED, listening
+    from tasks.training.ultralytics_callbacks import TrainingCallbacks
 
     arguments = ultralytics_arguments(job, device, data, run, resuming=state is not None)
     trainer = ResumableDetectionTraining(arguments, has_val=job.has_val, state=state)

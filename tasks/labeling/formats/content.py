@@ -174,11 +174,11 @@ def shown_path(path: Path, folder: Path) -> str:
     return marked(os.fsencode(path.relative_to(folder)).decode("utf-8", "replace"), LONGEST)
 
 
-def few_enough(count: int) -> None:
-    """Refuse a frame with more boxes than anybody can have drawn.
+def few_enough(count: int, things: str = "boxes") -> None:
+    """Refuse a frame with more objects than anybody can have drawn.
 
     Raises:
         ValueError: Saying so.
     """
     if count > MAX_OBJECTS:
-        raise ValueError(f"it has {count} boxes on one image, and at most {MAX_OBJECTS} are taken")
+        raise ValueError(f"it has {count} {things} on one image, and at most {MAX_OBJECTS} are taken")

@@ -206,6 +206,17 @@ def test_places_that_are_none(lake: Lake, tmp_path: Path, place: str, word: str)
     assert list(lake.landing.list()) == []
 
 
+def test_places_land_together_and_pictures_keep_their_names(lake: Lake, tmp_path: Path) -> None:
+    places = [tmp_path / name / "images" for name in ("a", "b", "c")]
+    for number, place in enumerate(places):
+        write(place / f"{number % 2}.png", number)
+    report = add_stills(lake, [str(place) for place in places], study="s")
+    assert (report.new, report.batches) == (3, 2), "the third is called like the first, so it lands in another batch"
+    assert len(ingest_new(lake, [LINE]).new) == 3
+    assert sorted(one.stem for one in lake.tables.rows("recordings", Recording)) == ["0", "0", "1"]
+    assert add_stills(lake, [str(place) for place in places], study="s").new == 0
+
+
 def test_both_a_donor_and_groups_is_one_too_many(lake: Lake, tmp_path: Path) -> None:
     write(tmp_path / "set" / "a.png", 1)
     with pytest.raises(ConfigError, match="both --donor and --group-by"):

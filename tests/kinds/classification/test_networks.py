@@ -16,10 +16,11 @@ from tasks.kinds.classification import networks
 from tasks.kinds.classification.allowed import MODELS
 from tasks.kinds.classification.comparison import compare_weights
 from tasks.kinds.classification.inference import place_of, predict, probabilities, squared, stacked, turned
-from tasks.kinds.classification.installed import INSTALLED, installed_file
-from tasks.kinds.classification.loading import load_classifier, read_tensors, start_from
+from tasks.kinds.classification.loading import load_classifier, start_from
 from tasks.kinds.classification.predictor import LoadedClassifier
 from tasks.lake.blobs import hash_file
+from tasks.training.installed import INSTALLED, installed_file
+from tasks.training.tensors import read_tensors
 
 
 class Bomb:

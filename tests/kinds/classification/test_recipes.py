@@ -11,10 +11,11 @@ import pytest
 
 from tasks.config import RecipeChoice, parse_line
 from tasks.errors import ConfigError, IntegrityError
-from tasks.kinds.classification import installed
+from tasks.kinds.classification import recipe as recipe_module
 from tasks.kinds.classification.allowed import ALLOWED, ARGUMENTS, MODELS
 from tasks.kinds.classification.plan import TrainingPlan
 from tasks.kinds.classification.recipe import load_recipe, recipe_names, recorded
+from tasks.training import installed
 
 RECIPES = ("fine-tune", "from-scratch", "frozen-features", "improved-cnn", "small-cnn", "texture-features")
 
@@ -145,7 +146,7 @@ def test_checking_a_recipe_imports_neither_torch_nor_timm() -> None:
 
 
 def test_recipes_lie_beside_the_code() -> None:
-    folder = Path(installed.__file__).parent / "recipes"
+    folder = Path(recipe_module.__file__).parent / "recipes"
     assert {path.stem for path in folder.iterdir()} == set(RECIPES)
 
 

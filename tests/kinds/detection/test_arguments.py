@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tasks.kinds.detection.allowed import ALLOWED, MAY_BE_EMPTY, OPTIMIZERS, check_argument
-from tasks.kinds.detection.arguments import argument_defaults
 from tasks.kinds.detection.recipe import ARCHITECTURES, find_architecture
+from tasks.training.ultralytics_allowed import ALLOWED, MAY_BE_EMPTY, OPTIMIZERS, check_argument
+from tasks.training.ultralytics_arguments import argument_defaults
 
 VALUES: tuple[Any, ...] = (0, 1, 2, -1, 0.5, 1.5, 3.0, 640, "text", "0.25", "1e-3", [0.5, 1.5], [1, 2, 3], None)
 WORDS: tuple[Any, ...] = (True, False, "bf16", "ram", "disk", "default", "model.22", [1, "2.cv1"], *OPTIMIZERS)
@@ -72,7 +72,7 @@ def test_precision(value: Any) -> None:
 
 
 def test_the_shipped_architecture_is_small_with_one_head_at_stride_8(tmp_path: Any) -> None:
-    from tasks.kinds.detection import offline
+    from tasks.training import ultralytics_offline as offline
 
     offline.prepare(tmp_path)
     from ultralytics.nn.tasks import DetectionModel

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tasks.errors import DataError, IntegrityError
-from tasks.kinds.detection import offline
 from tasks.kinds.detection.detector import Detector
 from tasks.kinds.detection.recipe import PredictOptions
+from tasks.training import ultralytics_offline as offline
 from tests.training.conftest import TINY_MODEL
 
 

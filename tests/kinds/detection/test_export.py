@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from tasks.errors import ConfigError, StepFailed
-from tasks.kinds.detection import offline
 from tasks.kinds.detection.detector import Boxes, Detector
 from tasks.kinds.detection.export_process import ExportJob, Format, UseJob, make_export, time_models
 from tasks.kinds.detection.exports import check_supported, input_shape
 from tasks.kinds.detection.recipe import PredictOptions
+from tasks.training import ultralytics_offline as offline
 from tests.operations.exporting import one_cpu
 from tests.training.conftest import TINY_MODEL
 

@@ -15,14 +15,14 @@ import pytest
 import torch
 
 from tasks.errors import DataError, StepFailed
-from tasks.kinds.detection import offline
 from tasks.kinds.detection.comparison import compare_weights
 from tasks.kinds.detection.detector import Detector
 from tasks.kinds.detection.exports import ExportJob, make_export
-from tasks.kinds.detection.loading import load_checkpoint
 from tasks.kinds.detection.recipe import ARCHITECTURES, PredictOptions
 from tasks.kinds.detection.review import finished_weights
-from tasks.kinds.detection.trainer import unpack
+from tasks.training import ultralytics_offline as offline
+from tasks.training.ultralytics_loading import load_checkpoint
+from tasks.training.ultralytics_resume import unpack
 from tests.kinds.detection.jobs import detector_job
 from tests.training.conftest import TINY_MODEL, write_dataset
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.kinds.detection import offline, pyfunc_model
+from tasks.kinds.detection import pyfunc_model
+from tasks.training import ultralytics_offline as offline
 
 Folder = Callable[[], Path | str]
 FOLDERS: list[Folder] = [offline._private_folder, pyfunc_model._private_folder]

@@ -10,9 +10,9 @@ import pytest
 
 from tasks.config import RecipeChoice
 from tasks.errors import ConfigError
-from tasks.kinds.detection.allowed import ALLOWED
-from tasks.kinds.detection.arguments import argument_defaults
-from tasks.kinds.detection.recipe import OURS, OWNED, load_recipe, recipe_names, schedule
+from tasks.kinds.detection.recipe import OURS, OWNED, load_recipe, recipe_names
+from tasks.training.ultralytics_allowed import ALLOWED
+from tasks.training.ultralytics_arguments import argument_defaults, schedule
 
 
 def scratch(**changes: Any) -> RecipeChoice:

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from tasks.cli import app as commands
 from tasks.config import Settings
+from tasks.errors import ConfigError
 from tasks.operations.predicting.loading import load_model
 from tasks.operations.serving.app import make_app
 from tasks.operations.serving.champion import ChampionWatch
@@ -137,3 +138,9 @@ def test_its_dataset_was_explored_in_the_night_and_is_shown_by_a_command(classif
     assert (found["dataset_version"], found["report"]) == (version, str(out))
     assert found["labels"] == kept["labels"] and "Labels to look at again" in out.read_text()
     assert CliRunner().invoke(commands, ["explore", line, "--out", str(tmp_path / "no" / "page.html")]).exit_code == 1
+
+
+def test_a_classifier_fills_no_boxes_and_says_so(classifier: Champion) -> None:
+    done = CliRunner().invoke(commands, ["labels", "fill", classifier.line.line])
+    assert isinstance(done.exception, ConfigError), done.output
+    assert "models of kind classification fill nothing" in str(done.exception)

@@ -5,59 +5,20 @@ what `yolo track` writes (a box, its score, its number) have the same counts of 
 `kpt_shape` they are poses, and the box is taken; without, they are outlines, whose hull is the box. Where there is no
 data.yaml, or a line fits neither, the file is refused, with the line.
 
-Class names come from classes.txt, obj.names, another .names file or data.yaml: the nearest one, from the label file's
-own folder up to the one above the folder that was given; else the one that lies elsewhere below that. `kpt_shape`
-comes from the nearest data.yaml.
+Where the classes' names and `kpt_shape` come from: `tasks.labeling.formats.yolo`.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from math import prod
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from tasks.errors import ConfigError
-from tasks.escaping import marked, short_repr
 from tasks.kind import BadFile, LabelFile
 from tasks.kinds.detection.formats.records import ForeignBox
-from tasks.labeling.formats.content import (
-    LONGEST,
-    few_enough,
-    number,
-    positive,
-    read_text,
-    read_yaml,
-    shown_path,
-)
+from tasks.labeling.formats.content import positive
+from tasks.labeling.formats.yolo import OUTSIDE, LineContext, Scheme, read_files
 
-_LISTS = ("classes.txt", "obj.names", "*.names")
-_YAMLS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
-_NOT_LABELS = {"classes.txt", "train.txt", "val.txt", "valid.txt", "test.txt", "readme.txt", "license.txt"}
 _TOLERANCE = 1e-6  # of the image's side: centres are rounded when written
-_OUTSIDE = 0.05  # of the image's side: an outline may stick out a little, a track's number is no place
-_LONGEST_LINE = 200  # characters of a line in a message
-_WHOLE = re.compile(r"[0-9]+")
-
-
-@dataclass(frozen=True)
-class _Scheme:
-    """What stands beside label files about them.
-
-    Attributes:
-        names: Class number -> name.
-        described: Whether a data.yaml says what longer lines are.
-        key_points: Values of a pose line behind its box; None: they are not poses.
-        kpt_shape: As data.yaml has it, for messages.
-    """
-
-    names: Mapping[int, str]
-    described: bool = False
-    key_points: int | None = None
-    kpt_shape: str = ""
 
 
 def read(folder: Path) -> Iterator[LabelFile | BadFile]:
@@ -66,169 +27,20 @@ def read(folder: Path) -> Iterator[LabelFile | BadFile]:
     Raises:
         ConfigError: Nothing names the classes of any of them.
     """
-    known: dict[Path, _Scheme | ConfigError] = {}
-    unnamed: list[BadFile] = []
-    for path in sorted(folder.rglob("*.txt")):
-        if path.name.lower() in _NOT_LABELS:
-            continue
-        name = shown_path(path, folder)
-        if path.parent not in known:
-            known[path.parent] = _scheme_or_error(path.parent, folder)
-        scheme = known[path.parent]
-        if isinstance(scheme, ConfigError):
-            unnamed.append(BadFile(name, str(scheme), path.stem))
-            continue
-        try:
-            boxes = _boxes(read_text(path), scheme)
-            yield LabelFile(file=name, image=path.stem, objects=boxes, normalised=True)
-        except (OSError, ValueError) as error:
-            yield BadFile(name, f"is not a YOLO label file: {error}", path.stem)
-    errors = [scheme for scheme in known.values() if isinstance(scheme, ConfigError)]
-    if errors and len(errors) == len(known):
-        raise errors[0]
-    yield from unnamed
+    return read_files(folder, _box, "boxes")
 
 
-def class_names(beside: Path, folder: Path) -> dict[int, str]:
-    """Class number -> name.
-
-    Args:
-        beside: Where the label files lie: `folder` or below.
-        folder: The folder that was given.
-
-    Raises:
-        ConfigError: No file says so, the one that does cannot be read, or several elsewhere contradict each other.
-    """
-    for place in _places(beside, folder):
-        path = _first(place, (*_LISTS, *_YAMLS))
-        if path is not None:
-            return _names_in(path)
-    return _names_elsewhere(folder)
-
-
-def _places(beside: Path, folder: Path) -> list[Path]:
-    """Where to look for what describes label files, nearest first."""
-    inside = [place for place in (beside, *beside.parents) if place.is_relative_to(folder)]
-    return [*inside, folder.resolve().parent]
-
-
-def _scheme_or_error(beside: Path, folder: Path) -> _Scheme | ConfigError:
-    try:
-        names = class_names(beside, folder)
-        for place in _places(beside, folder):
-            path = _first(place, _YAMLS)
-            if path is not None:
-                return _described(names, path)
-        return _Scheme(names)
-    except ConfigError as error:
-        return error
-
-
-def _described(names: Mapping[int, str], path: Path) -> _Scheme:
-    shape = _yaml(path).get("kpt_shape")
-    if shape is None:
-        return _Scheme(names, described=True)
-    whole = isinstance(shape, list) and len(shape) == 2 and all(type(each) is int for each in shape)
-    if not whole or not 1 <= shape[0] <= 1000 or shape[1] not in (2, 3):
-        raise ConfigError(
-            f"{path}: kpt_shape is {short_repr(shape)}", expected="[key points, values of each: 2 or 3], e.g. [2, 3]"
-        )
-    return _Scheme(names, described=True, key_points=prod(shape), kpt_shape=str(shape))
-
-
-def _names_elsewhere(folder: Path) -> dict[int, str]:
-    """From the class lists anywhere below a folder, which have to agree: none is the label files' own."""
-    below = sorted((each for each in folder.rglob("*") if each.is_dir()), key=lambda each: (len(each.parts), each))
-    paths = [path for path in (_first(place, (*_LISTS, *_YAMLS)) for place in below) if path is not None]
-    if not paths:
-        raise ConfigError(
-            f"{folder}: nothing says which class has which number",
-            expected="classes.txt, obj.names or data.yaml in that folder, the one above, or beside the label files",
-        )
-    names = _names_in(paths[0])
-    for path in paths[1:]:
-        if _names_in(path) != names:
-            raise ConfigError(
-                f"{folder}: {paths[0]} and {path} do not agree on which class has which number",
-                fix="put the one that is right beside the label files",
-            )
-    return names
-
-
-def _first(place: Path, patterns: Sequence[str]) -> Path | None:
-    for pattern in patterns:
-        for path in sorted(place.glob("*")):
-            if fnmatchcase(path.name.lower(), pattern) and path.is_file():
-                return path
-    return None
-
-
-def _names_in(path: Path) -> dict[int, str]:
-    if path.name.lower() in _YAMLS:
-        return _from_yaml(path)
-    try:
-        lines = [line.strip() for line in read_text(path).splitlines()]
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}", expected="a text file in UTF-8") from error
-    return {n: name for n, name in enumerate(lines) if name}
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = read_yaml(path)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}", expected="names: [first, second, ...]") from error
-    return content if isinstance(content, dict) else {}
-
-
-def _from_yaml(path: Path) -> dict[int, str]:
-    names = _yaml(path).get("names")
-    pairs = list(names.items() if isinstance(names, dict) else enumerate(names) if isinstance(names, list) else ())
-    if not pairs or not all(isinstance(name, str | int | float) for _, name in pairs):
-        raise ConfigError(f"{path}: has no `names` that can be read", expected="names: [first, second, ...]")
-    try:
-        return {int(n): str(name) for n, name in pairs}
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ConfigError(f"{path}: has no `names` that can be read", expected="names: [first, second, ...]") from error
-
-
-def _boxes(text: str, scheme: _Scheme) -> tuple[ForeignBox, ...]:
-    lines = [(n, line.split()) for n, line in enumerate(text.splitlines(), 1) if line.strip()]
-    few_enough(len(lines))
-    longer = [words for _, words in lines if len(words) > 5]
-    numbered = bool(longer) and all(_WHOLE.fullmatch(words[-1]) for words in longer)
-    boxes = []
-    for n, words in lines:
-        try:
-            boxes.append(_box(words, scheme, numbered))
-        except ValueError as error:
-            line = " ".join(words)
-            cut = line if len(line) <= _LONGEST_LINE else line[: _LONGEST_LINE - 3] + "..."
-            raise ValueError(f"line {n} ({marked(cut, LONGEST)}): {error}") from error
-    return tuple(boxes)
-
-
-def _box(words: Sequence[str], scheme: _Scheme, numbered: bool) -> ForeignBox:
-    """A line's box.
-
-    Args:
-        words: The line.
-        scheme: What is known of the file.
-        numbered: All longer lines of the file end in a whole number, as tracks do.
-    """
-    if not _WHOLE.fullmatch(words[0]) or len(words[0]) > 9:
-        raise ValueError(f"{short_repr(words[0])} is no class number")
-    label = scheme.names.get(int(words[0]), f"class {words[0]}")
-    values = [number(word, f"value {n}") for n, word in enumerate(words[1:], 2)]
+def _box(label: str, values: list[float], context: LineContext) -> ForeignBox:
+    """A line's box."""
     if len(values) != 4:
-        _must_be_told_apart(len(words), scheme, numbered)
-    if len(values) == 4 or scheme.key_points is not None:
+        _must_be_told_apart(len(values) + 1, context.scheme, context.numbered)
+    if len(values) == 4 or context.scheme.key_points is not None:
         x, y, width, height = values[:4]
         return _checked(ForeignBox(label, x - width / 2, y - height / 2, width, height))
     return _checked(_hull(label, values))
 
 
-def _must_be_told_apart(count: int, scheme: _Scheme, numbered: bool) -> None:
+def _must_be_told_apart(count: int, scheme: Scheme, numbered: bool) -> None:
     """Refuse a line that may mean something else than what it would be taken for.
 
     Raises:
@@ -261,7 +73,7 @@ def _must_be_told_apart(count: int, scheme: _Scheme, numbered: bool) -> None:
 
 
 def _hull(label: str, values: Sequence[float]) -> ForeignBox:
-    if not all(-_OUTSIDE <= value <= 1 + _OUTSIDE for value in values):
+    if not all(-OUTSIDE <= value <= 1 + OUTSIDE for value in values):
         raise ValueError("an outline with a place outside the image, expected fractions of the image, 0 to 1")
     xs, ys = values[::2], values[1::2]
     return ForeignBox(label, min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys))
@@ -273,6 +85,6 @@ def _checked(box: ForeignBox) -> ForeignBox:
     x, y = box.x + box.width / 2, box.y + box.height / 2
     if not all(-_TOLERANCE <= place <= 1 + _TOLERANCE for place in (x, y)):
         raise ValueError(f"a box with its centre at {x:g} {y:g}, expected fractions of the image, 0 to 1")
-    if max(box.width, box.height) > 1 + 2 * _OUTSIDE:
+    if max(box.width, box.height) > 1 + 2 * OUTSIDE:
         raise ValueError(f"a box of width {box.width:g} and height {box.height:g}, expected fractions of the image")
     return box

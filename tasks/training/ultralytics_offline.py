@@ -1,5 +1,5 @@
 """Ultralytics, quiet, offline and harmless: nothing is downloaded, installed, reported or looked up, and no file of
-weights or architecture can run anything (see `loading.py`); the CPU is used whole.
+weights or architecture can run anything (see `ultralytics_loading.py`); the CPU is used whole.
 
 Import this before ultralytics, and call `prepare`, in every process that uses it.
 """
@@ -14,7 +14,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from tasks.kinds.detection.loading import SWITCHES, harmless
+from tasks.training.ultralytics_loading import SWITCHES, harmless
 
 INTEGRATIONS = (
     "sync",

@@ -66,7 +66,7 @@ def refused(name: str, error: Exception) -> DataError:
     """What to say of weights that could not be loaded."""
     return DataError(
         f"weights {name} cannot be loaded",
-        expected="weights of an ultralytics detector and nothing else: what else they hold would be run",
+        expected="weights of an ultralytics model and nothing else: what else they hold would be run",
         found=" ".join(str(error).split())[:300] or type(error).__name__,
         fix="take weights that a training of ours made, or ultralytics' own",
     )

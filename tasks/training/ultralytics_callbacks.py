@@ -1,22 +1,19 @@
-"""Our own training callback: tells the step what happens, and writes checkpoints. Used by the worker only."""
+"""Our own callback of a training by ultralytics: tells the step what happens, writes checkpoints. For workers only."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any
 
-from tasks.kinds.detection.job import DetectorJob
+from tasks.kind import Job
 from tasks.training.worker_reports import Checkpoints, hardware
-
-if TYPE_CHECKING:
-    from tasks.kinds.detection.trainer import ResumableDetectionTraining
 
 
 class TrainingCallbacks:
     """Our own callback: tells the step what happens, and writes checkpoints."""
 
-    def __init__(self, job: DetectorJob, trainer: ResumableDetectionTraining, report: Callable[..., None]) -> None:
+    def __init__(self, job: Job, trainer: Any, report: Callable[..., None]) -> None:
         self.job, self.trainer, self.report = job, trainer, report
         self._told = self._began = time.monotonic()
         self._checkpoints = Checkpoints(job.folder, report)

@@ -1,0 +1,1 @@
+"""Readers of label files with masks and outlines, one module per format."""

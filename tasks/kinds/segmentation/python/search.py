@@ -1,0 +1,216 @@
+"""Grid and random search over an experiment's values, through Optuna; killed, it goes on with what is not finished.
+
+For a line's recipe there is `nightscope search`, whose trials are signed, audited and seen in MLflow. This is for
+folders of pictures that are in no lake.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.errors import ConfigError, NightscopeError
+from tasks.kinds.segmentation.python.config import ExperimentConfig
+from tasks.kinds.segmentation.python.files import write_json
+from tasks.kinds.segmentation.python.runner import ExperimentRunner, Result
+from tasks.schemas import digest
+
+if TYPE_CHECKING:
+    from optuna.samplers import BaseSampler
+
+log = logging.getLogger(__name__)
+
+MOST_TRIALS = 1000
+_PLACES = {
+    "stage1_learning_rates": "stage1_config.learning_rate", "stage1_total_epochs": "stage1_config.total_epochs",
+    "stage1_types": "stage1_config.stage1_type", "ce_loss_weights": "stage1_config.ce_loss_weight",
+    "bbox_loss_weights": "stage1_config.bbox_loss_weight", "giou_loss_weights": "stage1_config.giou_loss_weight",
+    "stage2_learning_rates": "stage2_config.learning_rate", "stage2_total_epochs": "stage2_config.total_epochs",
+    "focal_loss_weights": "stage2_config.focal_loss_weight", "focal_gammas": "stage2_config.focal_gamma",
+    "dice_loss_weights": "stage2_config.dice_loss_weight",
+    "boundary_loss_weights": "stage2_config.boundary_loss_weight",
+    "gammas": "gamma", "batch_sizes": "batch_size", "augmentation_flags": "augmentation",
+    "complex_augmentation_flags": "complex_augmentation",
+}  # fmt: skip
+"""Key of a space -> what it is of an `ExperimentConfig`."""
+Values = dict[str, Any]
+
+
+@dataclass
+class HyperparameterSpace:
+    """Which values are tried. What is None stays as the base experiment has it."""
+
+    stage1_learning_rates: list[float] | None = None
+    stage1_total_epochs: list[int] | None = None
+    stage1_types: list[str] | None = None
+    ce_loss_weights: list[float] | None = None
+    bbox_loss_weights: list[float] | None = None
+    giou_loss_weights: list[float] | None = None
+    stage2_learning_rates: list[float] | None = None
+    stage2_total_epochs: list[int] | None = None
+    focal_loss_weights: list[float] | None = None
+    focal_gammas: list[float] | None = None
+    dice_loss_weights: list[float] | None = None
+    boundary_loss_weights: list[float] | None = None
+    gammas: list[float] | None = None
+    batch_sizes: list[int] | None = None
+    augmentation_flags: list[bool] | None = None
+    complex_augmentation_flags: list[bool] | None = None
+
+    def searched(self) -> dict[str, list[Any]]:
+        """The keys that have values.
+
+        Raises:
+            ConfigError: None has.
+        """
+        found = {each.name: list(getattr(self, each.name)) for each in fields(self) if getattr(self, each.name)}
+        if not found:
+            raise ConfigError("search space: is empty", expected=f"values for some of: {', '.join(_PLACES)}")
+        return found
+
+
+class HyperparameterOptimizer:
+    """Searches for better values of an experiment.
+
+    Args:
+        base_config: What all trials share.
+        param_space: What they differ in.
+        output_dir: Where the trials' experiments and the results go.
+        max_parallel: Trials at a time. Each takes a device of its own where there are several; on a CPU they share it.
+        metric_name, metric_key: The value of a fold's result that is to be as high as possible, e.g. 'metrics', 'PQ'.
+        seed: Of what is drawn.
+    """
+
+    def __init__(
+        self,
+        base_config: ExperimentConfig,
+        param_space: HyperparameterSpace,
+        output_dir: str | Path,
+        max_parallel: int = 1,
+        metric_name: str = "best_f1",
+        metric_key: str = "f1",
+        seed: int = 0,
+    ) -> None:
+        if max_parallel < 1:
+            raise ConfigError(f"max_parallel {max_parallel}", expected="1 or more")
+        if base_config.strategy == "full_dataset":
+            raise ConfigError("search: full_dataset measures nothing", expected="k_fold or train_val_split")
+        self.base_config, self.param_space, self.output_dir = base_config, param_space, Path(output_dir)
+        self.max_parallel, self.metric_name, self.metric_key, self.seed = max_parallel, metric_name, metric_key, seed
+
+    def run_grid_search(self) -> dict[str, Any]:
+        """Try every combination; as `run_random_search`."""
+        return self._run(self.trials())
+
+    def run_random_search(self, n_trials: int = 20) -> dict[str, Any]:
+        """Try combinations drawn at random.
+
+        Returns:
+            `best_trial`, `best_metric_value`, `all_trials` (each with `trial_id`, `hyperparameters`, `metric_value`,
+            `success`, `results` or `error`), `n_trials`, `metric_optimized`; also in `optimization_results.json`, and
+            the best values in `best_configuration.json`.
+
+        Raises:
+            ConfigError: No trial succeeded, or a value of the space cannot be.
+        """
+        return self._run(self.trials(random=n_trials))
+
+    def trials(self, random: int | None = None) -> list[Values]:
+        """The values of each trial, in order: of the grid, or so many drawn at random; none twice.
+
+        Raises:
+            ConfigError: The space is empty, or there are too many.
+        """
+        from optuna.samplers import GridSampler, RandomSampler
+
+        space = self.param_space.searched()
+        count = math.prod(len(values) for values in space.values()) if random is None else random
+        if not 1 <= count <= MOST_TRIALS:
+            raise ConfigError(f"search of {count} trials", expected=f"1 to {MOST_TRIALS}", fix="run_random_search")
+        grid = GridSampler(_texts(space), seed=self.seed)
+        return self._drawn(grid if random is None else RandomSampler(seed=self.seed), space, count)
+
+    def _drawn(self, sampler: BaseSampler, space: Mapping[str, Sequence[Any]], count: int) -> list[Values]:
+        """The trials' values, in order; the same seed draws the same."""
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        study = optuna.create_study(sampler=sampler)
+        named = {key: dict(zip(texts, space[key], strict=True)) for key, texts in _texts(space).items()}
+        drawn: dict[str, Values] = {}
+
+        def draw(trial: optuna.Trial) -> float:
+            values = {key: known[trial.suggest_categorical(key, list(known))] for key, known in named.items()}
+            drawn.setdefault(digest(values), values)  # the same values twice would be the same training twice
+            return 0.0
+
+        study.optimize(draw, n_trials=count)
+        return list(drawn.values())
+
+    def _run(self, trials: list[Values]) -> dict[str, Any]:
+        configs = [self._config_of(values) for values in trials]
+        for config in configs:
+            config.checked_recipe()  # before the first hour of training, not after it
+        self.output_dir.mkdir(parents=True, exist_ok=True)
+        with ThreadPoolExecutor(self.max_parallel) as threads:
+            done = list(threads.map(self._trial, range(len(trials)), trials, configs))
+        valued = [trial for trial in done if trial["metric_value"] is not None]
+        if not valued:
+            raise ConfigError(
+                f"search: none of {len(done)} trials came to a {self.metric_name}.{self.metric_key}",
+                found="; ".join(dict.fromkeys(trial["error"] or "it was not measured" for trial in done)),
+            )
+        best = max(valued, key=lambda trial: (trial["metric_value"], -trial["trial_id"]))
+        results = {
+            "best_trial": best, "best_metric_value": best["metric_value"], "all_trials": done, "n_trials": len(done),
+            "metric_optimized": f"{self.metric_name}.{self.metric_key}",
+        }  # fmt: skip
+        write_json(self.output_dir / "optimization_results.json", results)
+        write_json(self.output_dir / "best_configuration.json", best["hyperparameters"])
+        return results
+
+    def _trial(self, number: int, values: Values, config: ExperimentConfig) -> dict[str, Any]:
+        """Run one; a trial that fails ends no other."""
+        locks = config.folder / "locks" if self.max_parallel > 1 and _on_cpu() else None
+        about = {"trial_id": number, "hyperparameters": values, "output": str(config.folder)}
+        try:
+            results = ExperimentRunner(config, locks).run()
+        except NightscopeError as error:
+            log.warning("trial %d failed: %s", number, error)
+            return {**about, "metric_value": None, "success": False, "results": None, "error": str(error)}
+        value = self._value_of(results)
+        log.info("trial %d: %s %s", number, self.metric_key, value)
+        return {**about, "metric_value": value, "success": True, "results": results, "error": None}
+
+    def _config_of(self, values: Values) -> ExperimentConfig:
+        config = deepcopy(self.base_config)
+        for key, value in values.items():
+            part, _, name = _PLACES[key].rpartition(".")
+            setattr(getattr(config, part) if part else config, name, value)
+        config.output_dir = self.output_dir
+        config.output_name = f"{self.base_config.output_name}_trial_{digest(values)[:10]}"
+        return config
+
+    def _value_of(self, results: Sequence[Result]) -> float | None:
+        """Mean over the folds; None: there is nothing to be averaged."""
+        found = [(result.get(self.metric_name) or {}).get(self.metric_key) for result in results]
+        numbers = [float(value) for value in found if isinstance(value, int | float)]
+        return sum(numbers) / len(numbers) if numbers else None
+
+
+def _texts(space: Mapping[str, Sequence[Any]]) -> dict[str, list[str]]:
+    """Optuna's names of values: it takes True and 1 for the same."""
+    return {key: [repr(value) for value in values] for key, values in space.items()}
+
+
+def _on_cpu() -> bool:
+    from tasks.config import load_settings
+    from tasks.stack.devices import CPU, present
+
+    return present(load_settings()) == (CPU,)

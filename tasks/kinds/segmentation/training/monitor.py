@@ -1,0 +1,59 @@
+"""What a training costs while it runs: memory, steps, pictures. Used by the worker only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import torch
+
+from tasks.kinds.segmentation.training.handover import table
+from tasks.kinds.segmentation.training.sheets import predicted
+
+if TYPE_CHECKING:
+    from tasks.kinds.segmentation.training.setup import Setup
+    from tasks.kinds.segmentation.training.trainer import SegmenterTraining
+
+_MB = 2**20
+
+
+def memory(device: str) -> dict[str, float]:
+    """`memory/process_mb`, and on a GPU `memory/gpu_peak_mb` since it was last asked."""
+    found = {"memory/process_mb": round(psutil.Process().memory_info().rss / _MB, 1)}
+    if device.startswith("cuda"):
+        found["memory/gpu_peak_mb"] = round(torch.cuda.max_memory_allocated(device) / _MB, 1)
+        torch.cuda.reset_peak_memory_stats(device)
+    return found
+
+
+class Debug:
+    """Keeps every step's parts of the loss and memory, and a picture of every measured epoch, if the plan wants it.
+
+    Args:
+        setup: Of the training.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup, self._on = setup, setup.plan.debug
+        self._rows: list[dict[str, Any]] = []
+        self._pictures: dict[str, Path] = {}
+
+    def step(self, step: int, epoch: int, parts: dict[str, float]) -> None:
+        """A step is done."""
+        if self._on:
+            self._rows.append({"step": step, "epoch": epoch, **parts, **memory(self._setup.device)})
+
+    def picture(self, training: SegmenterTraining) -> None:
+        """An epoch was measured."""
+        if self._on and training.validation is not None:
+            name = f"epoch-{training.epoch:04d}.png"
+            self._pictures[f"debug/{name}"] = predicted(
+                self._setup.folder / name, self._setup, training.averaged(), self._setup.spec, training.validation
+            )
+
+    def files(self) -> dict[str, Path]:
+        """By the name that MLflow shows."""
+        if not self._rows:
+            return self._pictures
+        return {**self._pictures, "debug/steps.csv": table(self._setup.folder / "steps.csv", self._rows)}

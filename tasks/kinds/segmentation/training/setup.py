@@ -1,0 +1,72 @@
+"""What a training learns from, and how: the job, read. Used by the worker only."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.kind import Job
+from tasks.kinds.segmentation.dataset import CellDataset
+from tasks.kinds.segmentation.plan import InputPlan, TrainingPlan
+from tasks.kinds.segmentation.training.crops import Crops
+from tasks.schemas import Split
+
+_CUBLAS = ":4096:8"
+"""A workspace with which matrix products on CUDA repeat to the bit."""
+_MIN_SCORE = 0.4
+"""Where no validation split says a better one."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A training, before it begins.
+
+    Attributes:
+        data: Path of `dataset.json`.
+        plan: How it learns.
+        spec: Of the network, see `networks/files.py`.
+        device: 'cpu' or 'cuda:0'.
+        seed: Of everything random.
+        has_val: Whether there is a validation split.
+        folder: Scratch of the training.
+    """
+
+    data: Path
+    plan: TrainingPlan
+    spec: dict[str, Any]
+    device: str
+    seed: int
+    has_val: bool
+    folder: Path
+
+    def crops(self, split: Split) -> Crops:
+        """The pictures of a split."""
+        how = InputPlan.model_validate(self.spec["input"])
+        return Crops(self.data, split, how, cache=self.plan.cache, seed=self.seed)
+
+
+def prepare(job: Job) -> Setup:
+    """Read a job, and set torch up in this process."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", _CUBLAS)  # read when CUDA begins
+    import torch
+
+    plan, dataset = TrainingPlan.model_validate(job.options["plan"]), CellDataset.read(job.data)
+    threads = job.threads or int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(threads)
+    torch.manual_seed(job.seed)
+    torch.use_deterministic_algorithms(plan.deterministic, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.backends.cudnn.benchmark = not plan.deterministic
+    device = "cuda:0" if torch.cuda.is_available() else "cpu"
+    return Setup(job.data, plan, spec_of(dataset, plan), device, job.seed, job.has_val, job.folder)
+
+
+def spec_of(dataset: CellDataset, plan: TrainingPlan) -> dict[str, Any]:
+    """The network to train, as its file of weights will say it."""
+    return {
+        "model": plan.model, "encoder": plan.encoder, "encoder_sizes": None, "width": plan.width,
+        "classes": list(dataset.classes), "input": plan.input_plan(dataset.channels).model_dump(mode="json"),
+        "min_score": _MIN_SCORE,
+    }  # fmt: skip

@@ -1,0 +1,174 @@
+"""A trainer of ultralytics', made to go on exactly where it was killed: detection, segmentation. For workers only.
+
+Three things differ from the original, each for a reason:
+
+- **Exact resume.** Its checkpoint holds half-precision averages of the weights, not the weights. Ours adds the weights,
+  the optimizer and the averages in full precision, and every epoch's shuffling and augmentation follow from (seed,
+  epoch) alone. On a CPU, killed and resumed gives the same model as never killed.
+- **No validation split is fine.** The original validates the last epoch, and again at the end, on whatever `val` names.
+- **Channels-last on a CPU**, as it does by itself on a GPU: the same numbers, a quarter faster.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import RandomSampler, Sampler
+from ultralytics.utils import RANK
+from ultralytics.utils.torch_utils import unwrap_model
+
+from tasks.training.determinism import epoch_seed
+from tasks.whole_files import written_whole
+
+
+class EpochOrder(Sampler[int]):  # type: ignore[misc]
+    """Shuffles `images` anew each time around, by (seed, epoch) alone. It counts epochs itself: loaders read ahead."""
+
+    def __init__(self, images: int, seed: int, epoch: int) -> None:
+        self.images, self.seed, self.epoch = images, seed, epoch
+
+    def __len__(self) -> int:
+        return self.images
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator()
+        generator.manual_seed(epoch_seed(self.seed, self.epoch))
+        self.epoch += 1
+        yield from torch.randperm(self.images, generator=generator).tolist()
+
+
+class ResumableTraining:
+    """What makes a trainer of ultralytics' resumable; stands before it among the bases of a class.
+
+    (That class's name must not end in `Trainer`: it would be given ultralytics' own MLflow callback and others.)
+
+    Args:
+        overrides: Ultralytics arguments.
+        has_val: Whether the dataset version has a validation split.
+        state: What `checkpoint()` saved, to go on from; `overrides["resume"]` must name its `last.pt`.
+    """
+
+    # Of ultralytics' trainer, which comes after this class.
+    model: Any
+    args: Any
+    batch: Any
+    best: Path
+    csv: Path
+    device: Any
+    ema: Any
+    epoch: int
+    epochs: int
+    last: Path
+    metrics: Any
+    optimizer: Any
+    stop: Any
+
+    def __init__(self, overrides: dict[str, Any], *, has_val: bool, state: dict[str, Any] | None = None) -> None:
+        self.has_val = has_val
+        self._state = state
+        self.steps = int(state["steps"]) if state else 0
+        super().__init__(overrides=overrides)  # type: ignore[call-arg]
+        self.add_callback(  # type: ignore[attr-defined]
+            "on_train_epoch_start", lambda _: self._seed_epoch()
+        )
+
+    def _seed_epoch(self) -> None:
+        """Make this epoch's augmentation a function of (seed, epoch)."""
+        # Of several processes that train together, each augments differently; alone, the rank is -1.
+        seed = epoch_seed(self.args.seed, self.epoch) + 7919 * max(RANK, 0)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        torch.manual_seed(seed)
+
+    def get_dataloader(self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train") -> Any:
+        """The loader, which shuffles each epoch by (seed, epoch)."""
+        loader = super().get_dataloader(dataset_path, batch_size, rank, mode)  # type: ignore[misc]
+        batches = loader.batch_sampler.sampler
+        if mode == "train" and isinstance(batches.sampler, RandomSampler):
+            first = self._state["epoch"] + 1 if self._state else 0
+            batches.sampler = EpochOrder(len(loader.dataset), self.args.seed, first)
+        return loader
+
+    def setup_model(self) -> Any:
+        """Build or load the model."""
+        checkpoint = super().setup_model()  # type: ignore[misc]
+        if self.device.type == "cpu":
+            self.model = self.model.to(memory_format=torch.channels_last)
+        return checkpoint
+
+    def optimizer_step(self) -> None:
+        """Step, and count it."""
+        super().optimizer_step()  # type: ignore[misc]
+        self.steps += 1
+
+    def validate(self) -> tuple[dict[str, Any], float | None]:
+        """Validate, where there is something to validate on."""
+        if self.has_val:
+            return super().validate()  # type: ignore[misc, no-any-return]
+        return dict(self.metrics), None
+
+    def final_eval(self) -> None:
+        """Nothing: the worker reviews the finished weights itself, also when it was killed before it could."""
+
+    def checkpoint(self) -> bytes:
+        """Everything needed to go on after the epoch just ended. Call it when `last.pt` has been written."""
+        buffer = io.BytesIO()
+        torch.save(
+            {
+                "epoch": self.epoch,
+                "steps": self.steps,
+                "finished": bool(self.stop) or self.epoch + 1 >= self.epochs,
+                "last": _as_tensor(self.last),
+                "best": _as_tensor(self.best) if self.has_val and self.best.exists() else None,
+                "results": self.csv.read_text() if self.csv.exists() else "",
+                "model": unwrap_model(self.model).state_dict(),
+                "ema": self.ema.ema.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+            },
+            buffer,
+        )
+        return buffer.getvalue()
+
+    def resume_training(self, ckpt: dict[str, Any] | None) -> None:
+        """Go on from `last.pt`, then put back what its half precision lost."""
+        super().resume_training(ckpt)  # type: ignore[misc]
+        if self._state is None:
+            return
+        unwrap_model(self.model).load_state_dict(self._state["model"])
+        if self.ema is not None:  # the first process keeps the averages for all
+            self.ema.ema.load_state_dict(self._state["ema"])
+        self.optimizer.load_state_dict(self._state["optimizer"])
+        self._state = None
+
+
+def unpack(checkpoint: Path, run: Path) -> dict[str, Any]:
+    """Lay a checkpoint's files out in `run` as ultralytics expects them, and return the rest.
+
+    Nothing in it can run: it is tensors and numbers alone. What it unpacks is loaded by ultralytics, as harmlessly.
+    """
+    state: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    weights = run / "weights"
+    weights.mkdir(parents=True, exist_ok=True)
+    for name in ("last", "best"):
+        content = state.pop(name)
+        if content is not None:
+            _put_whole(weights / f"{name}.pt", content.numpy().tobytes())
+    _put_whole(run / "results.csv", state.pop("results").encode())
+    return state
+
+
+def _put_whole(path: Path, data: bytes) -> None:
+    """Write a file that another process of the same training may be reading, with the same content."""
+    with written_whole(path) as part:
+        part.write_bytes(data)
+
+
+def _as_tensor(path: Path) -> torch.Tensor:
+    """A file's bytes, in the one form that torch stores without inflating or executing anything."""
+    return torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)

@@ -1,0 +1,125 @@
+"""A training of a segmenter that takes a given number of CPU seconds, whatever the recipe."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tasks.config import RecipeChoice
+from tasks.kind import Job
+from tasks.kinds.segmentation.recipe import load_recipe
+from tasks.kinds.segmentation.train import options
+from tasks.training import supervise
+
+PILOT = 4
+"""Epochs of a pilot's stage: the first ones also pay for what is done once, the last two are its pace."""
+STAGES = {"stage1": "total_epochs", "stage2": "total_epochs"}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished training: its weights, what it took, and the epochs of its stages."""
+
+    weights: Path
+    cpu_s: float
+    wall_s: float
+    epochs: dict[str, int]
+
+
+def train_for(
+    cpu_seconds: float, recipe: str, changes: Mapping[str, Any], seed: int, data: Path, folder: Path, *,
+    has_val: bool, threads: int, weights: Path | None = None,
+) -> Trained:  # fmt: skip
+    """Measure the pace of a recipe in a pilot, set its epochs to the budget, train."""
+    base = load_recipe(RecipeChoice(name=recipe, seed=seed, **changes))
+    wanted = epochs_of(base.arguments)
+    if not any(wanted.values()):  # nothing is trained: the weights are judged as they are
+        return _run(
+            RecipeChoice(name=recipe, seed=seed, **changes), {}, data, folder / "whole", has_val, threads, weights
+        )[0]
+    pilot = {name: PILOT for name, count in wanted.items() if count}
+    _, took, rest = _run(_choice(base, changes, pilot), pilot, data, folder / "pilot", has_val, threads, weights)
+    factor = (cpu_seconds - rest) / sum(wanted[name] * pace for name, pace in took.items())
+    epochs = {name: max(1, round(factor * wanted[name])) for name in pilot}
+    print(
+        f"{recipe}: an epoch takes " + ", ".join(f"{pace:.1f} CPU s ({name})" for name, pace in took.items())
+        + f", the rest {rest:.1f}; epochs {epochs}", flush=True,
+    )  # fmt: skip
+    return _run(_choice(base, changes, epochs), epochs, data, folder / "whole", has_val, threads, weights)[0]
+
+
+def epochs_of(arguments: Mapping[str, Any]) -> dict[str, int]:
+    """Stage -> epochs of a recipe; models of one stage have one that is called 'epochs'."""
+    if arguments.get("model") == "star-convex":
+        return {"stage1": int(arguments["stage1"]["total_epochs"])}
+    if "stage1" in arguments:
+        return {stage: int(arguments[stage][key]) for stage, key in STAGES.items()}
+    return {"epochs": int({**arguments, **arguments.get("ultralytics", {})}["epochs"])}
+
+
+def _choice(base: Any, changes: Mapping[str, Any], epochs: Mapping[str, int]) -> RecipeChoice:
+    """The recipe with so many epochs, and no least number of steps."""
+    more: dict[str, Any] = {}
+    for stage, count in epochs.items():
+        asked = changes.get(stage, {})
+        more[stage] = {**base.arguments[stage], **asked, STAGES[stage]: count} if stage in STAGES else count
+    if "min_steps" in base.arguments:
+        more["min_steps"] = 0
+    return RecipeChoice(name=base.name, seed=base.seed, **{**changes, **more})
+
+
+def _run(
+    choice: RecipeChoice,
+    epochs: Mapping[str, int],
+    data: Path,
+    folder: Path,
+    has_val: bool,
+    threads: int,
+    weights: Path | None,
+) -> tuple[Trained, dict[str, float], float]:
+    """Train in the worker; also what an epoch of each stage took in CPU seconds (the last ones), and all the rest."""
+    folder.mkdir(parents=True)
+    recipe = load_recipe(choice)
+    installed = recipe.installed_weights()
+    job = Job(
+        kind="segmentation", run_key="b" * 64, folder=folder, data=data, has_val=has_val, seed=recipe.seed,
+        options=options(recipe, data), weights=weights or (installed and installed[0]),
+        state_dir=folder, locks_dir=folder / "locks", parent_pid=os.getpid(), threads=threads,
+    )  # fmt: skip
+    began, before, ended = time.monotonic(), _cpu_s(), []
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+    finished: dict[str, Any] = {}
+    for event in supervise.events(job, folder / "training.log"):
+        if event["event"] == "epoch":
+            ended.append(_cpu_s() - before)
+        finished = event
+    total = _cpu_s() - before
+    took, start = {}, 0
+    for stage, count in epochs.items():
+        own = ended[start : start + count]
+        last = own[-3:]
+        took[stage] = (last[-1] - last[0]) / (len(last) - 1) if len(last) > 1 else total
+        start += count
+    rest = total - sum(took[stage] * count for stage, count in epochs.items())
+    done = Trained(Path(finished["weights"]), total, time.monotonic() - began, dict(epochs))
+    return done, took, max(0.0, rest)
+
+
+def _cpu_s() -> float:
+    """CPU seconds, user and system, of all processes that this one started, those that run included."""
+    gone = resource.getrusage(resource.RUSAGE_CHILDREN)
+    total = gone.ru_utime + gone.ru_stime
+    for child in psutil.Process().children(recursive=False):
+        try:
+            times = child.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        total += times.user + times.system + times.children_user + times.children_system
+    return total
