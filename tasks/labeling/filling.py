@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.config import Line
-from tasks.errors import IntegrityError, NotFound
+from tasks.errors import DataError
 from tasks.kind import Image, Kind, Object
 from tasks.kind.images import read_image
 from tasks.labeling.client import LabelStudio
@@ -110,7 +110,7 @@ def fill_objects(
             try:
                 seen = partial(_seen, lake, line, kind, begun, read_original)
                 done = _answer(client, line, kind, begun, seen, fill, model_version)
-            except (IntegrityError, NotFound) as error:
+            except DataError as error:
                 done = {"faults": ({"labeling_task": str(begun.task_id), "reason": str(error)},)}
             done |= {"annotations": 1, "objects": len(begun.asked)}
             report = report.model_copy(update={name: getattr(report, name) + more for name, more in done.items()})
