@@ -100,6 +100,12 @@ def has_channels(tiff: tifffile.TiffFile) -> bool:
     return len(beside) == 1 and beside[0] not in _STACKED and page.photometric == BLACK_IS_ZERO
 
 
+def says_channels(tiff: tifffile.TiffFile) -> bool:
+    """Whether a TIFF that `has_channels` says so itself: by the axis's name, or as samples of one page."""
+    series = tiff.series[0]
+    return any(axis in "CS" for axis, length in zip(series.axes, series.shape, strict=True) if length > 1)
+
+
 def _to_8_bits(plane: _Values) -> Image:
     if plane.dtype == np.uint8:
         return plane

@@ -24,7 +24,7 @@ import tifffile
 from tasks.config import IngestLimits
 from tasks.errors import UnreadableRecording
 from tasks.ingest.calibration import Calibration, calibration_of
-from tasks.ingest.channels import ChannelPicture, has_channels
+from tasks.ingest.channels import ChannelPicture, has_channels, says_channels
 from tasks.ingest.formats import IMAGE_SUFFIXES, Format
 from tasks.ingest.grey import Brightness, Range, stretched
 from tasks.ingest.images import Image, MediaType, claimed_size, decode_image, kept_jpeg, kept_png
@@ -217,6 +217,24 @@ def _opened(path: Path, kind: Format, limits: IngestLimits, channels: Mapping[st
         titles = {Format.TIFF: "TIFF stack", Format.STILL: "picture"}
         title = titles.get(kind, "packed folder of images")
         raise UnreadableRecording(f"the {title} cannot be read ({error})", fix="export it again") from error
+
+
+def is_one_picture(path: Path, channels: Mapping[str, int], most: int) -> bool:
+    """Whether a TIFF is one picture, by what it says of its pages: nothing is decoded.
+
+    Args:
+        path: A local file. One that is damaged is no picture: whoever reads it as a stack will say what is wrong.
+        channels: Where there are any, pages of which the file says nothing are channels; else they are frames.
+        most: Pages that are followed.
+    """
+    try:
+        with path.open("rb") as file, open_tiff(file) as tiff:
+            if has_channels(tiff):
+                return bool(channels) or says_channels(tiff)
+            frames = frames_of(directories(file, path.stat().st_size, most))
+            return len(frames) == 1 == order_of(tiff, frames).announced
+    except (UnreadableRecording, *_DAMAGE):
+        return False
 
 
 def head_of(path: Path) -> bytes:

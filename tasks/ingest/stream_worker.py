@@ -5,9 +5,11 @@ pixels behind it where it is a frame:
 
     {"frame": 12, "pts_s": 0.4, "shape": [h, w, 3]}     then h * w * 3 bytes, BGR
     {"again": true}          the reader had to start anew: what came of this recording so far does not count
-    {"end": true}            that was all of it
+    {"end": true, "deep": false}   that was all of it; whether its file holds more than 8 bits a value
     {"reason": "..."}        it is unreadable
     {"machine": "..."}       this machine is short of something
+
+Or it is {"what": path, "channels": {...}, "most": pages}, and the answer {"format": "still"} or "tiff": what a TIFF is.
 
 The pipe holds only a few frames: who reads slowly is waited for, and nothing piles up.
 """
@@ -18,6 +20,7 @@ import json
 import math
 import os
 import sys
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -70,7 +73,10 @@ def main() -> None:
     limit_memory(int(sys.argv[2]))
     for line in sys.stdin:
         asked = json.loads(line)
-        pipe = _Pipe(out, int(asked["every"]))
+        pipe = _Pipe(out, int(asked.get("every", 1)))
+        if "what" in asked:
+            pipe.say(format=_kind_of_tiff(Path(asked["what"]), asked["channels"], int(asked["most"])))
+            continue
         try:
             found = decode(Job.from_data(asked["job"]), pipe)
         except BrokenPipeError:
@@ -80,7 +86,17 @@ def main() -> None:
                 raise
             pipe.say(machine=str(error))  # nothing the recording can be blamed for
             continue
-        pipe.say(**({"reason": found} if isinstance(found, str) else {"end": True}))
+        if isinstance(found, str):
+            pipe.say(reason=found)
+        else:
+            pipe.say(end=True, deep=found[0].grey_low is not None)
+
+
+def _kind_of_tiff(path: Path, channels: dict[str, int], most: int) -> str:
+    from tasks.ingest.formats import Format
+    from tasks.ingest.stacks import is_one_picture
+
+    return (Format.STILL if is_one_picture(path, channels, most) else Format.TIFF).value
 
 
 if __name__ == "__main__":

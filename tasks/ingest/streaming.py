@@ -11,7 +11,8 @@ import os
 import select
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -46,6 +47,19 @@ class StreamedFrame:
     image: Image
 
 
+@dataclass(frozen=True)
+class Still:
+    """A file that is one picture.
+
+    Attributes:
+        image: As annotators see it: BGR, uint8, [height, width, 3].
+        deep: Whether the file holds more than 8 bits a value, so that `image` shows less.
+    """
+
+    image: Image
+    deep: bool
+
+
 def format_to_read(name: str) -> Format:
     """How a local file is read, by its suffix: a video, a stack, a packed folder of images, or one picture.
 
@@ -67,10 +81,12 @@ class FrameStream:
 
     Args:
         limits: What one file may ask of this machine; `deadline_of` its size is how long it may stay silent.
+        channels: Of a still of several channels, which is what; empty: nobody says it, and such a still is refused.
     """
 
-    def __init__(self, limits: IngestLimits | None = None) -> None:
+    def __init__(self, limits: IngestLimits | None = None, channels: Mapping[str, int] | None = None) -> None:
         self._limits = limits or IngestLimits()
+        self._channels = dict(channels or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._waiting = b""
 
@@ -92,6 +108,36 @@ class FrameStream:
                 if pipe is not None:
                     pipe.close()
 
+    def format_of(self, path: Path) -> Format:
+        """How a local file is read; as `format_to_read`, but a TIFF that holds one picture is one, and no stack.
+
+        Pages that are channels by what the TIFF says are one picture. Where it does not say what its pages are, they
+        are one picture if we know of channels, else a stack.
+
+        Raises:
+            UnreadableRecording: By its suffix it is no picture and no recording, or the decoder crashed on it.
+        """
+        kind = format_to_read(path.name)
+        if kind is not Format.TIFF:
+            return kind
+        silent_s = self._limits.deadline_of(path.stat().st_size)
+        process = self._asked({"what": str(path), "channels": self._channels, "most": self._limits.pictures})
+        try:
+            return Format(json.loads(self._line(process, silent_s))["format"])
+        except BaseException:  # its answer, if it still comes, is none to the next question
+            self.stop()
+            raise
+
+    def still(self, path: Path) -> Still:
+        """A file that is one picture, decoded; raises as `frames`."""
+        image, deep = None, False
+        for message, shown in self._told(path, Format.STILL, 1):
+            image = image if shown is None else shown
+            deep = bool(message.get("deep", deep))
+        if image is None:
+            raise UnreadableRecording("holds no picture", fix="export it again")
+        return Still(image, deep)
+
     def frames(self, path: Path, kind: Format, *, every: int = 1) -> Iterator[StreamedFrame | None]:
         """Every n-th frame of a file, in presentation order.
 
@@ -109,6 +155,12 @@ class FrameStream:
                 all of it was read, perhaps after many frames.
             StorageUnavailable: This machine is short of something.
         """
+        with closing(self._told(path, kind, every)) as told:
+            for message, image in told:
+                if "end" not in message:
+                    yield StreamedFrame(message["frame"], message["pts_s"], image) if image is not None else None
+
+    def _told(self, path: Path, kind: Format, every: int) -> Generator[tuple[dict[str, Any], Image | None]]:
         whole = False
         try:
             for message, image in self._messages(path, kind, every):
@@ -120,16 +172,14 @@ class FrameStream:
                 elif "machine" in message:
                     whole = True
                     raise StorageUnavailable(f"{path.name}: {message['machine']}", fix="make room, and run it again")
-                else:
-                    yield StreamedFrame(message["frame"], message["pts_s"], image) if image is not None else None
+                yield message, image
         finally:
             if not whole:  # nobody wants the rest
                 self.stop()
 
     def _messages(self, path: Path, kind: Format, every: int) -> Iterator[tuple[dict[str, Any], Image | None]]:
-        process = self._asked(
-            Job(str(path), kind, "", limits=self._limits, channels={}), every
-        )  # nobody says what is what
+        job = Job(str(path), kind, "", limits=self._limits, channels=self._channels)
+        process = self._asked({"job": job.as_data(), "every": every})
         silent_s = self._limits.deadline_of(path.stat().st_size)
         while True:
             message: dict[str, Any] = json.loads(self._line(process, silent_s))
@@ -142,8 +192,8 @@ class FrameStream:
             if not message.keys() & {"frame", "again"}:
                 return
 
-    def _asked(self, job: Job, every: int) -> subprocess.Popen[bytes]:
-        question = (json.dumps({"job": job.as_data(), "every": every}) + "\n").encode()
+    def _asked(self, asked: dict[str, Any]) -> subprocess.Popen[bytes]:
+        question = (json.dumps(asked) + "\n").encode()
         if self._process is None or self._process.poll() is not None:
             self.stop()
             self._process = start_worker("tasks.ingest.stream_worker", self._limits)

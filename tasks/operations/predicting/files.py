@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
+from typing import Any
 
 from tasks.config import IngestLimits
-from tasks.errors import UnreadableRecording
-from tasks.ingest.formats import STILL_SUFFIXES, SUFFIXES
+from tasks.errors import DataError, UnreadableRecording
+from tasks.ingest.formats import STILL_SUFFIXES, SUFFIXES, Format
 from tasks.ingest.names import natural_key, split_suffix
-from tasks.ingest.streaming import FrameStream, format_to_read
+from tasks.ingest.streaming import FrameStream
 from tasks.kind import Row
 from tasks.operations.predicting.loading import LoadedModel
 
@@ -57,6 +58,9 @@ def predict_files(
 ) -> Iterator[Predicted | Unreadable]:
     """Predict on files, and on all pictures and recordings in folders.
 
+    A picture is decoded by a process of its own first, within the limits. Where its frame then shows less than its file
+    holds, a model that is trained on pictures as they were taken is given it so.
+
     Args:
         loaded: The model.
         paths: Pictures (PNG, JPEG, BMP, TIFF, WebP), videos, stacks, or folders of them.
@@ -70,7 +74,7 @@ def predict_files(
     Raises:
         StorageUnavailable: This machine is short of something.
     """
-    with FrameStream(limits) as stream:
+    with FrameStream(limits, loaded.line.channels) as stream:
         for path in files_of(paths):
             with SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="utf-8") as kept:
                 rows = _Rows(kept)
@@ -107,18 +111,37 @@ def _look(
     loaded: LoadedModel, stream: FrameStream, path: Path, every: int, min_score: float | None, rows: _Rows
 ) -> int:
     """Predict on one file; returns how many frames were looked at."""
-    nothing = dict.fromkeys(loaded.columns)
+    kind = stream.format_of(path)
+    if kind is Format.STILL:
+        _say(rows, loaded, _as_taken(loaded, stream, path), min_score, (str(path), 0, None))
+        return 1
     frames = 0
-    for frame in stream.frames(path, format_to_read(path.name), every=every):
+    for frame in stream.frames(path, kind, every=every):
         if frame is None:
             rows.clear()
             frames = 0
             continue
         frames += 1
-        where = dict(zip(WHERE, (str(path), frame.frame_index, frame.pts_s), strict=True))
-        for row in loaded.rows(frame.image, min_score) or [nothing]:
-            rows.append(where | row)
+        _say(rows, loaded, frame.image, min_score, (str(path), frame.frame_index, frame.pts_s))
     return frames
+
+
+def _as_taken(loaded: LoadedModel, stream: FrameStream, path: Path) -> Any:
+    """What the model is given of a file that is one picture: the frame, or what its own `read_original` reads."""
+    still = stream.still(path)
+    read_original = getattr(loaded.predictor, "read_original", None)
+    if read_original is None or not (still.deep or loaded.line.channels):
+        return still.image
+    try:
+        return read_original(path)
+    except DataError as error:
+        raise UnreadableRecording(error.thing, expected=error.expected, found=error.found, fix=error.fix) from error
+
+
+def _say(rows: _Rows, loaded: LoadedModel, image: Any, min_score: float | None, where: tuple[Any, ...]) -> None:
+    place = dict(zip(WHERE, where, strict=True))
+    for row in loaded.rows(image, min_score) or [dict.fromkeys(loaded.columns)]:
+        rows.append(place | row)
 
 
 class _Rows:

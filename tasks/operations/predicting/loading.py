@@ -41,7 +41,7 @@ class LoadedModel:
         return columns_of(self.kind, self.line, self.model)
 
     def rows(self, image: Image, min_score: float | None = None) -> list[Row]:
-        """What it says of one image, BGR uint8 [height, width, 3]."""
+        """What it says of one image: BGR uint8 [height, width, 3], or what the predictor's `read_original` gave."""
         (output,) = self.predictor.predict([image])
         return rows_of(self.kind, self.line, self.model, output, min_score)
 
