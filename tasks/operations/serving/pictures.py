@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -33,9 +34,11 @@ class Pictures:
 
     Args:
         settings: `serve` limits a picture; `workers` are at work at once.
+        channels: Of the line: which is what in a picture of several; empty: such a picture is refused.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, channels: Mapping[str, int] | None = None) -> None:
+        self._channels = channels
         most = settings.serve
         self._most_px = most.max_mpx * 1e6
         self._folder = settings.work_dir
@@ -102,6 +105,6 @@ class Pictures:
     def _stream(self) -> FrameStream:
         stream: FrameStream | None = getattr(self._mine, "stream", None)
         if stream is None:
-            stream = self._mine.stream = FrameStream(self._limits)
+            stream = self._mine.stream = FrameStream(self._limits, self._channels)
             self._streams.append(stream)
         return stream

@@ -36,10 +36,10 @@ def serve(session: Session, name: str, *, host: str, port: int, device: str | No
     from tasks.operations.serving.pictures import Pictures
 
     settings = session.settings
-    session.line(name)
+    line = session.line(name)
     token = load_or_create(settings, name)
     watch = ChampionWatch(session, name, device, settings.serve.check_every_s)
-    pictures = Pictures(settings)
+    pictures = Pictures(settings, line.channels)
     with _listening(host, port) as listener:
         try:
             pictures.warm_up()
