@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from tasks.config.channels import colours_of
 from tasks.errors import DataError
+from tasks.kinds.segmentation.stated import check_file, check_tiff
 
 if TYPE_CHECKING:
     from tasks.kinds.segmentation.plan import InputPlan
@@ -44,7 +45,7 @@ def read_picture(source: Path | str | bytes, channels: Mapping[str, int] | None 
         uint8, uint16 or float32 [height, width, 1 or 3].
 
     Raises:
-        DataError: It does not decode, or nobody can say which of its channels to show.
+        DataError: It is larger than any that we take, does not decode, or nobody can say which of its channels to show.
     """
     name = "of these bytes" if isinstance(source, bytes) else Path(source).name
     data = source if isinstance(source, bytes) else Path(source).read_bytes()
@@ -197,6 +198,7 @@ def _in_depth(values: Picture, name: str) -> Picture:
 def _other(data: bytes, name: str) -> Picture:
     import cv2
 
+    check_file(data, name)
     try:
         found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
         turned = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data[:2] == b"\xff\xd8" else None
@@ -225,6 +227,7 @@ def _tiff(data: bytes, name: str) -> Picture:
                     expected="one",
                     fix="export each as a file of its own",
                 )
+            check_tiff(tiff, series[0], data, name)
             page = tiff.pages[0]
             values, axes = np.asarray(series[0].asarray()), str(series[0].axes)
             photometric, table = int(getattr(page, "photometric", 1) or 0), getattr(page, "colormap", None)

@@ -20,13 +20,13 @@ SERVED = Served(
     modules=(
         *_modules("networks"),
         *_modules("inference"),
-        *(_HERE / f"{name}.py" for name in ("pictures", "stain", "instances")),
+        *(_HERE / f"{name}.py" for name in ("pictures", "stated", "stain", "instances")),
         Path(channels.__file__),
         _HERE.parents[1] / "errors.py",
     ),
     requirements=(
         "mlflow", "timm", "torch", "torchvision", "torchstain", "transformers", "ultralytics", "numpy", "pandas",
-        "opencv-python-headless", "pycocotools", "tifffile", "imagecodecs",
+        "opencv-python-headless", "pycocotools", "tifffile", "imagecodecs", "pillow",
     ),
     columns={
         "picture": "long", "cell": "long", "label": "string", "score": "double", "x_px": "double", "y_px": "double",

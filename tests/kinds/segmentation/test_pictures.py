@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +106,59 @@ def test_what_cannot_be_shown_is_refused(tmp_path: Path) -> None:
     for damaged in (b"", b"nothing", whole[:20], (tmp_path / "cut.tif").read_bytes()[:300]):
         with pytest.raises(DataError, match="cannot be read"):
             read_picture(damaged)
+
+
+@pytest.mark.parametrize("form", ["tif", "tiled.tif", "png", "bmp"])
+def test_what_a_file_states_is_looked_at_before_it_is_decoded(
+    tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"bomb.{form}"
+    if form == "tif":  # a few hundred bytes that claim 2.5 thousand million pixels
+        tifffile.imwrite(path, DEEP, compression="zlib")
+        with tifffile.TiffFile(path, mode="r+") as tiff:
+            for tag in ("ImageWidth", "ImageLength", "RowsPerStrip"):
+                tiff.pages[0].tags[tag].overwrite(50_000)
+    elif form == "tiled.tif":
+        tifffile.imwrite(path, DEEP, compression="zlib", tile=(64, 64))
+        with tifffile.TiffFile(path, mode="r+") as tiff:
+            for tag in ("TileWidth", "TileLength"):
+                tiff.pages[0].tags[tag].overwrite(50_000)
+    elif form == "png":
+        data = bytearray(png(DEEP))
+        data[16:24] = struct.pack(">II", 50_000, 50_000)
+        data[29:33] = struct.pack(">I", zlib.crc32(bytes(data[12:29])))
+        path.write_bytes(data)
+    else:
+        data = bytearray(cv2.imencode(".bmp", DEEP.astype(np.uint8))[1].tobytes())
+        data[18:26] = struct.pack("<ii", 50_000, 50_000)
+        path.write_bytes(data)
+
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr(cv2, "imdecode", never)
+    monkeypatch.setattr(tifffile.TiffPageSeries, "asarray", never)
+    for source in (path, path.read_bytes()):
+        with pytest.raises(DataError, match="too large"):
+            read_picture(source)
+
+
+def test_a_jpeg_in_a_tiff_is_no_larger_than_the_tiff_says(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
+    path = tmp_path / "jpeg.tif"
+    tifffile.imwrite(path, values, compression="jpeg", tile=(32, 32))
+    assert np.abs(read_picture(path)[:, :, 0].astype(int) - values).mean() < 20
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        page = tiff.pages[0]
+        start, count = page.dataoffsets[0], page.databytecounts[0]
+    data = bytearray(path.read_bytes())
+    at = data.index(b"\xff\xc0", start, start + count)
+    data[at + 5 : at + 9] = struct.pack(">HH", 13_000, 13_000)
+    with pytest.raises(DataError, match="a part of it is larger"):
+        read_picture(bytes(data))
+    tifffile.imwrite(path, values, compression="jpeg2000")
+    with pytest.raises(DataError, match="is compressed as"):
+        read_picture(path)
 
 
 def test_percentiles_bring_every_depth_to_the_same_range() -> None:
