@@ -185,3 +185,35 @@ def test_sam_starts_from_its_own_file_or_all_of_sam(tmp_path: Path) -> None:
     save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(DataError, match="are not those of the encoder sam-vit"):
         start_from(network, tmp_path / "other.safetensors", "0" * 64, "sam-vit")
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"hidden_size": 2_000_000}, "hidden_size: expected a whole number from 1 to 1280"),
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers"),
+        ({"mlp_dim": -1}, "mlp_dim"),
+        ({"window_size": True}, "window_size"),
+        ({"output_channels": 16.0}, "output_channels"),
+        ({"image_size": "64"}, "image_size"),
+        ({"patch_size": 1}, "patch_size: expected 16"),
+        ({"num_attention_heads": 3}, "a multiple of num_attention_heads"),
+        ({"global_attn_indexes": [2]}, "global_attn_indexes: expected places from 0 to 1"),
+        ({"global_attn_indexes": 1}, "global_attn_indexes"),
+        ({"_name_or_path": "/etc"}, "encoder_sizes: expected global_attn_indexes, hidden_size"),
+    ],
+)
+def test_a_file_of_weights_cannot_ask_for_more_than_the_largest_sam(
+    tmp_path: Path, changes: dict[str, Any], fault: str
+) -> None:
+    spec = spec_of(encoder="sam-vit", encoder_sizes={**SMALL_SAM, **changes})
+    networks.write(tmp_path / "forged.pt", torch.nn.Linear(1, 1), spec)
+    with pytest.raises(ValueError, match=fault):
+        networks.read(tmp_path / "forged.pt")
+
+
+def test_all_faults_of_an_encoders_sizes_are_named_at_once() -> None:
+    with pytest.raises(ValueError, match="hidden_size: .*; mlp_dim: "):
+        build_encoder("sam-vit", 16, {**SMALL_SAM, "hidden_size": 0, "mlp_dim": 0})
+    with pytest.raises(ValueError, match="encoder_sizes: expected"):
+        build_encoder("sam-vit", 16, [1])  # type: ignore[arg-type]

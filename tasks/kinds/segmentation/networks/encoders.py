@@ -5,6 +5,7 @@ pyramid's width (Lin et al. 2017, arXiv:1612.03144).
 """
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -23,6 +24,11 @@ SAM_BASE = {
     "patch_size": 16, "output_channels": 256, "window_size": 14, "global_attn_indexes": [2, 5, 8, 11],
 }  # fmt: skip
 """The vision encoder of sam-vit-base (Kirillov et al. 2023, arXiv:2304.02643), as transformers' SamVisionConfig."""
+_SAM_HUGE = {
+    "hidden_size": 1280, "num_hidden_layers": 32, "num_attention_heads": 16, "mlp_dim": 5120, "image_size": 1024,
+    "patch_size": 16, "output_channels": 256, "window_size": 14,
+}  # fmt: skip
+"""The largest of SAM's: no file of weights may ask for more."""
 
 
 def convolved(channels_in: int, channels: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
@@ -98,6 +104,7 @@ class SamEncoder(nn.Module):  # type: ignore[misc]
         from transformers import SamVisionConfig, SamVisionModel
 
         self.normalised = Normalised([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+        _check_sizes(sizes)
         self.backbone = SamVisionModel(SamVisionConfig(**sizes))
         channels = sizes["output_channels"]
         self.detail = convolved(3, DETAIL, 2)
@@ -133,6 +140,36 @@ class SamEncoder(nn.Module):  # type: ignore[misc]
         return out
 
 
+def _check_sizes(sizes: Any) -> None:
+    """Refuse sizes that no SAM has: they come from a file, and decide how much memory is taken.
+
+    Raises:
+        ValueError: Naming every fault.
+    """
+    if not isinstance(sizes, dict) or sizes.keys() != SAM_BASE.keys():
+        found = sorted(map(str, sizes)) if isinstance(sizes, dict) else type(sizes).__name__
+        raise ValueError(f"encoder_sizes: expected {', '.join(sorted(SAM_BASE))}, found {str(found)[:300]}")
+    faults = [
+        f"{key}: expected a whole number from 1 to {most}, found {str(sizes[key])[:50]!r}"
+        for key, most in _SAM_HUGE.items()
+        if type(sizes[key]) is not int or not 1 <= sizes[key] <= most
+    ]
+    if not faults:
+        faults = list(_faults_together(sizes))
+    if faults:
+        raise ValueError(f"encoder_sizes: {'; '.join(faults)}")
+
+
+def _faults_together(sizes: dict[str, Any]) -> Iterator[str]:
+    layers, whole = sizes["num_hidden_layers"], sizes["global_attn_indexes"]
+    if not isinstance(whole, list) or any(type(place) is not int or not 0 <= place < layers for place in whole):
+        yield f"global_attn_indexes: expected places from 0 to {layers - 1}, found {str(whole)[:50]!r}"
+    if sizes["patch_size"] != 16 or sizes["image_size"] % 16:
+        yield "patch_size: expected 16, and image_size a multiple of it"
+    if sizes["hidden_size"] % sizes["num_attention_heads"]:
+        yield "hidden_size: expected a multiple of num_attention_heads"
+
+
 def build_encoder(name: str, width: int, sizes: dict[str, Any] | None = None) -> nn.Module:
     """An encoder with fresh weights.
 
@@ -142,7 +179,7 @@ def build_encoder(name: str, width: int, sizes: dict[str, Any] | None = None) ->
         sizes: Of sam-vit, for SamVisionConfig; None: sam-vit-base.
 
     Raises:
-        ValueError: It is none of these. The name may come from a file, and timm takes names of places to download from.
+        ValueError: The sizes are none of a SAM's; or the name is none of these. The name may come from a file, and timm takes names of places to download from.
     """
     if name not in NAMES:
         raise ValueError(f"encoder {name!r} is none of {', '.join(NAMES)}")
