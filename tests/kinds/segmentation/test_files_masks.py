@@ -320,3 +320,20 @@ READERS: dict[str, Callable[..., Any]] = dict(files.FORMATS)
 
 def test_the_formats() -> None:
     assert list(READERS) == ["masks", "coco", "yolo"]
+
+
+def test_a_label_image_opens_no_other_file(tmp_path: Path) -> None:
+    """Its OME-XML says that it goes on in the file beside it."""
+    own = labels(np.uint16)
+    parts = "".join(
+        f'<TiffData IFD="0" FirstT="{place}" PlaneCount="1"><UUID FileName="{name}.tif">urn:{name}</UUID></TiffData>'
+        for place, name in enumerate(("own", "other"))
+    )
+    for name, picture in (("own", own), ("other", labels(np.uint16, first=7))):
+        xml = (
+            f'<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:{name}"><Image ID="Image:0">'
+            '<Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint16" SizeX="64" SizeY="48" SizeC="1" SizeZ="1" '
+            f'SizeT="2">{parts}</Pixels></Image></OME>'
+        )
+        tifffile.imwrite(tmp_path / f"{name}.tif", picture, description=xml, metadata=None)
+    assert np.array_equal(label_images.read_labels(tmp_path / "own.tif"), own)

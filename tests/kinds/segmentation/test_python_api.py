@@ -131,6 +131,32 @@ def test_all_faults_of_folders_are_named_at_once(folder: Path) -> None:
         assert said in str(error.value)
 
 
+def test_two_label_images_of_one_picture_are_named(folder: Path) -> None:
+    tifffile.imwrite(folder / "masks" / "slide7_both.tif", draw(9)[1])
+    cv2.imwrite(str(folder / "masks" / "slide7_both.png"), draw(9)[1])
+    cv2.imwrite(str(folder / "images" / "slide7_both.png"), draw(9)[0])
+    with pytest.raises(
+        DataError, match=r"slide7_both\.png and slide7_both\.tif are both the label image of slide7_both"
+    ):
+        find_samples(experiment(folder))
+    (folder / "masks" / "slide7_both.tif").unlink()
+    assert any(sample.name == "slide7_both.png" for sample in find_samples(experiment(folder)))
+
+
+def test_a_complex_augmentation_is_not_none(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="complex_augmentation: is more augmentation"):
+        experiment(folder, augmentation=False, complex_augmentation=True).checked_recipe()
+    for augmentation in (None, True):
+        config = experiment(folder, augmentation=augmentation, complex_augmentation=True)
+        config.checked_recipe()
+        assert config.changes()["augmentation"]["on"] is True
+    space = HyperparameterSpace(augmentation_flags=[False, True], complex_augmentation_flags=[False, True])
+    base = experiment(folder, strategy="train_val_split")
+    trials = HyperparameterOptimizer(base, space, folder / "search").trials()
+    flags = {(each["augmentation_flags"], each["complex_augmentation_flags"]) for each in trials}
+    assert flags == {(False, False), (True, False), (True, True)}
+
+
 def test_a_label_image_of_another_size_is_refused(folder: Path) -> None:
     tifffile.imwrite(folder / "masks" / "slide1_2_masks.tif", np.ones((10, 12), np.uint16))
     config = experiment(folder)

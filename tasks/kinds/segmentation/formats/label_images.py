@@ -67,7 +67,8 @@ def _read_npy(path: Path) -> NDArray[Any]:
 def _read_tiff(path: Path) -> NDArray[Any]:
     import tifffile
 
-    with tifffile.TiffFile(path) as tiff:
+    # Opened so that no note in it makes tifffile open the other files of its set.
+    with path.open("rb") as file, tifffile.TiffFile(file, _multifile=False, is_mmstack=False) as tiff:
         if not tiff.series:
             raise ValueError("it holds no picture")
         shape = tiff.series[0].shape

@@ -197,6 +197,8 @@ class ExperimentConfig:
         if self.additional_datasets and not self.multiple_datasets:
             found.append("additional_datasets: are used with multiple_datasets=True alone")
         lacking = [each for each in self.additional_datasets if not {"img_path", "mask_path"} <= each.keys()]
+        if self.augmentation is False and self.complex_augmentation:
+            found.append("complex_augmentation: is more augmentation, and augmentation=False is none; say one of them")
         if lacking:
             found.append(f"additional_datasets: each wants an img_path and a mask_path, found {lacking[0]}")
         return found

@@ -110,16 +110,21 @@ def _pairs(pictures: Path, masks: Path) -> tuple[dict[str, tuple[Path, Path]], l
     together = pictures.resolve() == masks.resolve()
     shown = {name: path for name, path in _files(pictures, PICTURES) if not (together and OF_A_MASK.search(path.stem))}
     labelled: dict[str, Path] = {}
+    exact: dict[str, Path] = {}
+    twice = []
     for name, path in _files(masks, MASKS):
         if together and not OF_A_MASK.search(path.stem):
             continue
-        labelled[_stem(name)] = path
+        if (other := exact.get(_stem(name))) is not None:
+            twice.append(f"{other.name} and {path.name} are both the label image of {_stem(name)}")
+            continue
+        labelled[_stem(name)] = exact[_stem(name)] = path
         labelled.setdefault(OF_A_MASK.sub("", _stem(name)), path)
     pairs = {name: (path, labelled[_stem(name)]) for name, path in shown.items() if _stem(name) in labelled}
     used = {mask for _, mask in pairs.values()}
     lacking = [f"{name} has no label image" for name in shown if name not in pairs]
     lacking += [f"{mask.name} is the label image of no picture" for mask in sorted({*labelled.values()} - used)]
-    return pairs, lacking
+    return pairs, lacking + twice
 
 
 def _files(folder: Path, suffixes: Sequence[str]) -> list[tuple[str, Path]]:

@@ -61,6 +61,7 @@ class HyperparameterSpace:
     gammas: list[float] | None = None
     batch_sizes: list[int] | None = None
     augmentation_flags: list[bool] | None = None
+    """With `complex_augmentation_flags`: the combination of no augmentation and a complex one is left out."""
     complex_augmentation_flags: list[bool] | None = None
 
     def searched(self) -> dict[str, list[Any]]:
@@ -151,7 +152,7 @@ class HyperparameterOptimizer:
             return 0.0
 
         study.optimize(draw, n_trials=count)
-        return list(drawn.values())
+        return [values for values in drawn.values() if not _contradicts_itself(values)]
 
     def _run(self, trials: list[Values]) -> dict[str, Any]:
         configs = [self._config_of(values) for values in trials]
@@ -202,6 +203,10 @@ class HyperparameterOptimizer:
         found = [(result.get(self.metric_name) or {}).get(self.metric_key) for result in results]
         numbers = [float(value) for value in found if isinstance(value, int | float)]
         return sum(numbers) / len(numbers) if numbers else None
+
+
+def _contradicts_itself(values: Values) -> bool:
+    return values.get("augmentation_flags") is False and values.get("complex_augmentation_flags") is True
 
 
 def _texts(space: Mapping[str, Sequence[Any]]) -> dict[str, list[str]]:
