@@ -231,11 +231,23 @@ def _tiff(data: bytes, name: str) -> Picture:
             page = tiff.pages[0]
             values, axes = np.asarray(series[0].asarray()), str(series[0].axes)
             photometric, table = int(getattr(page, "photometric", 1) or 0), getattr(page, "colormap", None)
+            turn = int(page.tags.valueof(274, default=1) or 1)
     except DataError:
         raise
     except Exception as error:  # zlib.error, struct.error, ValueError ...: decoders fail in many ways on damage
         raise _unreadable(name, f"{type(error).__name__}: {error}") from error
-    return _coloured(_one_plane(values, axes, name), photometric, table)
+    plane = _one_plane(values, axes, name)
+    if plane.ndim == 3 and photometric == 1:  # of channels annotators' frame is not turned either
+        return plane
+    return _turned(_coloured(plane, photometric, table), turn)
+
+
+def _turned(values: Picture, orientation: int) -> Picture:
+    """As annotators see it: turned as the TIFF's tag Orientation says (TIFF 6.0; 5 to 8 lie on their side)."""
+    if orientation in (5, 6, 7, 8):
+        values = values.swapaxes(0, 1)
+    down, back = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
+    return np.ascontiguousarray(values[:: -1 if down else 1, :: -1 if back else 1])
 
 
 def _one_plane(values: Picture, axes: str, name: str) -> Picture:

@@ -14,6 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from tasks.errors import DataError
+from tasks.ingest.images import decode_image
 from tasks.kinds.segmentation.pictures import mapped, padded, prepare, read_picture, scaled, scaled_labels
 from tasks.kinds.segmentation.plan import InputPlan
 from tasks.kinds.segmentation.stain import is_stained
@@ -106,6 +107,17 @@ def test_what_cannot_be_shown_is_refused(tmp_path: Path) -> None:
     for damaged in (b"", b"nothing", whole[:20], (tmp_path / "cut.tif").read_bytes()[:300]):
         with pytest.raises(DataError, match="cannot be read"):
             read_picture(damaged)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_tiff_is_turned_as_its_frame_is(tmp_path: Path, orientation: int) -> None:
+    deep = np.random.default_rng(0).integers(0, 60_000, (5, 7, 3), dtype=np.uint16)
+    for name, values in (("grey.tif", deep[:, :, 0]), ("colour.tif", deep)):
+        tifffile.imwrite(tmp_path / name, values, extratags=[(274, 3, 1, orientation, True)])
+        frame = decode_image((tmp_path / name).read_bytes())
+        assert frame is not None and frame.dtype == np.uint16
+        found = read_picture(tmp_path / name)[:, :, ::-1]
+        assert np.array_equal(found.reshape(frame.shape), frame)
 
 
 @pytest.mark.parametrize("form", ["tif", "tiled.tif", "png", "bmp"])
