@@ -13,8 +13,7 @@ MAX_VALUES = 400_000_000
 """Pixels times channels: a picture of 20,000 x 20,000 pixels of one channel."""
 _OURS = ("PNG", "JPEG", "BMP", "WEBP")
 _BOUNDED = {1, 2, 3, 4, 5, 8, 32946, 32773, 34925, 50000}
-"""TIFF compressions whose decoders write no more than the page states: plain, fax, LZW, deflate, packed bits, LZMA, Zstd.
-"""
+"""TIFF compressions that give no more than the page states: plain, fax, LZW, deflate, packed bits, LZMA, Zstd."""
 _JPEG = (6, 7)
 
 

@@ -213,7 +213,7 @@ def test_a_file_of_weights_cannot_ask_for_more_than_the_largest_sam(
 
 
 def test_all_faults_of_an_encoders_sizes_are_named_at_once() -> None:
-    with pytest.raises(ValueError, match="hidden_size: .*; mlp_dim: "):
+    with pytest.raises(ValueError, match=r"hidden_size: .*; mlp_dim: "):
         build_encoder("sam-vit", 16, {**SMALL_SAM, "hidden_size": 0, "mlp_dim": 0})
     with pytest.raises(ValueError, match="encoder_sizes: expected"):
         build_encoder("sam-vit", 16, [1])  # type: ignore[arg-type]

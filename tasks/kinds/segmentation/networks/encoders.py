@@ -179,7 +179,8 @@ def build_encoder(name: str, width: int, sizes: dict[str, Any] | None = None) ->
         sizes: Of sam-vit, for SamVisionConfig; None: sam-vit-base.
 
     Raises:
-        ValueError: The sizes are none of a SAM's; or the name is none of these. The name may come from a file, and timm takes names of places to download from.
+        ValueError: The sizes are none of a SAM's, or the name is none of these. Both may come from a file, and timm
+            takes names of places to download from.
     """
     if name not in NAMES:
         raise ValueError(f"encoder {name!r} is none of {', '.join(NAMES)}")
