@@ -86,7 +86,7 @@ def _read_picture(path: Path) -> NDArray[Any]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about its size, which is looked at here
-        with Image.open(path) as picture:
+        with Image.open(path, formats=("PNG", "BMP", "GIF")) as picture:
             _small_enough(picture.size)
             if picture.mode == "1":
                 return np.asarray(picture).astype(np.uint8)
