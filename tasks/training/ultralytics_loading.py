@@ -26,8 +26,11 @@ def harmless() -> None:
     """
     os.environ.update(SWITCHES)
     os.environ.pop(_CONTRARY, None)
+    from PIL import Image
     from ultralytics.nn import tasks
+    from ultralytics.utils import patches
 
+    Image.open = patches._image_open  # theirs would install a reader of HEIF whenever a file is no picture
     tasks.SAFE_LOAD = True  # imported before with the switch off, it would never look again
     if not tasks._SafeLoad.SUPPORTED:
         raise ConfigError(

@@ -165,7 +165,7 @@ BOMBS = {
     one_huge_page: (".tif", "too large"),
     many_pages_of_one_strip: (".tif", "decompression bomb"),
     a_strip_that_inflates: (".tif", "none of its 1 frames"),
-    a_page_that_inflates: (".tif", "memory"),
+    a_page_that_inflates: (".tif", "none of its 1 frames"),
     huge_png: (".frames.zip", "too large"),
     many_large_png: (".frames.zip", "decompression bomb"),
     huge_jpeg: (".frames.zip", "too large"),

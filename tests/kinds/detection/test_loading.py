@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image, UnidentifiedImageError
 
 from tasks.errors import DataError, StepFailed
 from tasks.kinds.detection.comparison import compare_weights
@@ -21,7 +22,7 @@ from tasks.kinds.detection.exports import ExportJob, make_export
 from tasks.kinds.detection.recipe import ARCHITECTURES, PredictOptions
 from tasks.kinds.detection.review import finished_weights
 from tasks.training import ultralytics_offline as offline
-from tasks.training.ultralytics_loading import load_checkpoint
+from tasks.training.ultralytics_loading import harmless, load_checkpoint
 from tasks.training.ultralytics_resume import unpack
 from tests.kinds.detection.jobs import detector_job
 from tests.training.conftest import TINY_MODEL, write_dataset
@@ -182,3 +183,10 @@ def test_an_architecture_whose_activation_is_code(mark: Path, tmp_path: Path) ->
     with pytest.raises(Exception, match="blocked during restricted model load"):
         YOLO(str(path))
     assert not mark.exists()
+
+
+def test_a_file_that_is_no_picture_has_nothing_installed(tmp_path: Path) -> None:
+    (tmp_path / "empty.png").touch()
+    harmless()
+    with pytest.raises(UnidentifiedImageError):
+        Image.open(tmp_path / "empty.png")

@@ -48,6 +48,12 @@ def test_sixteen_bits_stay(tmp_path: Path, name: str) -> None:
     assert np.array_equal(found, DEEP[:, :, None])
 
 
+@pytest.mark.parametrize("compression", ["lzw", "deflate", "packbits", "lzma", "zstd"])
+def test_a_tiff_is_read_however_it_is_packed(tmp_path: Path, compression: str) -> None:
+    tifffile.imwrite(tmp_path / "cells.tif", DEEP, compression=compression)
+    assert (read_picture(tmp_path / "cells.tif")[:, :, 0] == DEEP).all()
+
+
 def test_colour_grey_and_alpha(tmp_path: Path) -> None:
     assert np.array_equal(read_picture(png(RGB[:, :, ::-1])), RGB)
     with_alpha = np.dstack([RGB[:, :, ::-1], np.full((20, 30), 9, np.uint8)])

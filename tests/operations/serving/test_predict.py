@@ -68,14 +68,14 @@ def test_pictures_of_a_folder_in_order_with_units_in_the_names(
         save(tmp_path / "plate" / f"cell{number}.png", picture(number))
     save(tmp_path / "plate" / ".hidden.png", picture(3))
     (tmp_path / "plate" / "notes.txt").write_text("no picture")
-    done = predict(own.line.line, tmp_path / "plate", "--min-score", "0.1")
+    done = predict(own.line.line, tmp_path / "plate", "--min-score", "0.01")
     assert done.exit_code == 0, done.output
     assert done.stdout.splitlines()[0].split(",") == COLUMNS
     rows = rows_of(done.stdout)
     assert list(dict.fromkeys(Path(row["file"]).name for row in rows)) == ["cell1.png", "cell2.png", "cell10.png"]
     for number in (1, 2, 10):
         own_rows = [row for row in rows if row["file"].endswith(f"cell{number}.png")]
-        expected = loaded.rows(picture(number), 0.1)
+        expected = loaded.rows(picture(number), 0.01)
         assert expected and [row["x_px"] for row in own_rows] == [str(row["x_px"]) for row in expected]
         assert {(row["frame_index"], row["time_s"]) for row in own_rows} == {("0", "")}
 
@@ -109,7 +109,7 @@ def test_what_is_unreadable_is_named_and_the_rest_goes_on(own: Champion, tmp_pat
     other.write_bytes(b"PK")
     out = tmp_path / "out.csv"
     done = predict(
-        own.line.line, cut, lie, tmp_path / "gone.png", other, good, whole, "--csv", out, "--min-score", "0.1"
+        own.line.line, cut, lie, tmp_path / "gone.png", other, good, whole, "--csv", out, "--min-score", "0.01"
     )
     assert done.exit_code == 1 and done.stdout == ""
     for name in ("cut.mp4", "lie.jpg", "gone.png", "table.xlsx"):
