@@ -1,7 +1,7 @@
 """A two-stage segmenter in ONNX: both stages as graphs, and a network that runs them in onnxruntime.
 
-    stage1.onnx   pictures [1, 3, h, w] -> heat, logits [1, q, classes], boxes [1, q, 4], shared_2, shared_4, shared_8
-    stage2.onnx   shared_2, shared_4, shared_8, boxes [n, 4], windows [n, 4] int64 -> chances [n, s, s]
+    stage1.onnx   pictures [1, 3, h, w] -> heat, logits [1, q, classes], boxes [1, q, 4], shared_2, shared_4
+    stage2.onnx   shared_2, shared_4, boxes [n, 4], windows [n, 4] int64 -> chances [n, s, s]
     spec.json     what stands in the weights: how pictures are prepared, classes, threshold
 
 The first holds the encoder and the finder, and what of the features all boxes share; the second is the decoder, with
@@ -23,7 +23,7 @@ from tasks.kinds.segmentation.networks.finder import Answers, cells_of
 from tasks.kinds.segmentation.networks.raw import RawInstances
 
 STAGE1, STAGE2, SPEC = "stage1.onnx", "stage2.onnx", "spec.json"
-SHARED = (2, 4, 8)
+SHARED = (2, 4)
 OPSET = 17
 
 
@@ -50,12 +50,11 @@ class Stage2(nn.Module):  # type: ignore[misc]
         self.decoder = network.decoder
 
     def forward(
-        self, shared_2: torch.Tensor, shared_4: torch.Tensor, shared_8: torch.Tensor, boxes: torch.Tensor,
-        windows: torch.Tensor,
-    ) -> torch.Tensor:  # fmt: skip
+        self, shared_2: torch.Tensor, shared_4: torch.Tensor, boxes: torch.Tensor, windows: torch.Tensor
+    ) -> torch.Tensor:
         """See the module."""
         pictures = torch.zeros_like(windows[:, 0])
-        shared = dict(zip(SHARED, (shared_2, shared_4, shared_8), strict=True))
+        shared = dict(zip(SHARED, (shared_2, shared_4), strict=True))
         chances: torch.Tensor = self.decoder(shared, boxes, pictures, windows).sigmoid()
         return chances
 

@@ -9,6 +9,7 @@ import math
 
 import torch
 from torch import nn
+from torch.nn.functional import interpolate
 from torchvision.ops import roi_align
 
 from tasks.kinds.segmentation.networks.encoders import DETAIL, convolved
@@ -48,15 +49,20 @@ class MaskDecoder(nn.Module):  # type: ignore[misc]
         )
         self.stems = nn.ModuleDict({str(stride): convolved(width, channels) for stride in (4, 8)})
         self.detail = convolved(DETAIL, DETAIL)
-        self.coarse = nn.Conv2d(2 * channels + 3, channels, 1)
+        self.coarse = nn.Conv2d(2 * channels, channels, 1)
+        self.place = nn.Conv2d(3, channels, 1)
         self.blocks = nn.ModuleList(_Block(channels) for _ in range(2))
         self.up = nn.Sequential(nn.Conv2d(channels, 4 * DETAIL, 1), nn.PixelShuffle(2))
         self.fine = nn.Sequential(convolved(DETAIL, DETAIL), nn.Conv2d(DETAIL, 1, 1))
 
     def prepared(self, features: dict[int, torch.Tensor]) -> dict[int, torch.Tensor]:
-        """What of the encoder's features all boxes share."""
-        stems = {int(stride): stem(features[int(stride)]) for stride, stem in self.stems.items()}
-        return {2: self.detail(features[2]), **stems}
+        """What of the encoder's features all boxes share, by stride: the finest, and 4 and 8 as one.
+
+        What is done here costs once a picture; cutting out of one map instead of two is a third less for each box.
+        """
+        near, far = (stem(features[int(stride)]) for stride, stem in self.stems.items())
+        far = interpolate(far, near.shape[-2:], mode="bilinear", align_corners=False)
+        return {2: self.detail(features[2]), 4: self.coarse(torch.cat([near, far], 1))}
 
     def forward(
         self, features: dict[int, torch.Tensor], boxes: torch.Tensor, pictures: torch.Tensor, windows: torch.Tensor
@@ -70,10 +76,10 @@ class MaskDecoder(nn.Module):  # type: ignore[misc]
             windows: As `windows_of` gives them.
         """
         at = torch.cat([pictures[:, None], windows], 1).float()  # half precision has no pixel 257
-        cut = [roi_align(features[stride].float(), at, GRID, 1 / stride, 1, aligned=True) for stride in (4, 8)]
-        cut.append(_in_window(boxes, windows).to(cut[0].dtype))
-        seen = self.coarse(torch.cat(cut, 1).contiguous(memory_format=torch.channels_last))  # twice as fast on a CPU
-        seen = seen + self.prompt(_encoded(boxes, windows).to(seen.dtype))[:, :, None, None]
+        seen = roi_align(features[4].float(), at, GRID, 1 / 4, 1, aligned=True)
+        seen = seen.contiguous(memory_format=torch.channels_last)  # twice as fast on a CPU
+        seen = seen + self.place(_in_window(boxes, windows).contiguous(memory_format=torch.channels_last))
+        seen = torch.relu(seen + self.prompt(_encoded(boxes, windows))[:, :, None, None])
         for block in self.blocks:
             seen = block(seen)
         detail = roi_align(features[2].float(), at, SIDE, 1 / 2, 1, aligned=True)
