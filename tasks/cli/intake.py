@@ -119,6 +119,8 @@ def _show_stills(report: StillsReport, as_json: bool) -> None:
             f"{report.new} pictures landed in {report.batches} batches, {there} were there already; "
             f"{report.groups} groups; {report.passed_over} other files passed over"
         )
+        if report.masks:
+            paper.print(f"{report.masks} masks (by their names) were left out; nightscope labels import takes them")
         if report.absent:
             some = ", ".join(report.absent[:_SOME])
             paper.print(escape(f"the CSV names {len(report.absent)} files that are not here: {some} ..."))

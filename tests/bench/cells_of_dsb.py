@@ -64,7 +64,7 @@ def read_pictures(root: Path) -> list[CellPicture]:
     """All pictures below a folder, sorted by name.
 
     Raises:
-        ValueError: A picture has no masks, or one that is empty or not of the picture's size.
+        ValueError: There are none; a picture has no masks, or one that is empty or not of the picture's size.
     """
     pictures = []
     for path in sorted(root.glob("**/images/*.png")):
@@ -79,6 +79,8 @@ def read_pictures(root: Path) -> list[CellPicture]:
         if not objects:
             raise ValueError(f"{path}: expected masks in the folder beside it, found none: is the layout another?")
         pictures.append(CellPicture(path, group_of(image), height, width, tuple(objects)))
+    if not pictures:
+        raise ValueError(f"{root}: expected <id>/images/*.png, or the archive of them; found none")
     return pictures
 
 

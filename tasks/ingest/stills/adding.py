@@ -35,7 +35,8 @@ class StillsReport(Frozen):
         new: How many of the accepted were not there before.
         batches: Objects that landed.
         groups: How many groups the accepted ones are of; a picture without one counts as one.
-        passed_over: Files that are no pictures.
+        masks: Files that are masks of the pictures, which are no samples.
+        passed_over: Other files that are no pictures.
         absent: File names of the CSV (`--group-by csv:`) that are no picture here.
     """
 
@@ -44,6 +45,7 @@ class StillsReport(Frozen):
     new: int = 0
     batches: int = 0
     groups: int = 0
+    masks: int = 0
     passed_over: int = 0
     absent: tuple[str, ...] = ()
 
@@ -100,6 +102,7 @@ def add_stills(
         new=work.new,
         batches=work.batches,
         groups=len(groups),
+        masks=sum(plan.masks for plan in plans),
         passed_over=sum(plan.passed_over for plan in plans),
         absent=tuple(name for plan in plans for name in plan.absent),
     )
@@ -111,6 +114,7 @@ class _Plan:
 
     place: str
     labels: Mapping[str, StillLabels]
+    masks: int
     passed_over: int
     absent: tuple[str, ...]
 
@@ -118,13 +122,14 @@ class _Plan:
 def _plan(source: Source, place: str, said: StillLabels, group_by: str | None, names: _Names) -> _Plan:
     if group_by is None:
         label = said.model_copy(update={"donor": names.donor(said.donor)})
-        return _Plan(place, dict.fromkeys(source.pictures, label), source.others, ())
+        return _Plan(place, dict.fromkeys(source.pictures, label), source.masks, source.others, ())
     groups = groups_of(source, group_by)
     made = {
         group: _checked({**said.model_dump(include=set(_LABELS)), "donor": names.donor(group)})
         for group in set(groups.of.values())
     }
-    return _Plan(place, {path: made[groups.of[path]] for path in source.pictures}, source.others, groups.absent)
+    labels = {path: made[groups.of[path]] for path in source.pictures}
+    return _Plan(place, labels, source.masks, source.others, groups.absent)
 
 
 def _checked(values: Mapping[str, object]) -> StillLabels:

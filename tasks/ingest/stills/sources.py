@@ -18,6 +18,7 @@ from tasks.ingest.formats import STILL_SUFFIXES
 from tasks.ingest.names import natural_key, split_suffix
 from tasks.ingest.packing import check_entries
 from tasks.ingest.stills.batches import MAX_PICTURE_BYTES
+from tasks.ingest.stills.masks import masks_among
 from tasks.lake import Lake
 from tasks.lake.object_store import ObjectStore
 
@@ -38,12 +39,14 @@ class Source(Protocol):
     Attributes:
         name: What it is called, for the batches' names.
         pictures: In natural order.
-        others: How many files are no pictures.
+        masks: How many files are masks of the pictures.
+        others: How many other files are no pictures.
         tables: CSV files, by path: those within, and beside it.
     """
 
     name: str
     pictures: Sequence[str]
+    masks: int
     others: int
     tables: Sequence[str]
 
@@ -99,8 +102,11 @@ def _is_hidden(path: str) -> bool:
     return parts[0] == "__MACOSX" or any(part.startswith(".") for part in parts)
 
 
-def _sorted(paths: Sequence[str]) -> list[str]:
-    return sorted((path for path in paths if _is_picture(path)), key=natural_key)
+def _sorted(paths: Sequence[str]) -> tuple[list[str], int]:
+    """The pictures, and how many of the files are masks of them."""
+    found = [path for path in paths if _is_picture(path)]
+    masks = masks_among(found)
+    return sorted((path for path in found if path not in masks), key=natural_key), len(masks)
 
 
 @dataclass
@@ -108,6 +114,7 @@ class _Folder:
     path: Path
     name: str
     pictures: Sequence[str]
+    masks: int
     others: int
     tables: Sequence[str]
 
@@ -137,10 +144,10 @@ def _of_folder(path: Path) -> _Folder:
             else:
                 links += 1
     shown = [name for name in names if not _is_hidden(name)]
-    pictures = _sorted(shown)
+    pictures, masks = _sorted(shown)
     within = sorted(name for name in shown if name.lower().endswith(".csv"))
     name = path.resolve().name
-    return _Folder(path, name, pictures, len(shown) - len(pictures) + links, [*within, *_beside(path)])
+    return _Folder(path, name, pictures, masks, len(shown) - len(pictures) - masks + links, [*within, *_beside(path)])
 
 
 def _beside(path: Path) -> list[str]:
@@ -156,6 +163,7 @@ class _Zip:
     archive: zipfile.ZipFile
     name: str
     pictures: Sequence[str]
+    masks: int
     others: int
     tables: Sequence[str]
     entries: dict[str, zipfile.ZipInfo] = field(default_factory=dict)
@@ -193,10 +201,10 @@ def _of_zip(path: Path, archive: zipfile.ZipFile) -> _Zip:
         check_entries(archive, list(safe.values()))
     except UnreadableRecording as error:
         raise ConfigError(f"add --stills: {path}: {error}") from error
-    pictures = _sorted(list(safe))
+    pictures, masks = _sorted(list(safe))
     within = sorted(name for name in safe if name.lower().endswith(".csv"))
     name = split_suffix(path.name)[0]
-    return _Zip(archive, name, pictures, len(entries) - len(pictures), [*within, *_beside(path)], safe)
+    return _Zip(archive, name, pictures, masks, len(entries) - len(pictures) - masks, [*within, *_beside(path)], safe)
 
 
 @dataclass
@@ -206,6 +214,7 @@ class _Bucket:
     threads: int
     name: str
     pictures: Sequence[str]
+    masks: int
     others: int
     tables: Sequence[str]
     sizes: dict[str, int] = field(default_factory=dict)
@@ -250,10 +259,10 @@ def _of_bucket(lake: Lake, place: str) -> _Bucket:
     prefix = f"{prefix.rstrip('/')}/" if prefix.strip("/") else ""
     sizes = {info.key.removeprefix(prefix): info.size_bytes for info in store.list(prefix)}
     shown = [name for name in sizes if not _is_hidden(name)]
-    pictures = _sorted(shown)
+    pictures, masks = _sorted(shown)
     tables = sorted(name for name in shown if name.lower().endswith(".csv"))
     name = prefix.rstrip("/").rpartition("/")[2] or bucket
-    return _Bucket(store, prefix, threads, name, pictures, len(shown) - len(pictures), tables, sizes)
+    return _Bucket(store, prefix, threads, name, pictures, masks, len(shown) - len(pictures) - masks, tables, sizes)
 
 
 def _local_table(path: Path) -> bytes:

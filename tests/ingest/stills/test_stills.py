@@ -375,3 +375,17 @@ def test_killed_anywhere_and_run_again_it_ends_the_same(lake: Lake, tmp_path: Pa
     assert lake.tables.rows("landings", Landing, {"outcome": "duplicate"}) == []
     assert sum(info.key.endswith(".zip") for info in lake.landing.list()) == 6
     assert all(lake.blobs.exists(oid) for frame in frames(lake) for oid in (frame.oid, frame.recording_id))
+
+
+def test_masks_among_pictures_are_no_samples(lake: Lake, tmp_path: Path) -> None:
+    for name in ("7/images/7.png", "7/masks/1.png", "7/masks/2.png", "b/a.png", "b/a_cp_masks.png", "masks/c.png"):
+        write(tmp_path / "set" / name, len(name) + ord(name[-5]))
+    write(tmp_path / "set" / "only_mask.png", 77)  # nothing beside it that it could be a mask of
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        for path in (tmp_path / "set").rglob("*.png"):
+            archive.write(path, path.relative_to(tmp_path))
+    for place in ("set", "set.zip"):
+        report = add_stills(lake, [str(tmp_path / place)])
+        taken = {Path(one.path).name for one in report.accepted}
+        assert (report.masks, report.passed_over, report.refused) == (3, 0, ())
+        assert taken == {"7.png", "a.png", "c.png", "only_mask.png"}
