@@ -7,20 +7,23 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from label_studio_sdk.converter.brush import decode_rle
 from PIL import Image
-from playwright.sync_api import Page
+from playwright.sync_api import Locator, Page
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
-from tasks.config import Settings
+from tasks.config import Line, Settings
 from tasks.ingest.frames import take_frames
 from tasks.ingest.picture_names import picture_names
 from tasks.ingest.recordings import ingest_new
 from tasks.ingest.stills.adding import add_stills
+from tasks.kinds.segmentation.labels import to_fill
+from tasks.kinds.segmentation.objects import mask_object
+from tasks.labeling.convert import to_regions
+from tasks.labeling.filling import fill_objects
 from tasks.labeling.importing import import_labels
 from tasks.labeling.state import load as load_state
 from tasks.labeling.sync import sync
@@ -29,8 +32,10 @@ from tasks.metrics import masks
 from tests.browser.airflow_pages import until
 from tests.browser.conftest import Visitor
 from tests.kinds.segmentation.labelled import SEGMENTATION, cell_line
+from tests.labeling.annotators import Annotator
 
 LINE = cell_line(line="painted-cells", classes={"cell": {"hotkey": "c"}}, recordings={"studies": ["cells"]})
+BOXED = cell_line(line="boxed-cells", recordings={"studies": ["boxed"]})
 WIDTH_PX, HEIGHT_PX = 251, 187
 FROM, TO = (60, 90), (180, 110)
 """A stroke of the brush, in pixels of the picture."""
@@ -72,18 +77,18 @@ def tasks(stack: Settings, tmp_path: Path) -> dict[str, int]:
     return {names[recording_id]: task for (recording_id, _), task in placed.items()}
 
 
-def painted(lake: Lake) -> dict[str, list[np.ndarray]]:
-    """Picture -> the masks of the newest annotation in the lake."""
-    sync(lake, LINE, SEGMENTATION)
+def painted(lake: Lake, line: Line = LINE) -> dict[str, list[np.ndarray]]:
+    """Picture -> the masks that annotations in the lake have now."""
+    sync(lake, line, SEGMENTATION)
     names = {row["recording_id"]: row["stem"] for row in lake.tables.scan("recordings").to_pylist()}
-    rows = lake.tables.scan("annotations", where={"line": LINE.line}).to_pylist()
-    newest: dict[str, Any] = {}
-    for row in sorted(rows, key=lambda row: row["synced_at"]):
+    rows = lake.tables.scan("annotations", where={"line": line.line}).to_pylist()
+    newest = {row["annotation_id"]: row for row in sorted(rows, key=lambda row: row["synced_at"])}
+    found: dict[str, list[np.ndarray]] = {}
+    for row in newest.values():
         assert not row["unread"], row
-        newest[names[row["recording_id"]]] = json.loads(row["objects"])
-    return {
-        name: [masks.decode(each["mask"], HEIGHT_PX, WIDTH_PX) for each in objects] for name, objects in newest.items()
-    }
+        of_picture = found.setdefault(names[row["recording_id"]], [])
+        of_picture += [masks.decode(each["mask"], HEIGHT_PX, WIDTH_PX) for each in json.loads(row["objects"])]
+    return found
 
 
 def test_a_painted_mask_reaches_the_lake_to_the_pixel_and_an_imported_one_stays(
@@ -138,6 +143,15 @@ def opened(visitor: Visitor, project: int, task: int) -> Page:
     return page
 
 
+def choose(page: Page, tab: Locator, what: str) -> None:
+    """Open an annotation or prediction by its tab, and choose from the tab's menu."""
+    tab.click()
+    page.wait_for_load_state("networkidle")
+    tab.hover()
+    tab.locator(".lsf-annotation-button__trigger").click()
+    page.get_by_text(what, exact=True).click()
+
+
 def paint(page: Page, regions: int) -> bool:
     """Paint the stroke with the mouse; False where the page was not ready for it, and has no region more."""
     if page.locator(".lsf-outliner-item").count() < regions:
@@ -167,3 +181,33 @@ def on_screen(page: Page, point: tuple[float, float]) -> tuple[float, float]:
     )
     x, y, width, height = shown
     return x + point[0] * width / WIDTH_PX, y + point[1] * height / HEIGHT_PX
+
+
+def test_an_annotator_takes_the_models_outline_of_a_box_over(
+    visitor: Visitor, stack: Settings, tmp_path: Path, shot: Shot
+) -> None:
+    lake = open_lake(stack)
+    (tmp_path / "boxed.png").write_bytes(picture(5))
+    assert add_stills(lake, [str(tmp_path)], study="boxed").new == 1
+    ingest_new(lake, [BOXED])
+    sync(lake, BOXED, SEGMENTATION)
+    state = load_state(lake, BOXED.line)
+    (task,) = state.placed().values()
+    box = to_fill("cell", 9, 8, 41, 32)
+    drawn = to_regions(SEGMENTATION, [box], WIDTH_PX, HEIGHT_PX, "0" * 16, line=BOXED)
+    Annotator(stack.label_studio).submit(task, drawn)
+    sync(lake, BOXED, SEGMENTATION)
+    outlined = mask_object("cell", ragged())
+    report = fill_objects(lake, BOXED, SEGMENTATION, lambda image, boxes: [outlined for _ in boxes], "1")
+    assert (report.objects, report.filled, report.predictions) == (1, 1, 1)
+
+    page = opened(visitor, state.project_id, task)
+    shot(page, "prediction")
+    choose(page, page.locator(".lsf-annotation-button").filter(has_text="boxed"), "Duplicate Annotation")
+    with page.expect_response(lambda r: "/annotations" in r.url and r.request.method == "POST"):
+        page.get_by_role("button", name="Submit current annotation").click()
+    choose(page, page.locator(".lsf-annotation-button").last, "Delete Annotation")  # the older one, with the box
+    with page.expect_response(lambda r: "/annotations" in r.url and r.request.method == "DELETE"):
+        page.get_by_test_id("dialog-ok-button").click()
+    (mask,) = painted(lake, BOXED)["boxed"]
+    assert (mask == ragged()).all()
