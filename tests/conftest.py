@@ -7,6 +7,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from tasks.config import Settings
 from tasks.lake import Lake, open_lake
 from tests.s3_servers import S3Server, rclone
+from tests.scheduling import ByFileOrFolder, rank
 from tests.shared import end_shared, shared_stack
 
 hypothesis.settings.register_profile("patient", deadline=None)  # how fast a machine is, is no property of the code
@@ -36,27 +38,25 @@ tests; a module that decodes, trains or starts processes at length names its kin
 SERVICES = {"s3_server", "registry_stack", "label_studio", "services", "stack", "store"}
 """Fixtures that are a running service."""
 
-LONGEST_FIRST = ("e2e/test_command_line", "browser/", "e2e/", "training/test_detection", "steps/test_promote")
-"""Test files that a run begins with, so that no worker is left alone with one of them at the end."""
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test with its kind, and put what takes longest first."""
     for item in items:
         if not any(item.get_closest_marker(kind) for kind in KINDS):
             item.add_marker(_kind_of(item))
-    items.sort(key=_rank)
+    items.sort(key=lambda item: rank(item.path.relative_to(Path(__file__).parent).as_posix()))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep on one worker what shares much; other ways to distribute tests than by file stay pytest-xdist's own."""
+    return ByFileOrFolder(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 def _kind_of(item: pytest.Item) -> str:
     folder = item.path.relative_to(Path(__file__).parent).parts[0]
     uses_service = SERVICES & set(getattr(item, "fixturenames", ()))
     return FOLDERS.get(folder) or ("integration" if uses_service else "unit")
-
-
-def _rank(item: pytest.Item) -> int:
-    name = item.path.relative_to(Path(__file__).parent).as_posix()
-    return next((rank for rank, start in enumerate(LONGEST_FIRST) if name.startswith(start)), len(LONGEST_FIRST))
 
 
 def pytest_runtest_teardown(item: pytest.Item) -> None:

@@ -1,17 +1,20 @@
 """What must be there before a service first starts: migrated databases, buckets, Airflow's pools.
 
-A database is made under another name and renamed when whole: a killed first start leaves none that is half made.
+A database is made under another name and renamed when whole: a killed first start leaves none that is half made. The
+first one of a release is kept with the programs while it is empty, and other installations begin with a copy.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -74,7 +77,10 @@ def migrate_airflow(layout: Layout, environ: Mapping[str, str]) -> None:
     def command(database: Path) -> tuple[list[str], dict[str, str]]:
         return [program("airflow"), "db", "migrate"], {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{database}"}
 
-    _migrate(layout, "airflow", layout.airflow_db, command, environ)
+    configuration = layout.airflow_home / "airflow.cfg"
+    if not configuration.exists():  # else its processes write one, all at once, and read each other's halves
+        write_private(configuration, "# Airflow is configured by the environment of its services.\n")
+    _migrate(layout, "airflow", layout.airflow_db, command, environ, kept_database("airflow"))
 
 
 def migrate_mlflow(layout: Layout, environ: Mapping[str, str]) -> None:
@@ -87,7 +93,7 @@ def migrate_mlflow(layout: Layout, environ: Mapping[str, str]) -> None:
     def command(database: Path) -> tuple[list[str], dict[str, str]]:
         return [program("mlflow"), "db", "upgrade", f"sqlite:///{database}"], {}
 
-    _migrate(layout, "mlflow", layout.mlflow_db, command, environ)
+    _migrate(layout, "mlflow", layout.mlflow_db, command, environ, kept_database("mlflow"))
 
 
 def _stamp(layout: Layout, unit: str) -> Path:
@@ -99,7 +105,15 @@ def _is_migrated(layout: Layout, unit: str, database: Path) -> bool:
     return database.exists() and stamp.exists() and stamp.read_text() == version(_DISTRIBUTIONS[unit])
 
 
-def _migrate(layout: Layout, unit: str, database: Path, command: Command, environ: Mapping[str, str]) -> None:
+def kept_database(unit: str) -> Path:
+    """Where an empty database of the installed release is kept, of 'airflow' or 'mlflow'."""
+    folder = Path(program(unit)).parent.parent / "share" / "nightscope"
+    return folder / f"{unit}-{version(_DISTRIBUTIONS[unit])}.sqlite3"
+
+
+def _migrate(
+    layout: Layout, unit: str, database: Path, command: Command, environ: Mapping[str, str], kept: Path
+) -> None:
     if _is_migrated(layout, unit, database):
         return
     target = database
@@ -107,6 +121,21 @@ def _migrate(layout: Layout, unit: str, database: Path, command: Command, enviro
         target = database.with_name(f"{database.name}.new")
         for leftover in target.parent.glob(f"{target.name}*"):
             leftover.unlink()
+    if target != database and kept.exists():
+        shutil.copyfile(kept, target)
+    else:
+        _run_migration(layout, unit, target, command, environ)
+    if target != database:
+        with sqlite3.connect(target) as connection:  # what stands in its write-ahead log must come along
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.close()
+        _keep(target, kept)
+        target.replace(database)
+    database.chmod(0o600)
+    write_private(_stamp(layout, unit), version(_DISTRIBUTIONS[unit]))
+
+
+def _run_migration(layout: Layout, unit: str, target: Path, command: Command, environ: Mapping[str, str]) -> None:
     arguments, extra = command(target)
     log = layout.log(f"{unit}-migrate")
     with log.open("wb") as output:
@@ -122,13 +151,17 @@ def _migrate(layout: Layout, unit: str, database: Path, command: Command, enviro
         )
     if done.returncode != 0:
         raise StackError(f"{unit}: its database cannot be migrated: {tail(log)}", fix=f"look into {log}")
-    if target != database:
-        with sqlite3.connect(target) as connection:  # what stands in its write-ahead log must come along
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        connection.close()
-        target.replace(database)
-    database.chmod(0o600)
-    write_private(_stamp(layout, unit), version(_DISTRIBUTIONS[unit]))
+
+
+def _keep(database: Path, kept: Path) -> None:
+    """Keep an empty, migrated database for other installations; not where only others may write to the programs."""
+    if kept.exists():
+        return
+    temporary = kept.with_name(f"{kept.name}.{os.getpid()}")
+    with suppress(OSError):
+        kept.parent.mkdir(exist_ok=True, parents=True)
+        shutil.copyfile(database, temporary)
+        temporary.replace(kept)
 
 
 def place_label_studio_database(layout: Layout, binary: Path) -> bool:

@@ -19,7 +19,11 @@ def migrate(layout: Layout, code: str) -> None:
     def command(database: Path) -> tuple[list[str], dict[str, str]]:
         return [sys.executable, "-c", code, str(database)], {}
 
-    prepare._migrate(layout, "mlflow", layout.mlflow_db, command, os.environ)
+    prepare._migrate(layout, "mlflow", layout.mlflow_db, command, os.environ, kept_of(layout))
+
+
+def kept_of(layout: Layout) -> Path:
+    return layout.state_dir / "programs" / "mlflow-0.sqlite3"
 
 
 def test_a_database_appears_when_it_is_whole(layout: Layout) -> None:
@@ -43,6 +47,27 @@ def test_a_migrated_database_is_left_alone(layout: Layout) -> None:
     migrate(layout, MAKE_TABLE)
 
     migrate(layout, "import sys; sys.exit('must not run')")
+
+
+def test_another_installation_begins_with_the_database_that_the_first_kept(layout: Layout) -> None:
+    migrate(layout, MAKE_TABLE)
+    layout.mlflow_db.write_bytes(b"a lab's runs")
+    layout.mlflow_db.unlink()
+    (layout.control_dir / "mlflow.migrated").unlink()
+
+    migrate(layout, "import sys; sys.exit('must not run')")
+
+    assert layout.mlflow_db.read_bytes() == kept_of(layout).read_bytes() != b"a lab's runs"
+    assert layout.mlflow_db.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in kept_of(layout).parent.iterdir()] == [kept_of(layout).name]
+
+
+def test_where_nothing_can_be_kept_databases_are_migrated_all_the_same(layout: Layout) -> None:
+    kept_of(layout).parent.touch()  # a file: no folder can be made there
+
+    migrate(layout, MAKE_TABLE)
+
+    assert layout.mlflow_db.exists()
 
 
 def test_another_release_migrates_the_database_in_place(layout: Layout) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,7 @@ from tasks.kinds.segmentation.training.losses import (
 )
 from tasks.kinds.segmentation.training.matching import focal_cost, matched, relative_l1
 from tasks.kinds.segmentation.training.measure import Tally
+from tasks.kinds.segmentation.training.monai_losses import hidden
 from tasks.kinds.segmentation.training.objectives import jittered
 from tasks.kinds.segmentation.training.star_targets import chances_of, rays_of, star_targets
 from tasks.kinds.segmentation.training.targets import CellTargets, heat_of, mask_targets, targets_of
@@ -125,6 +128,18 @@ def test_mask_losses_are_least_where_masks_are_right() -> None:
     bad = mask_losses(20 - wanted * 40, wanted, Stage2Plan())
     assert all(abs(float(good[name])) < 0.01 < float(bad[name]) for name in ("focal", "dice", "boundary"))
     assert all(float(value) == 0 for value in mask_losses(wanted[:0], wanted[:0], Stage2Plan()).values())
+
+
+def test_what_is_hidden_cannot_be_imported_until_it_is_shown_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "an_optional_package.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    with hidden(["an_optional_package", "torch"]):
+        assert importlib.import_module("torch") is torch, "what is imported already stays"
+        with pytest.raises(ModuleNotFoundError):
+            importlib.import_module("an_optional_package")
+    assert importlib.import_module("an_optional_package")
 
 
 def test_gamma_looks_away_from_what_is_easy() -> None:

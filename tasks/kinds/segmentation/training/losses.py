@@ -17,6 +17,7 @@ from torchvision.ops import generalized_box_iou_loss, sigmoid_focal_loss
 from tasks.kinds.segmentation.networks.finder import Answers
 from tasks.kinds.segmentation.plan import Stage1Plan, Stage2Plan
 from tasks.kinds.segmentation.training.matching import matched, relative_l1
+from tasks.kinds.segmentation.training.monai_losses import dice_and_focal
 from tasks.kinds.segmentation.training.targets import CellTargets, heat_of
 
 Parts = dict[str, torch.Tensor]
@@ -90,14 +91,13 @@ def mask_losses(logits: torch.Tensor, wanted: torch.Tensor, plan: Stage2Plan) ->
         wanted: In [0, 1], as `logits`.
         plan: Says how boxes count, see `box_weights`.
     """
-    from monai.losses import DiceLoss, FocalLoss  # 13 s of a core: only who fills masks pays for it
-
     if not len(logits):
         return {name: logits.sum() for name in ("focal", "dice", "boundary")}
+    dice, focal = dice_and_focal()
     logits, wanted = logits.float()[:, None], wanted[:, None]
     each = {
-        "focal": FocalLoss(gamma=plan.focal_gamma, reduction="none")(logits, wanted).mean((1, 2, 3)),
-        "dice": DiceLoss(sigmoid=True, reduction="none")(logits, wanted).flatten(),
+        "focal": focal(gamma=plan.focal_gamma, reduction="none")(logits, wanted).mean((1, 2, 3)),
+        "dice": dice(sigmoid=True, reduction="none")(logits, wanted).flatten(),
         "boundary": boundary_losses(logits[:, 0], wanted[:, 0]),
     }
     total = plan.focal_weight * each["focal"] + plan.dice_weight * each["dice"]
