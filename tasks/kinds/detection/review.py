@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.kinds.detection.job import DetectorJob
+from tasks.training.ultralytics_stages import spelt_out
 
 KEPT_ARGUMENTS = ("task", "imgsz", "rect", "amp", "batch", "overlap_mask", "nms")
 
@@ -51,13 +52,14 @@ def review(
     """
     from ultralytics import YOLO
 
-    plots = bool(job.arguments.get("plots", True))
+    last = spelt_out(job.arguments)[-1]
+    plots = bool(last.get("plots", True))
     look = job.folder / "review"
     model = YOLO(str(weights), task="detect")
     results = model.val(
         data=str(data),
         split="val",
-        imgsz=job.arguments.get("imgsz", 640),
+        imgsz=last.get("imgsz", 640),
         batch=8,
         iou=job.predict.iou,
         max_det=job.predict.max_det,
