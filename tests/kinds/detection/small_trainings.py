@@ -36,17 +36,17 @@ def make_job(folder: Path, recipe: str = "detection-from-scratch", *, seed: int 
     )  # fmt: skip
 
 
-def set_up(folder: Path, **changes: Any) -> Any:
-    """The trainer of the first stage, ready for its first step."""
+def set_up(folder: Path, recipe: str = "detection-from-scratch", *, stage: int = 0, **changes: Any) -> Any:
+    """The trainer of a stage, ready for its first step."""
     from tasks.kinds.detection.dataset_view import local_data
     from tasks.kinds.detection.trainer import ResumableDetectionTraining
 
-    job = DetectorJob.of(make_job(folder, **changes))
+    job = DetectorJob.of(make_job(folder, recipe, **changes))
     offline.prepare(job.config_dir, 1)
-    stage = stages_of(job.arguments, job.min_steps, 8)[0]
-    words = ultralytics_arguments(job, stage, "cpu", local_data(job), job.folder / "run", resuming=False)
+    part = stages_of(job.arguments, job.min_steps, 8)[stage]
+    words = ultralytics_arguments(job, part, "cpu", local_data(job), job.folder / "run", resuming=False)
     arguments, knobs = apart(words)
-    trainer = ResumableDetectionTraining(arguments, has_val=True, knobs=knobs, stage=stage)
+    trainer = ResumableDetectionTraining(arguments, has_val=True, knobs=knobs, stage=part)
     trainer._setup_train()
     return trainer
 
