@@ -16,8 +16,10 @@ MOST_COVERED = 0.3
 """Share of an object already there, or of the pasted one, that may lie in the other; as ultralytics has it."""
 TRIES = 10
 """Places that are tried for an object."""
-_RIM = 0.15
-"""Of an object's sides: over such a margin it fades into the frame."""
+_RIM = 0.1
+"""Of half an object's sides: over twice as much it fades into the frame."""
+_RING = 0.25
+"""Of an object's longer side: so wide is what counts as its surroundings, of 2 pixels at least."""
 
 Image = NDArray[np.uint8]
 Boxes = NDArray[np.float32]
@@ -40,13 +42,13 @@ class CopyPaste:
         image, boxes, classes = labels["img"].copy(), _boxes(labels), labels["cls"]
         theirs, their_classes = _boxes(donor), donor["cls"]
         for index in random.sample(range(len(theirs)), round(self.share * len(theirs))):
-            patch = _cut(donor["img"], theirs[index])
-            place = _free_place(patch, image, boxes)
+            at = _whole_px(theirs[index], donor["img"])
+            width, height = at[2] - at[0], at[3] - at[1]
+            place = _free_place(width, height, image, boxes)
             if place is None:
                 continue
             left, top = place
-            height, width = patch.shape[:2]
-            _paste(image, patch, left, top)
+            _paste(image, donor["img"][at[1] : at[3], at[0] : at[2]], left, top, _around(donor["img"], *at))
             boxes = np.concatenate([boxes, np.array([[left, top, left + width, top + height]], np.float32)])
             classes = np.concatenate([classes, their_classes[index : index + 1]])
         labels["img"], labels["cls"] = image, classes
@@ -70,16 +72,15 @@ def _instances(boxes: Boxes) -> Any:
     return Instances(boxes, np.zeros((0, 1000, 2), np.float32), None, bbox_format="xyxy", normalized=False)
 
 
-def _cut(image: Image, box: NDArray[np.float32]) -> Image:
-    """An object's pixels [height, width, channels]; empty where its box is thinner than a pixel."""
-    left, top = np.maximum(np.round(box[:2]), 0).astype(int)
-    right, bottom = np.round(box[2:]).astype(int)
-    return image[top:bottom, left:right]
+def _whole_px(box: NDArray[np.float32], image: Image) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of a box, in whole pixels of the image."""
+    height, width = image.shape[:2]
+    edges = np.clip(np.round(box), 0, [width, height, width, height]).astype(int)
+    return edges[0], edges[1], edges[2], edges[3]
 
 
-def _free_place(patch: Image, image: Image, boxes: Boxes) -> tuple[int, int] | None:
-    """Left and top of a place where the patch covers nothing that is labelled; None: none was found."""
-    height, width = patch.shape[:2]
+def _free_place(width: int, height: int, image: Image, boxes: Boxes) -> tuple[int, int] | None:
+    """Left and top of a place where a box covers nothing that is labelled; None: none was found."""
     room_x, room_y = image.shape[1] - width, image.shape[0] - height
     if min(height, width, room_x + 1, room_y + 1) < 1:
         return None
@@ -98,19 +99,30 @@ def _covered(box: NDArray[Any], boxes: Boxes) -> float:
     return float((shared / np.maximum(areas, 1e-9)).max())
 
 
-def _paste(image: Image, patch: Image, left: int, top: int) -> None:
-    """Lay an ellipse of the patch into the image, as bright as its surroundings there, and fading at its rim."""
+def _paste(image: Image, patch: Image, left: int, top: int, ground: NDArray[np.float32]) -> None:
+    """Lay a patch into the image, as bright as its new surroundings, its corners rounded and its rim fading.
+
+    Args:
+        image: Changed in place.
+        patch: The object's pixels.
+        left, top: Where.
+        ground: What surrounded it where it came from, a value for each channel.
+    """
     height, width = patch.shape[:2]
-    target = image[top : top + height, left : left + width]
-    moved = patch.astype(np.float32) + (_rim(target) - _rim(patch))
+    moved = patch.astype(np.float32) + _around(image, left, top, left + width, top + height) - ground
     y, x = np.mgrid[:height, :width]
-    from_centre = np.hypot((x + 0.5) / width * 2 - 1, (y + 0.5) / height * 2 - 1)
+    from_centre = (((x + 0.5) / width * 2 - 1) ** 4 + ((y + 0.5) / height * 2 - 1) ** 4) ** 0.25
     opacity = np.clip((1 + _RIM - from_centre) / (2 * _RIM), 0, 1)[..., None]
+    target = image[top : top + height, left : left + width]
     target[:] = np.clip(np.round(opacity * moved + (1 - opacity) * target), 0, 255).astype(np.uint8)
 
 
-def _rim(patch: Image) -> NDArray[np.float32]:
-    """What a patch is like along its edges: the median of each channel."""
-    edges = np.concatenate([patch[0], patch[-1], patch[:, 0], patch[:, -1]])
-    median: NDArray[np.float32] = np.median(edges, axis=0).astype(np.float32)
+def _around(image: Image, left: int, top: int, right: int, bottom: int) -> NDArray[np.float32]:
+    """What surrounds a box: the median of each channel over a ring; of the box itself where it fills the image."""
+    margin = max(2, round(_RING * max(right - left, bottom - top)))
+    outer = image[max(0, top - margin) : bottom + margin, max(0, left - margin) : right + margin]
+    inside = np.zeros(outer.shape[:2], np.bool_)
+    at_y, at_x = min(top, margin), min(left, margin)
+    inside[at_y : at_y + bottom - top, at_x : at_x + right - left] = True
+    median: NDArray[np.float32] = np.median(outer[inside if inside.all() else ~inside], axis=0).astype(np.float32)
     return median
