@@ -38,7 +38,8 @@ class Checkpoints:
         partial = path.with_suffix(".partial")
         partial.write_bytes(content())
         partial.replace(path)
-        self._report("checkpoint", epoch=epoch, path=str(path), last=last, **({"stage_over": True} if stage_over else {}))
+        more = {"stage_over": True} if stage_over else {}
+        self._report("checkpoint", epoch=epoch, path=str(path), last=last, **more)
         self._written = time.monotonic()
         self._cost_s = self._written - began
 

@@ -12,7 +12,9 @@ from ultralytics.utils.instance import Instances
 from tasks.kinds.detection.copy_paste import CopyPaste
 
 
-def frame(objects: list[tuple[float, float, float, float]], ground: int, bright: int, side: int = 100) -> dict[str, Any]:
+def frame(
+    objects: list[tuple[float, float, float, float]], ground: int, bright: int, side: int = 100
+) -> dict[str, Any]:
     """A frame as ultralytics' dataset gives it: centre and size as shares; objects brighter than the ground."""
     image = np.full((side, side, 3), ground, np.uint8)
     for x, y, width, height in objects:

@@ -1,10 +1,11 @@
-"""What a recipe may say beside ultralytics' own: words for augmentation, stages; and what is refused with its reason."""
+"""What a recipe may say beside ultralytics' own values: augmentation, stages; and what is refused with its reason."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
+import yaml
 
 from tasks.cli.output import parse_changes
 from tasks.config import HOME, RecipeChoice, load_line
@@ -141,6 +142,12 @@ def test_they_can_be_typed() -> None:
     ]  # fmt: skip
     assert (recipe.arguments["ema"], recipe.imgsz) == (0.99, 704)
     assert load_recipe(recipe_again(recipe)).fingerprint() == recipe.fingerprint()
+
+
+def test_the_stages_that_the_docs_show_are_a_recipe() -> None:
+    shown = (HOME / "docs/detectors.md").read_text().split("```yaml")[1].split("```")[0]
+    recipe = load_recipe(RecipeChoice.model_validate(yaml.safe_load(shown)["recipe"]))
+    assert [stage["epochs"] for stage in recipe.arguments["stages"]] == [5, 20, 5]
 
 
 def recipe_again(recipe: DetectionRecipe) -> RecipeChoice:

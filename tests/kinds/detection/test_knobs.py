@@ -281,7 +281,7 @@ def test_rare_classes_weigh_more(tmp_path: Path) -> None:
 def test_precision_is_given_or_refused(asked: Any, on_gpu: Any, on_cpu: Any) -> None:
     assert precision(asked, "cuda:0") == on_gpu
     if on_cpu is None:
-        with pytest.raises(ConfigError, match="amp: .* has no effect on a CPU"):
+        with pytest.raises(ConfigError, match=r"amp: .* has no effect on a CPU"):
             precision(asked, "cpu")
     else:
         assert precision(asked, "cpu") == on_cpu
