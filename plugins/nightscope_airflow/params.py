@@ -60,7 +60,7 @@ def form(line: Line, recipes: list[str]) -> dict[str, Param]:
         ),
         "recipe_values": Param(
             {}, type=["null", "object"], section=TRAINING, title="Other values of the recipe",
-            description='As JSON, e.g. {"lr0": 0.002, "degrees": 10}; the site lists them under "How a detector learns".',
+            description='As JSON, e.g. {"lr0": 0.002, "degrees": 10}. The site lists them: "How a detector learns".',
         ),
     }  # fmt: skip
     return fields | {f"gate.{gate.id}": _gate_field(gate) for gate in line.gates}

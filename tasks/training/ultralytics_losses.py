@@ -12,11 +12,11 @@ _SMALLEST = 1e-6
 """Below it the power's slope would have no bound where gamma is less than 1."""
 
 
-class FocalLoss(nn.Module):
+class FocalLoss(nn.Module):  # type: ignore[misc]
     """Cross-entropy of each class by itself, weighed down where the answer is nearly right already.
 
     |target - probability|^gamma times the binary cross-entropy: the quality focal loss of Li et al. 2020,
-    arXiv:2006.04388, equation 5; of hard targets the focal loss of Lin et al. 2017, arXiv:1708.02002, without its alpha.
+    arXiv:2006.04388, equation 5; of hard targets the focal loss of Lin et al. 2017, arXiv:1708.02002, without alpha.
     Ultralytics' targets are soft: how well a box fits.
 
     Args:

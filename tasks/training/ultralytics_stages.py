@@ -41,7 +41,8 @@ class Stage:
 def spelt_out(arguments: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The arguments of each stage, complete; of a training without stages its own."""
     base = {key: value for key, value in arguments.items() if key != "stages"}
-    return [{**base, **stage} for stage in arguments.get("stages") or ({},)]
+    stages: list[dict[str, Any]] = arguments.get("stages") or [{}]
+    return [{**base, **stage} for stage in stages]
 
 
 def stages_of(arguments: Mapping[str, Any], min_steps: int, images: int) -> list[Stage]:

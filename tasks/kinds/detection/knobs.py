@@ -40,7 +40,7 @@ _MEANING: dict[str, tuple[str, str]] = {
     "weight_decay": ("", "Pulls weights towards 0, not biases and norms; ultralytics scales it by batch x accumulated "
                      "batches / nbs."),
     "warmup_epochs": ("epochs", "In which the rate rises from 0; at most all but the last."),
-    "warmup_momentum": ("", "Momentum that the warm-up begins with; the Adam family has none, and it is refused there."),
+    "warmup_momentum": ("", "Momentum that the warm-up begins with; refused with the Adam family, which has none."),
     "warmup_bias_lr": ("per step", "Rate that biases begin the warm-up with; it falls to lr0 meanwhile."),
     "box": ("weight", "Of the boxes' loss (1 - CIoU)."),
     "cls": ("weight", "Of the classes' loss (cross-entropy of each class by itself)."),

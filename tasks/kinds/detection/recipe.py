@@ -9,7 +9,7 @@ values of `ultralytics_knobs.py` that it lacks, and our own keys:
     weights       what to start from: the name of a file in `<state_dir>/weights/`, or the oid of a blob
     min_steps     optimizer steps that a training takes at least: epochs are raised until it does
     augmentation  light, medium or heavy: short for values of how frames are changed; what is said by name wins
-    stages        one after the other, each with what it says otherwise: [{epochs: 5, freeze: all-but-head}, {imgsz: 640}]
+    stages        one after the other, each with what it says otherwise: [{epochs: 5, freeze: backbone}, {epochs: 20}]
     enlarge       false: imgsz is lowered to what the largest frame needs, so that none is blown up; default true
     conf, iou, max_det   how the finished model predicts
     tta           test-time augmentation: true = it looks at mirrored and smaller copies of an image as well
