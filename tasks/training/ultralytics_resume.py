@@ -79,6 +79,7 @@ class ResumableTraining:
     metrics: Any
     optimizer: Any
     scaler: Any
+    start_epoch: int
     stop: Any
 
     def __init__(
@@ -114,7 +115,7 @@ class ResumableTraining:
         loader = super().get_dataloader(dataset_path, batch_size, rank, mode)  # type: ignore[misc]
         batches = loader.batch_sampler.sampler
         if mode == "train" and isinstance(batches.sampler, RandomSampler):
-            first = self._state["epoch"] + 1 if self._state else 0
+            first = self._state["epoch"] + 1 if self._state else self.start_epoch  # rebuilt where memory ran out
             batches.sampler = EpochOrder(len(loader.dataset), self.args.seed, self.stage.first_epoch + first)
         return loader
 

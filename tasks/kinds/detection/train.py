@@ -93,7 +93,7 @@ def _run_stage(
     job: DetectorJob, stage: Stage, device: str, data: Path, run: Path, state: dict[str, Any] | None,
     before: dict[str, Any] | None, report: Callable[..., None],
 ) -> dict[str, Any]:  # fmt: skip
-    """Train one stage to its end, and return what the next one begins with."""
+    """Train one stage to its end, and return what the next one begins with; nothing where there is none."""
     from tasks.kinds.detection.trainer import ResumableDetectionTraining
     from tasks.training.determinism import NOT_ASKED, listening
     from tasks.training.ultralytics_callbacks import TrainingCallbacks
@@ -113,7 +113,7 @@ def _run_stage(
         report("nondeterministic", operation=NOT_ASKED)
     with listening(lambda operation: report("nondeterministic", operation=operation)):
         trainer.train()
-    return trainer.carried()
+    return {} if stage.last else trainer.carried()
 
 
 def ultralytics_arguments(
