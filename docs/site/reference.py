@@ -1,7 +1,7 @@
 """Pages and tables that are written from the code while the site is built, so that they cannot go stale.
 
 A line's keys and the settings come from the JSON schema of their pydantic models, the commands from the command line
-itself, the recipes and the DAGs from their own files.
+itself, the recipes and the DAGs from their own files, a detector's values from what recipes are checked by.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from typer.main import get_command
 
 from tasks.cli import app
 from tasks.config import HOME, Line, Settings
+from tasks.kinds.detection.augmentation import AUGMENTATIONS
+from tasks.kinds.detection.knobs import knobs
 
 Schema = dict[str, Any]
 
@@ -94,6 +96,23 @@ def recipes() -> str:
     return _rows("recipe", "kind", "what", rows=cells)
 
 
+def detector_values() -> str:
+    """Every value of a detector's training."""
+    rows = [(f"`{each.name}`", each.range, each.unit, each.default, each.meaning) for each in knobs()]
+    return _rows("value", "range", "unit", "default", "what", rows=rows)
+
+
+def detector_augmentations() -> str:
+    """What the words for augmentation stand for."""
+    keys = list(dict.fromkeys(key for values in AUGMENTATIONS.values() for key in values))
+    rows = [(f"`{key}`", *(_plain(values.get(key)) for values in AUGMENTATIONS.values())) for key in keys]
+    return _rows("value", *(f"`{word}`" for word in AUGMENTATIONS), rows=rows)
+
+
+def _plain(value: Any) -> str:
+    return "as the recipe has it" if value is None else str(value).lower() if isinstance(value, bool) else f"{value:g}"
+
+
 def dags() -> str:
     """What each DAG's own page in Airflow says."""
     texts = [ast.get_docstring(ast.parse(path.read_text())) or "" for path in sorted((HOME / "dags").glob("*.py"))]
@@ -102,6 +121,7 @@ def dags() -> str:
 
 TABLES = {
     "line-keys": line_keys, "settings": settings_table, "commands": commands, "recipes": recipes, "dags": dags,
+    "detector-values": detector_values, "detector-augmentations": detector_augmentations,
 }  # fmt: skip
 
 

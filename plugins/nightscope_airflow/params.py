@@ -36,7 +36,8 @@ def form(line: Line, recipes: list[str]) -> dict[str, Param]:
         "recipe": Param(
             own.name, type=["null", "string"], enum=[*recipes, None], values_display={"null": "(the line's own)"},
             section=TRAINING, title="Recipe",
-            description="'from-scratch' needs nothing, 'from-coco' a weights file. Empty: the line's own.",
+            description="'from-coco' needs a weights file, the others nothing. Values that the line's file sets stay. "
+            "Empty: the line's own.",
         ),
         "epochs": _optional("Epochs", 1, 10_000, "Passes over the training frames. The least updates may raise it."),
         "min_steps": _optional(
@@ -59,7 +60,7 @@ def form(line: Line, recipes: list[str]) -> dict[str, Param]:
         ),
         "recipe_values": Param(
             {}, type=["null", "object"], section=TRAINING, title="Other values of the recipe",
-            description='As JSON, e.g. {"lr0": 0.002, "degrees": 10}.',
+            description='As JSON, e.g. {"lr0": 0.002, "degrees": 10}. The site lists them: "How a detector learns".',
         ),
     }  # fmt: skip
     return fields | {f"gate.{gate.id}": _gate_field(gate) for gate in line.gates}

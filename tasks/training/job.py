@@ -3,10 +3,12 @@
 The job is a JSON file; the answers are events, one JSON object a line, on the subprocess's standard output:
 
     waiting    for      somebody else computes on the devices
-    started    device, hardware, parameters, train_images, epochs, steps_per_epoch, first_epoch
+    started    device, hardware, parameters, train_images, epochs, steps_per_epoch, first_epoch; once for each
+               stage where a training by ultralytics has several, with stage and stages
     progress   epoch, epochs, step, steps, loss {...}, eta_s      every few seconds
     epoch      epoch, step, at_ms, metrics {...}                  after each epoch
-    checkpoint epoch, path, last                                  a file that the training can go on from
+    checkpoint epoch, path, last                                  a file that the training can go on from;
+               stage_over where a stage ends with it: it is brought to safety whatever that costs
     nondeterministic  operation     something that another training with the same seed may not repeat to the bit
     finished   weights, review {...}, files {name: path}, seconds
 

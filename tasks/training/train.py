@@ -310,9 +310,10 @@ class _TrainingRun:
                 self.progress(f"waiting for {event['for']}")
             case "started":
                 self.started = event
+                stage = f"stage {event['stage']} of {event['stages']}, " if "stages" in event else ""
                 self.progress(
-                    f"training on {event['device']}: {event['train_images']} images, {event['parameters']:,} parameters"
-                    f", {event['epochs']} epochs of {event['steps_per_epoch']} steps"
+                    f"{stage}training on {event['device']}: {event['train_images']} images, "
+                    f"{event['parameters']:,} parameters, {event['epochs']} epochs of {event['steps_per_epoch']} steps"
                 )
             case "progress":
                 losses = "".join(f"{name} {value:.3f} " for name, value in event["loss"].items())
@@ -328,16 +329,16 @@ class _TrainingRun:
                     )
                 )
             case "checkpoint":
-                self._save(Path(event["path"]), event["epoch"], last=event["last"])
+                self._save(Path(event["path"]), event["epoch"], always=event["last"] or event.get("stage_over", False))
             case "nondeterministic":
                 self.nondeterministic = tuple(sorted({*self.nondeterministic, event["operation"]}))
             case "finished":
                 self.finished = event
 
-    def _save(self, path: Path, epoch: int, *, last: bool) -> None:
-        """Bring a checkpoint to the lake, as often as costs under one percent of the time; first and last always."""
+    def _save(self, path: Path, epoch: int, *, always: bool) -> None:
+        """Bring a checkpoint to the lake, as often as costs under one percent of the time; the first always."""
         began = time.monotonic()
-        if last or began - self._saved_at >= 100 * self._cost_s:
+        if always or began - self._saved_at >= 100 * self._cost_s:
             oid = self.lake.blobs.put_file(path)
             checkpoint = Checkpoint(
                 oid=oid,

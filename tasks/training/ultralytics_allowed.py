@@ -16,6 +16,8 @@ from tasks.training.values import between, number, one_of, switch, whole
 OPTIMIZERS = ("auto", "SGD", "MuSGD", "Adam", "Adamax", "AdamW", "NAdam", "RAdam", "RMSProp")
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 COMPILERS = ("default", "reduce-overhead", "max-autotune-no-cudagraphs")
+FROZEN_PARTS = ("backbone", "all-but-head")
+"""What `freeze` may say in words: the layers of the architecture's `backbone`, or all but its last layer."""
 _LAYER = re.compile(r"[0-9A-Za-z_]+(\.[0-9A-Za-z_]+){0,15}")
 MOST_LAYERS = 500
 
@@ -70,7 +72,15 @@ def _freeze(value: Any) -> Any:
         if len(value) > MOST_LAYERS:
             raise ValueError(f"expected {MOST_LAYERS} layers at most, found {len(value)}")
         return [layer(one) for one in value]
-    return whole(value, 0, 1000)
+    if isinstance(value, str) and value.casefold() in FROZEN_PARTS:
+        return value.casefold()
+    try:
+        return whole(value, 0, 1000)
+    except ValueError:
+        words = " or ".join(FROZEN_PARTS)
+        raise ValueError(
+            f"expected a number of first layers from 0 to 1000, a list of layers, {words}, found {short_repr(value)}"
+        ) from None
 
 
 ALLOWED: Mapping[str, Callable[[Any], Any]] = {
@@ -81,12 +91,14 @@ ALLOWED: Mapping[str, Callable[[Any], Any]] = {
     **between(whole, 32, 4096, "imgsz"),
     **between(number, 0.001, 24 * 30, "time"),
     **between(number, 0, 1000, "warmup_epochs", "box", "cls", "dfl"),
-    **between(number, 0, 180, "degrees", "shear"),
+    **between(number, 0, 180, "degrees"),
+    **between(number, 0, 45, "shear"),
+    **between(number, 0, 0.01, "perspective"),
     **between(
         number, 0, 1,
         "lr0", "lrf", "momentum", "weight_decay", "warmup_momentum", "warmup_bias_lr", "cls_pw", "multi_scale", "conf",
-        "iou", "hsv_h", "hsv_s", "hsv_v", "translate", "perspective", "flipud", "fliplr", "bgr", "mosaic", "mixup",
-        "cutmix",
+        "iou", "hsv_h", "hsv_s", "hsv_v", "translate", "flipud", "fliplr", "bgr", "mosaic", "mixup",
+        "cutmix", "copy_paste",
     ),
     **dict.fromkeys(("deterministic", "rect", "cos_lr", "val", "plots", "verbose"), switch),
     **dict.fromkeys(("cls_remap", "channels_last"), switch),

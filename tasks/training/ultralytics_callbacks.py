@@ -21,7 +21,7 @@ class TrainingCallbacks:
 
     def start(self) -> None:
         """Training is about to begin."""
-        trainer = self.trainer
+        trainer, stage = self.trainer, self.trainer.stage
         self._began = time.monotonic()
         self._images = len(trainer.train_loader.dataset)
         self._per_epoch = len(trainer.train_loader)
@@ -31,11 +31,12 @@ class TrainingCallbacks:
             hardware=hardware(trainer.device),
             parameters=sum(p.numel() for p in trainer.model.parameters()),
             train_images=self._images,
-            epochs=trainer.epochs,
+            epochs=self._epochs(),
             steps_per_epoch=max(1, self._per_epoch // trainer.accumulate),
-            first_epoch=trainer.start_epoch,
+            first_epoch=stage.first_epoch + trainer.start_epoch,
             imgsz=trainer.args.imgsz,
             rect=trainer.args.rect,
+            **({"stage": stage.number + 1, "stages": stage.count} if stage.count > 1 else {}),
         )
 
     def batch(self) -> None:
@@ -46,12 +47,13 @@ class TrainingCallbacks:
             return
         self._told = now
         trainer = self.trainer
-        total = trainer.epochs * self._per_epoch
-        done = trainer.start_epoch * self._per_epoch + self._batches
+        first = trainer.stage.first_epoch
+        total = self._epochs() * self._per_epoch
+        done = (first + trainer.start_epoch) * self._per_epoch + self._batches
         self.report(
             "progress",
-            epoch=trainer.epoch + 1,
-            epochs=trainer.epochs,
+            epoch=first + trainer.epoch + 1,
+            epochs=self._epochs(),
             step=trainer.steps,
             steps=max(trainer.steps, round(trainer.steps * total / max(1, done))),
             loss={name: round(float(value), 4) for name, value in (trainer.tloss or {}).items()},
@@ -61,15 +63,24 @@ class TrainingCallbacks:
     def epoch(self) -> None:
         """An epoch is done and `last.pt` is written."""
         trainer = self.trainer
+        epoch = trainer.stage.first_epoch + trainer.epoch + 1
         metrics = {**trainer.label_loss_items(trainer.tloss), **trainer.lr}
         if trainer.fitness is not None:
             metrics |= trainer.metrics | {"fitness": trainer.fitness}
         self.report(
             "epoch",
-            epoch=trainer.epoch + 1,
-            epochs=trainer.epochs,
+            epoch=epoch,
+            epochs=self._epochs(),
             step=trainer.steps,
             at_ms=round(time.time() * 1000),
             metrics={name: float(value) for name, value in metrics.items()},
         )
-        self._checkpoints.write(trainer.epoch + 1, trainer.checkpoint, last=bool(trainer.stop))
+        over = bool(trainer.stop)
+        self._checkpoints.write(
+            epoch, trainer.checkpoint, last=over and trainer.stage.last, stage_over=over and not trainer.stage.last
+        )
+
+    def _epochs(self) -> int:
+        """Of all stages; ultralytics changes its own number where the time is what bounds a training."""
+        stage = self.trainer.stage
+        return int(stage.all_epochs if stage.count > 1 else self.trainer.epochs)

@@ -1,17 +1,20 @@
 """A trainer of ultralytics', made to go on exactly where it was killed: detection, segmentation. For workers only.
 
-Three things differ from the original, each for a reason:
+Five things differ from the original, each for a reason:
 
 - **Exact resume.** Its checkpoint holds half-precision averages of the weights, not the weights. Ours adds the weights,
   the optimizer and the averages in full precision, and every epoch's shuffling and augmentation follow from (seed,
   epoch) alone. On a CPU, killed and resumed gives the same model as never killed.
 - **No validation split is fine.** The original validates the last epoch, and again at the end, on whatever `val` names.
 - **Channels-last on a CPU**, as it does by itself on a GPU: the same numbers, a quarter faster.
+- **Stages**: a training may be one of several that follow each other; epochs, steps and results.csv are counted on.
+- **Values of ours** (`ultralytics_knobs.py`): focal loss, clipping, the average of weights.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +27,11 @@ from ultralytics.utils import RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
 from tasks.training.determinism import epoch_seed
+from tasks.training.ultralytics_allowed import FROZEN_PARTS
+from tasks.training.ultralytics_knobs import Knobs
+from tasks.training.ultralytics_losses import focus
+from tasks.training.ultralytics_precision import without_trial_model
+from tasks.training.ultralytics_stages import Stage
 from tasks.whole_files import written_whole
 
 
@@ -52,6 +60,9 @@ class ResumableTraining:
         overrides: Ultralytics arguments.
         has_val: Whether the dataset version has a validation split.
         state: What `checkpoint()` saved, to go on from; `overrides["resume"]` must name its `last.pt`.
+        knobs: Values that ultralytics has no argument for.
+        stage: Which stage of the training this is.
+        before: What `checkpoint()` saved, or `carried()` returned, at the end of the stage before, to begin with.
     """
 
     # Of ultralytics' trainer, which comes after this class.
@@ -67,12 +78,25 @@ class ResumableTraining:
     last: Path
     metrics: Any
     optimizer: Any
+    scaler: Any
+    start_epoch: int
     stop: Any
 
-    def __init__(self, overrides: dict[str, Any], *, has_val: bool, state: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        overrides: dict[str, Any],
+        *,
+        has_val: bool,
+        state: dict[str, Any] | None = None,
+        knobs: Knobs | None = None,
+        stage: Stage | None = None,
+        before: dict[str, Any] | None = None,
+    ) -> None:
         self.has_val = has_val
-        self._state = state
-        self.steps = int(state["steps"]) if state else 0
+        self.knobs, self.stage = knobs or Knobs(), stage or Stage(all_epochs=int(overrides["epochs"]))
+        self._state, self._before = state, before
+        so_far = state or before
+        self.steps = int(so_far["steps"]) if so_far else 0
         super().__init__(overrides=overrides)  # type: ignore[call-arg]
         self.add_callback(  # type: ignore[attr-defined]
             "on_train_epoch_start", lambda _: self._seed_epoch()
@@ -81,7 +105,7 @@ class ResumableTraining:
     def _seed_epoch(self) -> None:
         """Make this epoch's augmentation a function of (seed, epoch)."""
         # Of several processes that train together, each augments differently; alone, the rank is -1.
-        seed = epoch_seed(self.args.seed, self.epoch) + 7919 * max(RANK, 0)
+        seed = epoch_seed(self.args.seed, self.stage.first_epoch + self.epoch) + 7919 * max(RANK, 0)
         random.seed(seed)
         np.random.seed(seed % 2**32)
         torch.manual_seed(seed)
@@ -91,20 +115,56 @@ class ResumableTraining:
         loader = super().get_dataloader(dataset_path, batch_size, rank, mode)  # type: ignore[misc]
         batches = loader.batch_sampler.sampler
         if mode == "train" and isinstance(batches.sampler, RandomSampler):
-            first = self._state["epoch"] + 1 if self._state else 0
-            batches.sampler = EpochOrder(len(loader.dataset), self.args.seed, first)
+            first = self._state["epoch"] + 1 if self._state else self.start_epoch  # rebuilt where memory ran out
+            batches.sampler = EpochOrder(len(loader.dataset), self.args.seed, self.stage.first_epoch + first)
         return loader
 
     def setup_model(self) -> Any:
-        """Build or load the model."""
+        """Build or load the model; a later stage's has the weights that the one before ended with."""
         checkpoint = super().setup_model()  # type: ignore[misc]
-        if self.device.type == "cpu":
+        if self._before:
+            self.model.load_state_dict(self._before["model"])
+        if self.args.freeze in FROZEN_PARTS:
+            self.args.freeze = first_layers(self.model, self.args.freeze)
+        if self.device.type == "cpu" and self.args.channels_last is not False:
             self.model = self.model.to(memory_format=torch.channels_last)
         return checkpoint
 
+    def _setup_train(self) -> None:
+        """Set up as ultralytics does, then what it has no argument for, and what the stage before left."""
+        with without_trial_model():
+            super()._setup_train()  # type: ignore[misc]
+        self._set_decay()
+        if self.knobs.focal_gamma:
+            for network in (self.model, self.ema.ema):  # the latter is asked for the loss on the validation split
+                focus(unwrap_model(network), self.knobs.focal_gamma)
+        if self._before:
+            self.ema.ema.load_state_dict(self._before["ema"])
+            self.ema.updates = self._before["updates"]
+            self.csv.write_text(self._before["results"])
+            self._before = None
+
+    def _load_checkpoint_state(self, ckpt: dict[str, Any]) -> None:
+        """Put back what a checkpoint of ultralytics' holds; the average of weights is made anew by it."""
+        super()._load_checkpoint_state(ckpt)  # type: ignore[misc]
+        self._set_decay()
+
+    def _set_decay(self) -> None:
+        """Ultralytics' own ramp (`ModelEMA`), with the decay and the steps that are asked for."""
+        if self.ema is not None:
+            most, tau = self.knobs.ema, self.knobs.ema_tau
+            self.ema.decay = lambda updates: most * (1 - math.exp(-updates / tau))
+
     def optimizer_step(self) -> None:
-        """Step, and count it."""
-        super().optimizer_step()  # type: ignore[misc]
+        """Step as ultralytics does, clipped as asked for, and count it."""
+        self.scaler.unscale_(self.optimizer)
+        if self.knobs.clip_norm:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), max_norm=self.knobs.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad()
+        if self.ema:
+            self.ema.update(self.model)
         self.steps += 1
 
     def validate(self) -> tuple[dict[str, Any], float | None]:
@@ -116,19 +176,39 @@ class ResumableTraining:
     def final_eval(self) -> None:
         """Nothing: the worker reviews the finished weights itself, also when it was killed before it could."""
 
+    def save_metrics(self, metrics: dict[str, Any]) -> None:
+        """Write a line of results.csv, its epoch counted through all stages."""
+        self.epoch += self.stage.first_epoch
+        super().save_metrics(metrics)  # type: ignore[misc]
+        self.epoch -= self.stage.first_epoch
+
+    @property
+    def stage_over(self) -> bool:
+        """Whether the epoch just ended is the stage's last."""
+        return bool(self.stop) or self.epoch + 1 >= self.epochs
+
+    def carried(self) -> dict[str, Any]:
+        """What the next stage begins with."""
+        return {
+            "steps": self.steps,
+            "results": self.csv.read_text() if self.csv.exists() else "",
+            "model": unwrap_model(self.model).state_dict(),
+            "ema": self.ema.ema.state_dict(),
+            "updates": self.ema.updates,
+        }
+
     def checkpoint(self) -> bytes:
         """Everything needed to go on after the epoch just ended. Call it when `last.pt` has been written."""
         buffer = io.BytesIO()
         torch.save(
             {
+                **self.carried(),
+                "stage": self.stage.number,
                 "epoch": self.epoch,
-                "steps": self.steps,
-                "finished": bool(self.stop) or self.epoch + 1 >= self.epochs,
+                "stage_over": self.stage_over,
+                "finished": self.stage_over and self.stage.last,
                 "last": _as_tensor(self.last),
                 "best": _as_tensor(self.best) if self.has_val and self.best.exists() else None,
-                "results": self.csv.read_text() if self.csv.exists() else "",
-                "model": unwrap_model(self.model).state_dict(),
-                "ema": self.ema.ema.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
             },
             buffer,
@@ -147,6 +227,11 @@ class ResumableTraining:
         self._state = None
 
 
+def first_layers(network: Any, part: str) -> int:
+    """How many layers a word of `freeze` means, counted from the first."""
+    return len(network.yaml["backbone"]) if part == "backbone" else len(network.model) - 1
+
+
 def unpack(checkpoint: Path, run: Path) -> dict[str, Any]:
     """Lay a checkpoint's files out in `run` as ultralytics expects them, and return the rest.
 
@@ -159,7 +244,7 @@ def unpack(checkpoint: Path, run: Path) -> dict[str, Any]:
         content = state.pop(name)
         if content is not None:
             _put_whole(weights / f"{name}.pt", content.numpy().tobytes())
-    _put_whole(run / "results.csv", state.pop("results").encode())
+    _put_whole(run / "results.csv", state["results"].encode())
     return state
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Checkpoints:
-    """Writes checkpoints as often as costs less than one percent of the time; the first and the last always.
+    """Writes checkpoints as often as costs less than one percent of the time; the first and a stage's last always.
 
     Args:
         folder: Scratch of the training.
@@ -21,23 +21,25 @@ class Checkpoints:
         self._folder, self._report = folder / "checkpoints", report
         self._written, self._cost_s = 0.0, 0.0
 
-    def write(self, epoch: int, content: Callable[[], bytes], *, last: bool) -> None:
+    def write(self, epoch: int, content: Callable[[], bytes], *, last: bool, stage_over: bool = False) -> None:
         """Write one, if it is time.
 
         Args:
             epoch: Epochs finished.
             content: Makes the file's bytes.
             last: Whether the training ends with this epoch.
+            stage_over: Whether a stage of it does.
         """
         began = time.monotonic()
-        if not last and began - self._written < 100 * self._cost_s:
+        if not (last or stage_over) and began - self._written < 100 * self._cost_s:
             return
         self._folder.mkdir(exist_ok=True)
         path = self._folder / f"{epoch:06d}.ckpt"
         partial = path.with_suffix(".partial")
         partial.write_bytes(content())
         partial.replace(path)
-        self._report("checkpoint", epoch=epoch, path=str(path), last=last)
+        more = {"stage_over": True} if stage_over else {}
+        self._report("checkpoint", epoch=epoch, path=str(path), last=last, **more)
         self._written = time.monotonic()
         self._cost_s = self._written - began
 

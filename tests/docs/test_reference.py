@@ -81,6 +81,20 @@ def test_every_recipe_and_every_dag_is_listed() -> None:
     assert REFERENCE.dags().count("**On failure**") == len(list((HOME / "dags").glob("*.py"))) - 1  # all but the lines'
 
 
+def test_every_value_of_a_detectors_training_is_in_the_table_with_range_default_and_meaning() -> None:
+    from tasks.kinds.detection.allowed import ARGUMENTS
+    from tasks.kinds.detection.knobs import knobs
+
+    found = {each.name: each for each in knobs()}
+    assert found.keys() == ARGUMENTS.keys() | {"augmentation", "stages"}
+    assert not [each.name for each in found.values() if not (each.range and each.default and each.meaning)]
+    assert found["lr0"][1:4] == ("0 to 1", "per step", "0.01")
+    assert found["clip_norm"][1:4] == ("0 to 1000", "norm", "10")
+    rows = re.findall(r"^\| `(\w+)` \|", REFERENCE.detector_values(), re.M)
+    assert rows == list(found)
+    assert "| `degrees` | 0 | 0 | 180 |" in REFERENCE.detector_augmentations()
+
+
 def test_the_upgrade_note_names_the_schema_of_bundles_and_tombstones() -> None:
     note = "docs/upgrading.md: say what the new schema version brought, and what to run"
     assert f"Evidence bundles: **schema version {SCHEMA_VERSION}**" in UPGRADING, note

@@ -96,3 +96,11 @@ def test_a_changed_gate_changes_the_line() -> None:
     assert changes({**said, "override": True, "note": "why", "force": True}, line) == {}, "these are the run's"
     changed = changes({**said, "gate.AP50_95.each-class-size.large.not_worse_by": 0.05}, line)
     assert [gate.threshold for gate in line.with_changes(changed).gates] == [0.6, 0.02, 0.05, 0.005, 20]
+
+
+def test_stages_of_a_training_are_values_of_the_recipe() -> None:
+    stages = [{"epochs": 2, "imgsz": 320}, {"epochs": 3}]
+    filled = {name: field.value for name, field in form(a_line(), ["any"]).items()}
+    wanted = changes({**filled, "recipe_values": {"stages": stages, "augmentation": "heavy"}}, a_line())
+    assert wanted == {"stages": stages, "augmentation": "heavy"}
+    assert a_line().with_changes(wanted).recipe.changes == wanted

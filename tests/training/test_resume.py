@@ -8,7 +8,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -16,7 +15,7 @@ import pytest
 
 from tasks.config import Line
 from tasks.errors import StepKilled
-from tasks.kind import Event, Job
+from tasks.kind import Job
 from tasks.kinds import kind_of
 from tasks.lake import Lake
 from tasks.registry import open_registry
@@ -25,11 +24,11 @@ from tasks.training.identity import run_key
 from tasks.training.records import Checkpoint, checkpoint_key, read
 from tasks.training.train import train_challenger
 from tests.training.conftest import write_dataset
+from tests.training.killing import killing
 
 DETECTION = kind_of("detection")
 
 VERSION = "e" * 64
-Kill = Callable[[Event], bool]
 
 
 @pytest.fixture
@@ -41,28 +40,6 @@ def quick_line(line: Line) -> Line:
 
 def named(line: Line, name: str) -> Line:
     return line.model_copy(update={"line": name})
-
-
-def killing(monkeypatch: pytest.MonkeyPatch, when: Kill, times: int = 1) -> list[int]:
-    """Kill -9 the worker at the first event for which `when` holds, once that is handled. Returns the pids killed.
-
-    It stands still while the event is handled: these trainings are so short that it could else be finished by then.
-    """
-    real, killed = supervise.events, []
-
-    def events(job: Job, log: Path):  # type: ignore[no-untyped-def]
-        for event in real(job, log):
-            if len(killed) >= times or not when(event):
-                yield event
-                continue
-            (worker,) = (p for p in psutil.Process().children() if "tasks.training.worker" in p.cmdline())
-            worker.suspend()
-            yield event
-            worker.kill()
-            killed.append(worker.pid)
-
-    monkeypatch.setattr(supervise, "events", events)
-    return killed
 
 
 def test_a_worker_killed_in_the_middle_ends_with_the_same_weights(

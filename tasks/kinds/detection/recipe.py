@@ -1,13 +1,15 @@
 """Recipes: how a line trains. A YAML file in `recipes/`, and over it what the line or one run changes.
 
-The training arguments of ultralytics that `tasks/training/ultralytics_allowed.py` lists can stand in a recipe, beside
-our own keys:
+The training arguments of ultralytics that `tasks/training/ultralytics_allowed.py` lists can stand in a recipe, the
+values of `ultralytics_knobs.py` that it lacks, and our own keys:
 
     description   one sentence for the trigger form
     kind          detection
     model         an architecture by name: a file in `architectures/`, or one that ultralytics ships (yolo11n.yaml)
     weights       what to start from: the name of a file in `<state_dir>/weights/`, or the oid of a blob
     min_steps     optimizer steps that a training takes at least: epochs are raised until it does
+    augmentation  light, medium or heavy: short for values of how frames are changed; what is said by name wins
+    stages        one after the other, each with what it says otherwise: [{epochs: 5, freeze: backbone}, {epochs: 20}]
     enlarge       false: imgsz is lowered to what the largest frame needs, so that none is blown up; default true
     conf, iou, max_det   how the finished model predicts
     tta           test-time augmentation: true = it looks at mirrored and smaller copies of an image as well
@@ -27,7 +29,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -37,37 +38,17 @@ from tasks.config import RecipeChoice
 from tasks.errors import ConfigError
 from tasks.escaping import short_repr
 from tasks.kind import Recipe
+from tasks.kinds.detection.allowed import ARGUMENTS, augmentation, refused, stages
+from tasks.kinds.detection.augmentation import in_values
+from tasks.kinds.detection.effects import without_effect
 from tasks.schemas import Frozen
 from tasks.training import values
-from tasks.training.ultralytics_allowed import ALLOWED, check_argument
 from tasks.training.ultralytics_arguments import argument_defaults
+from tasks.training.ultralytics_stages import spelt_out
 from tasks.training.values import Check, number, one_of, switch, text, whole
 
 RECIPES = Path(__file__).parent / "recipes"
 ARCHITECTURES = Path(__file__).parent / "architectures"
-
-OWNED = {
-    "task": "the line's kind says so",
-    "mode": "a recipe trains",
-    "data": "the dataset version is the data",
-    "split": "a model is chosen on the validation split, never on the test split",
-    "classes": "the line's classes are the classes",
-    "single_cls": "the line's classes are the classes",
-    "resume": "a killed training resumes by itself",
-    "save": "checkpoints are always kept",
-    "project": "results go to the lake and to MLflow",
-    "name": "the recipe's name comes from its file",
-    "save_dir": "results go to the lake and to MLflow",
-    "exist_ok": "every training has its own folder",
-    "cfg": "this file is the configuration",
-    "pretrained": "say `weights:`",
-    "seed": "the seed belongs to the line, beside the recipe's name",
-    "tracker": "a recipe trains",
-    "source": "a recipe trains",
-    "distill_model": "a recipe loads no file but its `weights`",
-}
-"""Arguments of ultralytics that we set, with the reason we give to who tries. So has every other not in `ALLOWED`:"""
-NO_PART = "it has no part in training a detector"
 
 STRIDE_PX = 32
 """Image sizes are multiples of this: the coarsest grid of the architectures."""
@@ -89,11 +70,15 @@ class PredictOptions(Frozen):
     )
 
 
-OURS = {"description", "kind", "model", "weights", "min_steps", "enlarge", "device", *PredictOptions.model_fields}
+OURS = {
+    "description", "kind", "model", "weights", "min_steps", "enlarge", "device", "augmentation",
+    *PredictOptions.model_fields,
+}  # fmt: skip
+"""Keys that do not go to the trainer as they are."""
 
 
 class DetectionRecipe(Recipe):
-    """A checked recipe. `arguments` holds what differs from ultralytics' defaults, in its own words."""
+    """A checked recipe. `arguments` holds what differs from ultralytics' defaults, in its own words or in ours."""
 
     model: str | None
     min_steps: int
@@ -119,14 +104,22 @@ class DetectionRecipe(Recipe):
 
     @property
     def imgsz(self) -> int:
-        """Side, in pixels, that images are scaled to."""
-        return int(self.arguments.get("imgsz", argument_defaults()["imgsz"]))
+        """Side, in pixels, that images are scaled to; of the last stage, as the finished model will look at them."""
+        return _imgsz(spelt_out(self.arguments)[-1])
 
     def arguments_for(self, longest_px: int) -> dict[str, Any]:
         """The arguments for frames whose longest side has so many pixels, at most."""
-        if self.enlarge or not 0 < longest_px < self.imgsz:
+        if self.enlarge or longest_px <= 0:
             return self.arguments
-        return {**self.arguments, "imgsz": math.ceil(longest_px / STRIDE_PX) * STRIDE_PX}
+        side = math.ceil(longest_px / STRIDE_PX) * STRIDE_PX
+        lowered = dict(self.arguments)
+        if longest_px < _imgsz(lowered):
+            lowered["imgsz"] = side
+        if "stages" in lowered:
+            lowered["stages"] = [
+                {**stage, "imgsz": side} if longest_px < stage.get("imgsz", 0) else stage for stage in lowered["stages"]
+            ]
+        return lowered
 
     def value(self, key: str) -> Any:
         """An ultralytics argument: the recipe's value, else ultralytics' default."""
@@ -136,6 +129,10 @@ class DetectionRecipe(Recipe):
         """The same training, of a model that looks at an image once."""
         once = {name: PredictOptions.model_fields[name].default for name in ("tta", "slice_px", "slice_overlap")}
         return self.model_copy(update={"predict": self.predict.model_copy(update=once)})
+
+
+def _imgsz(arguments: Mapping[str, Any]) -> int:
+    return int(arguments.get("imgsz", argument_defaults()["imgsz"]))
 
 
 def recorded(data: Mapping[str, Any]) -> DetectionRecipe:
@@ -154,13 +151,14 @@ def load_recipe(choice: RecipeChoice) -> DetectionRecipe:
     Raises:
         ConfigError: No such recipe; or naming every key that cannot be set and every bad value at once.
     """
-    asked = values.recipe_values(RECIPES, choice)
-    checked, faults = values.checked_values(asked, _CHECKS, _refused)
-    faults += _contradictions(checked, asked)
+    shipped = values.recipe_values(RECIPES, RecipeChoice(name=choice.name))
+    asked = {**in_values(shipped), **in_values(choice.changes)}
+    checked, faults = values.checked_values(asked, _CHECKS, refused)
+    faults += _contradictions(checked, asked) + without_effect(checked, choice.changes.keys())
     if faults:
         raise ConfigError(
             f"recipe {choice.name!r}: {'; '.join(faults)}",
-            fix=f"what can be set: {', '.join(sorted((OURS | ALLOWED.keys()) - {'description', 'kind'}))}",
+            fix=f"what can be set: {', '.join(sorted(_CHECKS.keys() - {'description', 'kind'}))}",
         )
     return DetectionRecipe(
         name=choice.name,
@@ -175,13 +173,6 @@ def load_recipe(choice: RecipeChoice) -> DetectionRecipe:
         predict=PredictOptions(**{key: checked[key] for key in PredictOptions.model_fields if key in checked}),
         arguments={key: value for key, value in sorted(checked.items()) if key not in OURS},
     )
-
-
-def _refused(key: str) -> str | None:
-    """Why an argument of ultralytics cannot be set; None: it can, or is none."""
-    if key in OWNED or (key not in OURS | ALLOWED.keys() and key in argument_defaults()):
-        return OWNED.get(key, NO_PART)
-    return None
 
 
 def _slice(value: Any) -> int:
@@ -204,13 +195,15 @@ def _architecture(value: Any) -> str | None:
 
 
 _CHECKS: dict[str, Check] = {
-    **{key: partial(check_argument, key) for key in ALLOWED},
+    **ARGUMENTS,
     "description": lambda value: text(value, 2000),
     "kind": lambda value: one_of(value, "detection"),
     "model": _architecture,
     "weights": values.weights,
     "min_steps": lambda value: whole(value, 0, 10_000_000),
     "enlarge": switch,
+    "augmentation": augmentation,
+    "stages": stages,
     "device": values.devices,
     "tta": switch,
     "slice_px": _slice,
@@ -221,11 +214,15 @@ _CHECKS: dict[str, Check] = {
 
 def _contradictions(checked: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
     faults = []
-    batch = checked.get("batch", argument_defaults()["batch"])
+    batches = [stage.get("batch", argument_defaults()["batch"]) for stage in spelt_out(checked)]
     if checked.get("min_steps") and checked.get("time"):
         faults.append("time: cannot bound a training that min_steps holds to a number of steps; set min_steps to 0")
-    if batch < 1 and checked.get("min_steps"):
+    if min(batches) < 1 and checked.get("min_steps"):
         faults.append("batch: must be a fixed number, from 1, where min_steps is set")
+    if checked.get("stages") and checked.get("time"):
+        faults.append("time: cannot bound a training of stages, which have their epochs")
+    if checked.get("stages") and "," in (checked.get("device") or ""):
+        faults.append(f"stages: are trained on one device, found {checked['device']}")
     if not asked.get("model") and not asked.get("weights"):
         faults.append("model: needs an architecture, or `weights` to start from")
     return faults

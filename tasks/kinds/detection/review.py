@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.kinds.detection.job import DetectorJob
+from tasks.training.ultralytics_stages import spelt_out
 
 KEPT_ARGUMENTS = ("task", "imgsz", "rect", "amp", "batch", "overlap_mask", "nms")
 
@@ -35,6 +36,8 @@ def finished_weights(run: Path, target: Path, *, prefer_best: bool) -> Path:
     model = content["model"]
     model.args = {key: value for key, value in dict(model.args).items() if key in KEPT_ARGUMENTS}
     model.pt_path = None
+    if "yaml_file" in model.yaml:  # else two installations in two folders would make two files of one training
+        model.yaml = {**model.yaml, "yaml_file": Path(model.yaml["yaml_file"]).name}
     model.__dict__ = dict(sorted(model.__dict__.items()))  # a resumed one got its attributes in another order
     torch.save({"model": model, "train_args": model.args, "version": content.get("version"), "epoch": -1}, target)
     return target
@@ -51,13 +54,14 @@ def review(
     """
     from ultralytics import YOLO
 
-    plots = bool(job.arguments.get("plots", True))
+    last = spelt_out(job.arguments)[-1]
+    plots = bool(last.get("plots", True))
     look = job.folder / "review"
     model = YOLO(str(weights), task="detect")
     results = model.val(
         data=str(data),
         split="val",
-        imgsz=job.arguments.get("imgsz", 640),
+        imgsz=last.get("imgsz", 640),
         batch=8,
         iou=job.predict.iou,
         max_det=job.predict.max_det,

@@ -14,7 +14,9 @@ from tasks.kinds.detection.dataset_view import longest_side_px
 from tasks.kinds.detection.job import DetectorJob
 from tasks.kinds.detection.recipe import DetectionRecipe, find_architecture
 from tasks.stack.devices import CPU
-from tasks.training.ultralytics_arguments import schedule
+from tasks.training.ultralytics_knobs import apart
+from tasks.training.ultralytics_precision import precision
+from tasks.training.ultralytics_stages import Stage, stages_of
 
 EPOCH_SCORE = "metrics/mAP50(B)"
 """AP50 on the validation split, as ultralytics reports it after an epoch."""
@@ -76,13 +78,32 @@ def _train(job: DetectorJob, device: str, report: Callable[..., None], rank: int
 def run_epochs(
     job: DetectorJob, device: str, data: Path, run: Path, state: dict[str, Any] | None, report: Callable[..., None]
 ) -> None:
-    """The training proper."""
+    """The training proper: its stages one after the other, from where it was killed on."""
+    from tasks.kinds.detection.dataset_view import training_images
+
+    first, before = (int(state["stage"]), None) if state else (0, None)
+    if state and state["stage_over"]:  # killed before the next stage had its first checkpoint
+        first, state, before = first + 1, None, state
+    for stage in stages_of(job.arguments, job.min_steps, len(training_images(data)))[first:]:
+        before = _run_stage(job, stage, device, data, run, state, before, report)
+        state = None
+
+
+def _run_stage(
+    job: DetectorJob, stage: Stage, device: str, data: Path, run: Path, state: dict[str, Any] | None,
+    before: dict[str, Any] | None, report: Callable[..., None],
+) -> dict[str, Any]:  # fmt: skip
+    """Train one stage to its end, and return what the next one begins with; nothing where there is none."""
     from tasks.kinds.detection.trainer import ResumableDetectionTraining
     from tasks.training.determinism import NOT_ASKED, listening
     from tasks.training.ultralytics_callbacks import TrainingCallbacks
 
-    arguments = ultralytics_arguments(job, device, data, run, resuming=state is not None)
-    trainer = ResumableDetectionTraining(arguments, has_val=job.has_val, state=state)
+    arguments, knobs = apart(ultralytics_arguments(job, stage, device, data, run, resuming=state is not None))
+    if before is not None:
+        (run / "weights" / "best.pt").unlink(missing_ok=True)  # the best epoch is looked for in the last stage alone
+    trainer = ResumableDetectionTraining(
+        arguments, has_val=job.has_val, state=state, knobs=knobs, stage=stage, before=before
+    )
     if os.environ.get("LOCAL_RANK", "0") == "0":
         callbacks = TrainingCallbacks(job, trainer, report)
         trainer.add_callback("on_train_start", lambda _: callbacks.start())
@@ -92,21 +113,22 @@ def run_epochs(
         report("nondeterministic", operation=NOT_ASKED)
     with listening(lambda operation: report("nondeterministic", operation=operation)):
         trainer.train()
+    return {} if stage.last else trainer.carried()
 
 
-def ultralytics_arguments(job: DetectorJob, device: str, data: Path, run: Path, *, resuming: bool) -> dict[str, Any]:
-    """The job in ultralytics' words."""
+def ultralytics_arguments(
+    job: DetectorJob, stage: Stage, device: str, data: Path, run: Path, *, resuming: bool
+) -> dict[str, Any]:
+    """One stage of the job in ultralytics' words, and in ours (`ultralytics_knobs.py`).
+
+    Raises:
+        ConfigError: It asks for what this device does not have.
+    """
     from tasks.kinds.detection.dataset_view import of_one_shape, training_images
 
-    arguments = dict(job.arguments)
-    if arguments.get("amp", "auto") == "auto":
-        arguments["amp"] = "bf16" if device.startswith("cuda") else False  # True would download a model to compare with
-    if device == "cpu":
-        arguments["amp"] = False
-    images = training_images(data)
-    plan = schedule(arguments, job.min_steps, len(images))
-    arguments |= {"epochs": plan.epochs, "patience": plan.patience}
-    if arguments.get("rect") and not of_one_shape(images):
+    arguments = dict(stage.arguments)
+    arguments["amp"] = precision(arguments.get("amp", "auto"), device)
+    if arguments.get("rect") and not of_one_shape(training_images(data)):
         arguments["rect"] = False  # batches would have to be sorted by shape, and never shuffled
     own: dict[str, Any] = {
         "task": "detect",

@@ -10,7 +10,8 @@ import pytest
 
 from tasks.config import RecipeChoice
 from tasks.errors import ConfigError
-from tasks.kinds.detection.recipe import OURS, OWNED, load_recipe, recipe_names
+from tasks.kinds.detection.allowed import OWNED
+from tasks.kinds.detection.recipe import OURS, load_recipe, recipe_names
 from tasks.training.ultralytics_allowed import ALLOWED
 from tasks.training.ultralytics_arguments import argument_defaults, schedule
 

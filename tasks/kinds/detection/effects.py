@@ -1,0 +1,86 @@
+"""Values that ultralytics would take and make nothing of, because of others: refused, not swallowed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.training.ultralytics_arguments import argument_defaults
+from tasks.training.ultralytics_knobs import Knobs
+from tasks.training.ultralytics_precision import HALF
+
+_ADAM = ("Adam", "Adamax", "AdamW", "NAdam", "RAdam")
+_MIXING = ("mosaic", "mixup", "cutmix")
+
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Rule:
+    keys: tuple[str, ...]
+    idle: Callable[[Values, str], bool]
+    """Whether the key has no effect among these values."""
+    reason: str
+    because_of: str = ""
+    """A key that, said by a person, makes the others' idleness that person's affair, too."""
+
+
+_RULES = (
+    _Rule(
+        ("lr0", "momentum", "warmup_bias_lr"), lambda values, _: values["optimizer"] == "auto",
+        "optimizer auto chooses it itself; name an optimizer",
+    ),
+    _Rule(
+        ("warmup_momentum",), lambda values, _: values["optimizer"] in _ADAM,
+        "ultralytics warms up the momentum of SGD, MuSGD and RMSProp only",
+    ),
+    _Rule(
+        ("warmup_momentum", "warmup_bias_lr"), lambda values, _: not values["warmup_epochs"],
+        "warmup_epochs is 0",
+    ),
+    _Rule(
+        _MIXING, lambda values, key: bool(values["rect"] and values[key]),
+        "rect: true trains on whole frames alone, of their own shape; set rect: false, or this to 0", "rect",
+    ),
+    _Rule(
+        ("close_mosaic",),
+        lambda values, _: bool(values["close_mosaic"]) and not any(values[key] for key in (*_MIXING, "copy_paste")),
+        "mosaic, mixup, cutmix and copy_paste are 0 all along",
+    ),
+    _Rule(("ema_tau",), lambda values, _: not values["ema"], "ema is 0: there is no average"),
+    _Rule(
+        ("amp",), lambda values, _: values["device"] == "cpu" and values["amp"] in HALF,
+        "ultralytics computes in half precision on a GPU only, and device is cpu; set amp: auto or fp32", "device",
+    ),
+    _Rule(("cls_remap",), lambda values, _: values["weights"] is None, "no weights are loaded"),
+)  # fmt: skip
+
+
+def without_effect(values: Values, said: Collection[str]) -> list[str]:
+    """Faults, a phrase each: what a person said and nothing would come of.
+
+    Args:
+        values: Checked ones of a recipe, with what is said over it, perhaps with `stages`.
+        said: Keys that the line or the run sets. What the recipe's file says beside them is not held against anybody:
+            `--set optimizer=auto` takes the file's `lr0` out of use, as it should.
+    """
+    defaults = {**argument_defaults(), **Knobs().model_dump(), "weights": None}
+    base = {**defaults, **{key: value for key, value in values.items() if key != "stages"}}
+    stages = values.get("stages")
+    if not stages:
+        return _idle(base, said, "")
+    return [
+        fault
+        for place, stage in enumerate(stages, start=1)
+        for fault in _idle({**base, **stage}, {*said, *stage} if "stages" in said else said, f"stage {place}: ")
+    ]
+
+
+def _idle(values: Values, said: Collection[str], where: str) -> list[str]:
+    return [
+        f"{where}{key}: {values[key]} has no effect: {rule.reason}"
+        for rule in _RULES
+        for key in rule.keys
+        if (key in said or rule.because_of in said) and rule.idle(values, key)
+    ]

@@ -1,0 +1,81 @@
+"""Trainings of a tiny detector in this process: as the worker runs them, or set up and not run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tasks.config import RecipeChoice
+from tasks.kind import Job
+from tasks.kinds.detection.job import DetectorJob
+from tasks.kinds.detection.recipe import load_recipe
+from tasks.kinds.detection.train import options, train, ultralytics_arguments
+from tasks.training import ultralytics_offline as offline
+from tasks.training.ultralytics_knobs import apart
+from tasks.training.ultralytics_stages import stages_of
+from tests.training.conftest import write_dataset
+
+TINY = {
+    "model": "p3-tiny.yaml", "imgsz": 64, "batch": 4, "nbs": 4, "epochs": 2, "min_steps": 0, "plots": False,
+    "workers": 0,
+}  # fmt: skip
+
+
+def make_job(folder: Path, recipe: str = "detection-from-scratch", *, seed: int = 1, **changes: Any) -> Job:
+    """A job as a step writes it, of a recipe with changes, on eight images of 64 px."""
+    own = folder / "job"
+    own.mkdir(parents=True)
+    data = write_dataset(folder / "data", val=True)
+    made = load_recipe(RecipeChoice(name=recipe, **{**TINY, **changes}))
+    return Job(
+        kind="detection", run_key="a" * 64, folder=own, data=data, has_val=True, seed=seed, options=options(made, data),
+        state_dir=folder, locks_dir=folder, parent_pid=os.getpid(), progress_every_s=0, threads=1,
+    )  # fmt: skip
+
+
+def set_up(folder: Path, recipe: str = "detection-from-scratch", *, stage: int = 0, **changes: Any) -> Any:
+    """The trainer of a stage, ready for its first step."""
+    from tasks.kinds.detection.dataset_view import local_data
+    from tasks.kinds.detection.trainer import ResumableDetectionTraining
+
+    job = DetectorJob.of(make_job(folder, recipe, **changes))
+    offline.prepare(job.config_dir, 1)
+    part = stages_of(job.arguments, job.min_steps, 8)[stage]
+    words = ultralytics_arguments(job, part, "cpu", local_data(job), job.folder / "run", resuming=False)
+    arguments, knobs = apart(words)
+    trainer = ResumableDetectionTraining(arguments, has_val=True, knobs=knobs, stage=part)
+    trainer._setup_train()
+    return trainer
+
+
+def run(job: Job, kept: Path | None = None) -> list[dict[str, Any]]:
+    """Train in this process.
+
+    Args:
+        job: What to do.
+        kept: Where each checkpoint is copied to, by its epoch, before a later one follows.
+
+    Returns:
+        The events.
+    """
+    events: list[dict[str, Any]] = []
+
+    def report(event: str, **content: Any) -> None:
+        events.append({"event": event, **content})
+        if event == "checkpoint" and kept is not None:
+            kept.mkdir(exist_ok=True)
+            shutil.copyfile(content["path"], kept / f"{content['epoch']}.ckpt")
+
+    train(job, report)
+    return events
+
+
+def during_training(trainer: Any, event: str, look: Callable[[Any], Any]) -> list[Any]:
+    """What `look` sees of a trainer at each of ultralytics' events, from the first to the last epoch."""
+    seen: list[Any] = []
+    trainer.add_callback(event, lambda each: seen.append(look(each)))
+    trainer._do_train()
+    return seen
