@@ -34,10 +34,11 @@ def draw(search: Search, number: int, finished: Sequence[TrialResult], running: 
         finished: Trials with a result, in order.
         running: Trials with values and no result yet: TPE keeps away from where others look already.
     """
-    seen = [_trial(search, each) for each in (*finished, *running)] if search.sampler == "tpe" else []
-    params = trial_values.draw(
-        restored(search.space), search.sampler, search.seed, number, seen, _direction(search)
-    )  # fmt: skip
+    seen: list[FrozenTrial] = []
+    if search.sampler == "tpe":  # the others go by the seed and the number alone
+        seen += [_trial(search, result) for result in finished]
+        seen += [_trial(search, plan) for plan in running]
+    params = trial_values.draw(restored(search.space), search.sampler, search.seed, number, seen, _direction(search))
     return TrialPlan(number=number, params=params)
 
 
