@@ -88,6 +88,7 @@ DECIDING: dict[Result, Sources] = {
                 *_SCRIPTS,
                 "comparison.py",
                 "layout.py",
+                "training/trial_values.py",
                 "training/weights.py",
             }
         ),

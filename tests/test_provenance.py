@@ -112,6 +112,7 @@ RESTS_ON: dict[str, set[Result]] = {
     f"{KIND}/formats/voc.py": set(),
     f"{KIND}/checks.py": set(),
     "training/train.py": {"training", "export"},
+    "training/trial_values.py": set(),  # which values a search tries: each of its trainings is named by its own
     "metrics/matching.py": {"evaluation", "verdict"},
     "metrics/label_agreement.py": set(),  # shown with the labels; no model is judged by it
     "evaluation/measure.py": {"evaluation", "verdict"},

@@ -85,11 +85,16 @@ def freeze(
 
 
 def manifest_rows(line: Line, rows: pa.Table) -> pa.Table:
-    """The rows of a manifest: the columns that every manifest has; the schema says what the objects are."""
+    """The rows of a manifest: the columns that every manifest has; the schema says what the objects are.
+
+    Where they are of several studies, `study` stands behind them: models are also measured study by study.
+    """
     metadata = {"line": line.line, "kind": line.kind, "classes": canonical_json(list(line.classes))}
     if line.channels:  # they decide what a model sees: another mapping, another version
         metadata["channels"] = canonical_json(line.channels)
-    return rows.select(list(COLUMNS)).replace_schema_metadata(metadata)
+    studies = set(rows.column("study").to_pylist()) if "study" in rows.schema.names else set()
+    columns = [*COLUMNS, "study"] if len(studies) > 1 else list(COLUMNS)
+    return rows.select(columns).replace_schema_metadata(metadata)
 
 
 def counts(rows: pa.Table, kind: Kind) -> dict[str, Any]:

@@ -198,7 +198,7 @@ def slice_tables(evaluation: Evaluation, metrics: Sequence[Metric]) -> list[dict
                 )
                 for name, row in rows.items()
             ]
-            images = any("images" in row for row in rows.values())
+            images = any(row.get("images", 1) != 1 for row in rows.values())  # of stills each is one
             out.append({"title": key.removeprefix(SLICE), "columns": columns, "rows": body, "images": images})
     return out
 

@@ -52,7 +52,7 @@ class ModelResult(Frozen):
 
     `metrics` is a tree: AP50, AP50_95, precision, recall ... of the kind, latency_ms_p50, latency_ms_p95,
     model_size_mb, labels, count_per_frame, per_class, per_size, per_recording (of many single pictures per_donor, where
-    donors are known). None = nothing there to measure it on.
+    donors are known), per_study (where the split has several). None = nothing there to measure it on.
     `intervals` has the same shape.
     """
 

@@ -138,16 +138,23 @@ def _recordings(frames: Rows) -> tuple[list[str], IntArray]:
 
 
 def _part_by_part(judgement: Judgement, frames: Rows) -> dict[str, Any]:
-    """What is also measured one by one: recordings; or, of many single pictures, the donors that are known, if any."""
+    """What is also measured one by one: recordings, or donors of many single pictures; and studies, of several."""
     names, index = _recordings(frames)
     if len(names) < len(frames) or len(names) <= FEW_RECORDINGS:
-        return {"per_recording": measured_by(judgement, names, index)}
-    known = [name if (name := row["group"]).startswith("donor:") else None for row in frames]
-    place = {name: i for i, name in enumerate(sorted({name for name in known if name}))}
-    if not place:
-        return {}
-    donor = np.array([place[name] if name else -1 for name in known], dtype=np.int64)
-    return {"per_donor": measured_by(judgement, [name.partition(":")[2] for name in place], donor)}
+        found = {"per_recording": measured_by(judgement, names, index)}
+    else:
+        donors = [row["group"].partition(":")[2] if row["group"].startswith("donor:") else None for row in frames]
+        found = {"per_donor": _by_name(judgement, donors)}
+    studies = [row.get("study") for row in frames]
+    if len({study for study in studies if study}) > 1:
+        found["per_study"] = _by_name(judgement, studies)
+    return {family: rows for family, rows in found.items() if rows}
+
+
+def _by_name(judgement: Judgement, names: Sequence[str | None]) -> dict[str, dict[str, Any]]:
+    """Metrics of the images of each name; images of none are left out."""
+    place = {name: i for i, name in enumerate(sorted({name for name in names if name}))}
+    return measured_by(judgement, list(place), np.array([place[n] if n else -1 for n in names], dtype=np.int64))
 
 
 def _result(

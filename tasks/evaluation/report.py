@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -39,6 +40,8 @@ _FRAME_AREA_PX2 = 600_000
 _CARD_AREA_PX2 = 120_000
 """Of a whole picture, of which there are more, and each perhaps twice."""
 _JPEG_QUALITY = 82
+_HASH = re.compile(r"[0-9a-fA-F]{32,}")
+_HASH_DIGITS = 8
 
 
 @dataclass(frozen=True)
@@ -190,7 +193,18 @@ def _marks(line: Line, kind: Kind, evaluation: Evaluation, judged: Judged) -> li
 
 
 def _environment() -> Environment:
-    return Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    found = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    found.filters["short"] = short
+    return found
+
+
+def short(text: str) -> Markup:
+    """A name as HTML; a hash in it (of a recording that has no other name, of a file called so) by its first digits.
+
+    Whoever points at it sees the whole.
+    """
+    shown = _HASH.sub(lambda found: f"{found[0][:_HASH_DIGITS]}…", text)
+    return Markup('<span title="{}">{}</span>').format(text, shown) if shown != text else Markup.escape(text)
 
 
 def _jpeg(data: bytes, area_px2: int = _FRAME_AREA_PX2) -> bytes:

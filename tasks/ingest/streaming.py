@@ -7,6 +7,7 @@ and may crash without more harm than that. It decodes ahead by what a pipe holds
 from __future__ import annotations
 
 import json
+import math
 import os
 import select
 import subprocess
@@ -19,6 +20,7 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tasks.config import IngestLimits
 from tasks.errors import StorageUnavailable, UnreadableRecording
@@ -137,6 +139,30 @@ class FrameStream:
         if image is None:
             raise UnreadableRecording("holds no picture", fix="export it again")
         return Still(image, deep)
+
+    def read(self, path: Path, by: str, *arguments: Any) -> NDArray[Any]:
+        """What a function of ours reads of a local file, called in the worker process.
+
+        Args:
+            path: The function's first argument.
+            by: 'module:function'; it returns an array, or raises a DataError that says what is wrong.
+            arguments: Its others, JSON.
+
+        Raises:
+            UnreadableRecording: It says so, crashed, or takes more time or memory than it may.
+        """
+        silent_s = self._limits.deadline_of(path.stat().st_size)
+        process = self._asked({"read": str(path), "by": by, "arguments": arguments})
+        try:
+            message = json.loads(self._line(process, silent_s))
+            if "reason" not in message:
+                dtype, shape = np.dtype(message["dtype"]), message["shape"]
+                data = self._bytes(process, math.prod(shape) * dtype.itemsize, silent_s)
+                return np.frombuffer(data, dtype).reshape(shape)
+        except BaseException:  # its answer, if it still comes, is none to the next question
+            self.stop()
+            raise
+        raise UnreadableRecording(message["reason"])
 
     def frames(self, path: Path, kind: Format, *, every: int = 1) -> Iterator[StreamedFrame | None]:
         """Every n-th frame of a file, in presentation order.

@@ -23,7 +23,9 @@ class Layout(Protocol):
 
     A kind whose models see more of a picture than annotators do has `originals(lake, manifest, rows)` beside this: for
     each of some manifest rows the blob of the picture as it was taken, or None where the frame shows all of it. Its
-    predictors then have `read_original(path)`, and `predict` takes what that gives as well.
+    predictors then have `read_original(path)`, and `predict` takes what that gives as well. For files that anybody sent
+    there is `read_original(path, read)`: it opens none itself, but has `read(path, "module:function", *arguments)` call
+    the function of ours that does, in a process of its own (`tasks.ingest.streaming.FrameStream.read`).
     """
 
     def materialise(self, lake: Lake, line: Line, version: str) -> Path:

@@ -19,7 +19,8 @@ IntArray = NDArray[np.int64]
 MetricPath = tuple[str, ...]
 DIGITS = 12
 """Decimals of a stored metric."""
-PARTS = ("per_recording", "per_donor")
+SINGLE = ("per_recording", "per_donor")
+PARTS = (*SINGLE, "per_study")
 """Families of slices that are parts of the test split, and nothing that a line knows beforehand."""
 Statistic = Callable[[NDArray[np.int64]], dict[MetricPath, FloatArray]]
 """Image weights, int64 [R, I], to the value of every metric under each row, float64 [R]; NaN = undefined there."""
@@ -217,7 +218,7 @@ def measured(judgement: Judgement, images: int) -> dict[str, Any]:
 
 def parts_of(values: Mapping[str, Any] | None) -> dict[str, Any]:
     """The metrics of each recording, or donor, of a metrics tree."""
-    return next((dict(values[family]) for family in PARTS if values and family in values), {})
+    return next((dict(values[family]) for family in SINGLE if values and family in values), {})
 
 
 def measured_by(judgement: Judgement, names: list[str], index: IntArray) -> dict[str, dict[str, Any]]:

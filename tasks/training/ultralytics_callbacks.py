@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tasks.kind import Job
 from tasks.training.worker_reports import Checkpoints, hardware
 
+Metrics = Mapping[str, float]
+
+
+def nothing_more(_: Metrics) -> Metrics:
+    """No metrics but ultralytics' own."""
+    return {}
+
 
 class TrainingCallbacks:
-    """Our own callback: tells the step what happens, and writes checkpoints."""
+    """Our own callback: tells the step what happens, and writes checkpoints.
 
-    def __init__(self, job: Job, trainer: Any, report: Callable[..., None]) -> None:
-        self.job, self.trainer, self.report = job, trainer, report
+    Args:
+        job: Of the training.
+        trainer: Ultralytics'.
+        report: Takes an event and its content.
+        more: Metrics that follow from those of a validated epoch.
+    """
+
+    def __init__(
+        self, job: Job, trainer: Any, report: Callable[..., None], more: Callable[[Metrics], Metrics] = nothing_more
+    ) -> None:
+        self.job, self.trainer, self.report, self._more = job, trainer, report, more
         self._told = self._began = time.monotonic()
         self._checkpoints = Checkpoints(job.folder, report)
         self._batches = 0
@@ -66,7 +82,7 @@ class TrainingCallbacks:
         epoch = trainer.stage.first_epoch + trainer.epoch + 1
         metrics = {**trainer.label_loss_items(trainer.tloss), **trainer.lr}
         if trainer.fitness is not None:
-            metrics |= trainer.metrics | {"fitness": trainer.fitness}
+            metrics |= {**trainer.metrics, **self._more(trainer.metrics), "fitness": trainer.fitness}
         self.report(
             "epoch",
             epoch=epoch,

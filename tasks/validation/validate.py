@@ -73,9 +73,9 @@ class Validation:
 
 ACCEPTED: dict[str, str] = {
     "group": "string", "pinned_split": "string", "recording_id": "string", "recording_name": "string",
-    "frame_index": "int64", "frame_oid": "string", "media_type": "string", "pts_s": "float64", "width_px": "int64",
-    "height_px": "int64", "phash": "string", "annotation_id": "string", "revision_id": "string", "annotator": "string",
-    "objects": "string",
+    "study": "string", "frame_index": "int64", "frame_oid": "string", "media_type": "string", "pts_s": "float64",
+    "width_px": "int64", "height_px": "int64", "phash": "string", "annotation_id": "string", "revision_id": "string",
+    "annotator": "string", "objects": "string",
 }  # fmt: skip
 """Columns of the accepted table. `group` is what keeps together in a split, `pinned_split` where its user wants it;
 `objects` is canonical JSON of the objects that passed."""
@@ -270,7 +270,8 @@ def _accepted(
             continue
         rows.append({
             "group": group, "pinned_split": settled[group][0] if group in settled else None,
-            **_frame_columns(frame), "recording_name": recording.name, "annotation_id": row["annotation_id"],
+            **_frame_columns(frame), "recording_name": recording.name, "study": recording.study,
+            "annotation_id": row["annotation_id"],
             "revision_id": row["revision_id"], "annotator": row["annotator"], "objects": canonical_json(objects),
         })  # fmt: skip
     images = kind.words.images

@@ -68,8 +68,7 @@ def _choice(base: Any, changes: Mapping[str, Any], epochs: Mapping[str, int]) ->
     """The recipe with so many epochs, and no least number of steps."""
     more: dict[str, Any] = {}
     for stage, count in epochs.items():
-        asked = changes.get(stage, {})
-        more[stage] = {**base.arguments[stage], **asked, STAGES[stage]: count} if stage in STAGES else count
+        more[stage] = {**changes.get(stage, {}), STAGES[stage]: count} if stage in STAGES else count
     if "min_steps" in base.arguments:
         more["min_steps"] = 0
     return RecipeChoice(name=base.name, seed=base.seed, **{**changes, **more})

@@ -9,7 +9,7 @@ import pytest
 
 from tasks.config import Line
 from tasks.datasets import splits
-from tasks.datasets.freeze import freeze
+from tasks.datasets.freeze import freeze, manifest_rows
 from tasks.errors import InsufficientData, LeakageError
 from tasks.kinds import kind_of
 from tasks.lake import Lake
@@ -46,6 +46,20 @@ def test_a_version_holds_frames_labels_and_splits(lake: Lake) -> None:
     assert json.loads(lake.blobs.get_bytes(about["validation"]["dataset_oid"]))["success"]
     assert about["splits"] == splits.recorded(lake, LINE)
     assert about["validation"]["snapshots"]["annotations"] is not None
+
+
+def test_a_version_of_several_studies_has_each_frames_study(lake: Lake) -> None:
+    recordings = [a_recording(name, minutes, study=study) for minutes, (name, study) in enumerate(
+        [("a", "ivf"), ("b", "ivf"), ("c", "mice"), ("d", None)])]  # fmt: skip
+    frames = [put_frame(lake, recording, index) for recording in recordings for index in range(2)]
+    fill(lake, recordings, frames, [an_annotation(frame) for frame in frames])
+    rows = lake.datasets.load(LINE.line, night(lake)).rows
+    assert rows.schema.names == [*COLUMNS, "study"]
+    assert {(row["recording_name"][0], row["study"]) for row in rows.to_pylist()} == {
+        ("a", "ivf"), ("b", "ivf"), ("c", "mice"), ("d", None)}  # fmt: skip
+    one = a_line(recordings={"studies": ["ivf"]}, minimums={})
+    found = validate(lake, one, DETECTION).accepted.append_column("split", [["train"] * 4])
+    assert manifest_rows(one, found).schema.names == list(COLUMNS), "one study is nothing to tell apart"
 
 
 def test_the_same_annotations_are_the_same_version(lake: Lake) -> None:

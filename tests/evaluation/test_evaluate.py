@@ -104,6 +104,18 @@ def test_counts_per_frame_overall_and_by_recording(lake: Lake) -> None:
         assert count["predicted"] == count["labelled"] and count["bias"] == 0.0
 
 
+def test_studies_are_measured_one_by_one_where_there_are_several(lake: Lake) -> None:
+    names = ["a.mp4", "b.mp4", "c.mp4", "d.mp4"]
+    world = make_world(lake, a_line(), names, studies=["stained", "bright", "stained", None])
+    _, found = judged(lake, world, model("2", 0.3), model("1", 0.4))
+    parts = found.metrics["per_study"]
+    assert {name: own["images"] for name, own in parts.items()} == {"bright": FRAMES, "stained": 2 * FRAMES}
+    assert parts["bright"]["AP50"] == found.metrics["per_recording"]["b.mp4"]["AP50"]
+    assert found.champion_metrics is not None and "per_study" in found.champion_metrics
+    alone = make_world(lake, a_line(), names[:2], studies=["stained", "stained"])
+    assert "per_study" not in judged(lake, alone, model("2", 0.3))[1].metrics
+
+
 def test_the_same_but_for_the_clock(lake: Lake) -> None:
     world = make_world(lake, a_line(), ["a.mp4", "b.mp4"])
     first, second = (judged(lake, world, model("2", 0.3), model("1", 0.4))[1] for _ in range(2))

@@ -56,7 +56,10 @@ class World:
     truth: dict[bytes, list[dict[str, Any]]] = field(default_factory=dict)
 
 
-def make_world(lake: Lake, line: Line, recordings: Sequence[str], donors: Sequence[str] | None = None) -> World:
+def make_world(
+    lake: Lake, line: Line, recordings: Sequence[str], donors: Sequence[str] | None = None,
+    studies: Sequence[str | None] = (),
+) -> World:  # fmt: skip
     """Freeze a dataset: `FRAMES` test frames for each recording, and one recording to train on."""
     rng = np.random.default_rng(0)
     world, rows = World(line, ""), []
@@ -78,6 +81,7 @@ def make_world(lake: Lake, line: Line, recordings: Sequence[str], donors: Sequen
                     "frame_oid": lake.blobs.put_bytes(png, "image/png"), "media_type": "image/png", "pts_s": index / 2,
                     "width_px": WIDTH, "height_px": HEIGHT, "annotation_id": f"1-{r}-{index}",
                     "revision_id": "0" * 64, "objects": json.dumps(boxes),
+                    **({"study": studies[r] if r < len(studies) else None} if studies else {}),
                 }
             )  # fmt: skip
     for version in range(VERSIONS):

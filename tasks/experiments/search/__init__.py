@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tasks.errors import ConfigError
@@ -23,6 +22,7 @@ from tasks.experiments.search.space import read_space
 from tasks.experiments.search.summary import SearchSummary, find_summary, list_searches, summarise_search
 from tasks.experiments.search.trials import PlannedSearch, plan_search, run_trial
 from tasks.session import Session
+from tasks.training.trial_values import attempt_each
 
 __all__ = [
     "PlannedSearch",
@@ -66,10 +66,5 @@ def run_search(
         except Exception as error:  # one trial's crash must not lose the others; the summary names it
             log.error(f"trial {number} failed: {error or type(error).__name__}")
 
-    if max_parallel == 1:
-        for number in planned.trials:
-            attempt(number)
-    else:
-        with ThreadPoolExecutor(max_parallel) as threads:
-            list(threads.map(attempt, planned.trials))
+    attempt_each(planned.trials, attempt, max_parallel)
     return summarise_search(session, name, planned.search)

@@ -20,11 +20,11 @@ from pydantic import Field
 
 from tasks.errors import ConfigError, NotFound
 from tasks.escaping import short_repr
-from tasks.experiments.search.space import Sampler, Scalar
 from tasks.lake import Lake
 from tasks.lake.searches import SEARCH, SEARCH_NAME, TRIAL, search_place, trial_place
 from tasks.lake.signed import keep, kept
 from tasks.schemas import Frozen, Oid
+from tasks.training.trial_values import Sampler, Scalar
 
 Pruner = Literal["median", "none"]
 

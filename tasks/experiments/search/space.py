@@ -12,21 +12,28 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
-from tasks.config import LARGEST, Line
+from tasks.config import Line
 from tasks.errors import ConfigError
 from tasks.escaping import short_repr
 from tasks.kind import Kind
-from tasks.schemas import Frozen
 from tasks.small_yaml import read_yaml
+from tasks.training.trial_values import (
+    MOST_TRIALS,
+    MOST_VALUES,
+    Choice,
+    Dimension,
+    Range,
+    Sampler,
+    Scalar,
+    Space,
+    cells,
+)
 
-Scalar: TypeAlias = bool | int | float | str | None
-Sampler = Literal["grid", "random", "tpe"]
-
-MOST_KEYS, MOST_VALUES, MOST_TRIALS = 30, 100, 1000
+MOST_KEYS = 30
 _CELLS_CHECKED = 200
 """Of a grid: each cell is a recipe that has to be read; of larger grids each value is checked by itself."""
 _BESIDE = 12
@@ -41,67 +48,6 @@ _NOT_SEARCHED = {
     "evaluation": "how models are judged is not searched for",
 }
 EXAMPLE = "e.g. {lr0: {low: 0.0005, high: 0.02, log: true}, optimizer: [AdamW, SGD]}"
-
-
-class Choice(Frozen):
-    """One of these values."""
-
-    values: tuple[Scalar, ...] = Field(min_length=1, max_length=MOST_VALUES)
-
-    def grid(self) -> tuple[Scalar, ...]:
-        """All of them."""
-        return self.values
-
-    def probes(self) -> tuple[Scalar, ...]:
-        """Values that stand for all when a recipe is asked whether it takes them."""
-        return self.values
-
-
-class Range(BaseModel):
-    """A number between two, both included: whole where `low`, `high` and `step` are."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    low: int | float = Field(allow_inf_nan=False)
-    high: int | float = Field(allow_inf_nan=False)
-    log: bool = False
-    step: int | float | None = Field(default=None, gt=0, allow_inf_nan=False)
-
-    @model_validator(mode="after")
-    def _is_a_range(self) -> Range:
-        if max(abs(self.low), abs(self.high)) > LARGEST:
-            raise ValueError(f"its ends must lie within {LARGEST}")
-        if self.low >= self.high:
-            raise ValueError(f"low must be below high, found {self.low} and {self.high}")
-        if self.log and self.low <= 0:
-            raise ValueError(f"log needs a low above 0, found {self.low}")
-        if self.log and self.step is not None:
-            raise ValueError("log and step exclude each other")
-        if self.step is not None and self.step > self.high - self.low:
-            raise ValueError(f"step must fit between low and high, found {self.step}")
-        return self
-
-    @property
-    def whole(self) -> bool:
-        """Whether its numbers are whole."""
-        return all(isinstance(value, int) for value in (self.low, self.high, self.step or 0))
-
-    def grid(self) -> tuple[Scalar, ...]:
-        """Its numbers, a step apart; empty where it has no step, so that they cannot be counted."""
-        step = self.step or (1 if self.whole and not self.log else None)
-        if step is None:
-            return ()
-        count = math.floor((self.high - self.low) / step * (1 + 1e-12)) + 1
-        numbers = [self.low + number * step for number in range(min(count, MOST_VALUES + 1))]
-        return tuple(number if self.whole else float(f"{number:.12g}") for number in numbers)
-
-    def probes(self) -> tuple[Scalar, ...]:
-        """Both ends, and the numbers in between if they are few."""
-        return tuple(dict.fromkeys((*self.grid()[:20], self.low, self.high)))
-
-
-Dimension = Choice | Range
-Space = dict[str, Dimension]
 
 
 def read_space(text: str, source: str) -> Any:
@@ -146,11 +92,6 @@ def parse_space(data: Any, line: Line, kind: Kind, changes: Mapping[str, Any], s
     if faults:
         raise ConfigError(f"line {line.line}: search space: {'; '.join(faults)}")
     return space
-
-
-def cells(space: Space) -> int:
-    """How many combinations a grid has."""
-    return math.prod(len(dimension.grid()) for dimension in space.values())
 
 
 def dumped(space: Space) -> dict[str, Any]:

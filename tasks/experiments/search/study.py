@@ -7,22 +7,18 @@ trial's number alone: asked again, it is the same.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from tasks.experiments.search.records import Search, TrialPlan, TrialResult
-from tasks.experiments.search.space import Choice, Dimension, Scalar, restored
-from tasks.schemas import digest
+from tasks.experiments.search.space import restored
+from tasks.training import trial_values
+from tasks.training.trial_values import Direction, Scalar
 
 if TYPE_CHECKING:
     from optuna import Study
-    from optuna.distributions import BaseDistribution
-    from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial
 
-STARTUP_TRIALS = 10
-"""Of TPE: before it has seen so many, it draws at random."""
 PRUNED_AFTER_TRIALS, PRUNED_AFTER_EPOCHS = 4, 2
 """Nothing is ended early before so many trials have finished, and before an epoch of this number (from 1)."""
 IMPORTANCE_TRIALS = 4
@@ -38,15 +34,12 @@ def draw(search: Search, number: int, finished: Sequence[TrialResult], running: 
         finished: Trials with a result, in order.
         running: Trials with values and no result yet: TPE keeps away from where others look already.
     """
-    from optuna.trial import TrialState, create_trial
-
-    study = _study(search, _sampler(search, number))
-    if search.sampler == "grid":  # the sampler goes by a trial's number, and needs to know nothing else
-        study.add_trials([create_trial(state=TrialState.FAIL) for _ in range(number - 1)])
-    if search.sampler == "tpe":
-        study.add_trials([_trial(search, result) for result in finished])
-        study.add_trials([_trial(search, plan) for plan in running])
-    return TrialPlan(number=number, params=dict(study.ask(_distributions(search)).params))
+    seen: list[FrozenTrial] = []
+    if search.sampler == "tpe":  # the others go by the seed and the number alone
+        seen += [_trial(search, result) for result in finished]
+        seen += [_trial(search, plan) for plan in running]
+    params = trial_values.draw(restored(search.space), search.sampler, search.seed, number, seen, _direction(search))
+    return TrialPlan(number=number, params=params)
 
 
 def is_hopeless(
@@ -65,7 +58,7 @@ def is_hopeless(
     if search.pruner == "none" or not epochs:
         return False
     pruner = MedianPruner(n_startup_trials=PRUNED_AFTER_TRIALS, n_warmup_steps=PRUNED_AFTER_EPOCHS)
-    study = _study(search, direction="maximize")  # an epoch's score is, whatever the search's metric does
+    study = _study(search, "maximize")  # an epoch's score is, whatever the search's metric does
     study.add_trials([_trial(search, each, each.epochs) for each in finished if each.state == "complete"])
     return bool(pruner.prune(study, _trial(search, plan, epochs)))
 
@@ -110,43 +103,12 @@ def study_of(search: Search, finished: Sequence[TrialResult]) -> Study:
     return study
 
 
-def _study(
-    search: Search, sampler: BaseSampler | None = None, direction: Literal["maximize", "minimize"] | None = None
-) -> Study:
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    if direction is None:
-        direction = "maximize" if search.better == "higher" else "minimize"
-    return optuna.create_study(study_name=search.name, sampler=sampler, direction=direction)
+def _study(search: Search, direction: Direction | None = None) -> Study:
+    return trial_values.new_study(direction or _direction(search), search.name)
 
 
-def _sampler(search: Search, number: int) -> BaseSampler:
-    from optuna.samplers import GridSampler, RandomSampler, TPESampler
-
-    if search.sampler == "grid":
-        grid: dict[str, list[Any]] = {key: list(found.grid()) for key, found in restored(search.space).items()}
-        return GridSampler(grid, seed=search.seed)
-    own = int(digest("trial", search.seed, number)[:8], 16)
-    if search.sampler == "random":
-        return RandomSampler(seed=own)
-    return TPESampler(seed=own, n_startup_trials=STARTUP_TRIALS)
-
-
-def _distributions(search: Search) -> dict[str, BaseDistribution]:
-    return {key: _distribution(found, search.sampler == "grid") for key, found in restored(search.space).items()}
-
-
-def _distribution(dimension: Dimension, counted: bool) -> BaseDistribution:
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-
-    if isinstance(dimension, Choice):
-        return CategoricalDistribution(dimension.values)
-    if dimension.whole:
-        return IntDistribution(int(dimension.low), int(dimension.high), dimension.log, int(dimension.step or 1))
-    step = None if counted else dimension.step  # a grid's numbers are rounded, and a step would refuse them
-    return FloatDistribution(float(dimension.low), float(dimension.high), dimension.log, step)
+def _direction(search: Search) -> Direction:
+    return "maximize" if search.better == "higher" else "minimize"
 
 
 def _trial(
@@ -174,6 +136,6 @@ def _trial(
         state=state,
         value=value,
         params=params,
-        distributions=_distributions(search),
+        distributions=trial_values.distributions(restored(search.space), search.sampler),
         intermediate_values=dict(epochs or ()),
     )

@@ -12,7 +12,7 @@ from tasks.experiments.experiment_runs import train_unregistered
 from tasks.experiments.search import records, study
 from tasks.experiments.search.objective import validation_metrics, without_test
 from tasks.experiments.search.records import Pruner, Search, TrialPlan, TrialResult
-from tasks.experiments.search.space import MOST_TRIALS, Sampler, cells, dumped, parse_space
+from tasks.experiments.search.space import dumped, parse_space
 from tasks.kind import Kind
 from tasks.kinds import kind_of
 from tasks.lake.locks import lake_lock
@@ -20,6 +20,7 @@ from tasks.schemas import Frozen, digest, now
 from tasks.session import Session
 from tasks.steps.audit import require_audit
 from tasks.steps.change_detection import check_request
+from tasks.training.trial_values import MOST_TRIALS, Sampler, cells
 
 if TYPE_CHECKING:
     from tasks.metrics.judgement import Metric

@@ -42,16 +42,26 @@ def _one_device(value: Any) -> str | None:
     return found
 
 
-def _side(value: Any) -> int:
-    found = whole(value, SIDE_MULTIPLE, 2048)
+def tile_side(value: Any, most: int = 2048) -> int:
+    """The side of a tile, in pixels.
+
+    Raises:
+        ValueError: It is none that networks take.
+    """
+    found = whole(value, SIDE_MULTIPLE, most)
     if found % SIDE_MULTIPLE:
         raise ValueError(f"expected a multiple of {SIDE_MULTIPLE}, found {short_repr(value)}")
     return found
 
 
-def _percentiles(value: Any) -> tuple[float, float]:
+def two_percentiles(value: Any) -> tuple[float, float]:
+    """What becomes 0 and what becomes 1.
+
+    Raises:
+        ValueError: It is no such pair.
+    """
     if not isinstance(value, list | tuple) or len(value) != 2:
-        raise ValueError(f"expected two percentiles, [low, high], found {short_repr(value)}")
+        raise ValueError(f"expected two percentiles, such as [1, 99], found {short_repr(value)}")
     low, high = (float(number(each, 0, 100)) for each in value)
     if low >= high:
         raise ValueError(f"expected the low percentile below the high one, found {short_repr(value)}")
@@ -96,13 +106,18 @@ AUGMENTATION: Mapping[str, Check] = {
 }
 NESTED = {"stage1": STAGE1, "stage2": STAGE2, "augmentation": AUGMENTATION}
 """Values of values: `stage1: {learning_rate: 0.001}` in a file, `stage1_learning_rate` in a search or a command."""
+STAR_NESTED = {
+    "stage1": {key: check for key, check in STAGE1.items() if key not in ("giou_weight", "dense_weight")},
+    "augmentation": AUGMENTATION,
+}
+"""The same of a star-convex model: it has one stage, whose loss has two parts."""
 ALIASES = {"focal_gamma": "stage2_focal_gamma"}
 
 ARGUMENTS: Mapping[str, Check] = {
     "model": _choice(TrainingPlan, "model"),
     "encoder": _encoder,
-    "imgsz": _side,
-    "percentiles": _percentiles,
+    "imgsz": tile_side,
+    "percentiles": two_percentiles,
     **{key: _nested(checks) for key, checks in NESTED.items()},
     **{key: _choice(TrainingPlan, key) for key in ("normalise", "stain_transform", "keep", "amp")},
     **between(whole, 8, 1024, "width"),

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from tasks.kind import Object
 from tasks.metrics import masks
+from tasks.metrics.segmentation_outlines import painted
 
 
 def mask_object(label: str, mask: NDArray[Any], **more: Any) -> Object:
@@ -54,7 +55,4 @@ def coco_masks(objects: Sequence[Object]) -> list[dict[str, Any]]:
 
 def label_image(objects: Sequence[Object], height_px: int, width_px: int) -> NDArray[np.int32]:
     """Cells as a label image [height, width]: 0 the ground, else 1 + the object's place. Of two, the later covers."""
-    out = np.zeros((height_px, width_px), dtype=np.int32)
-    for number, item in enumerate(objects, 1):
-        out[masks.decode(item["mask"], item["height_px"], item["width_px"])] = number
-    return out
+    return painted([item["mask"] for item in objects], height_px, width_px)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from tasks.lake import Lake
 
 MIN_SCORE = 0.05
 """Metrics over all thresholds need low scores; `Answers` leaves out what scores below the model's own threshold."""
+
+_READER = "tasks.kinds.segmentation.pictures:read_picture"
 
 
 def load(lake: Lake, model: ModelRef, device: str | None) -> LoadedSegmenter:
@@ -71,8 +73,12 @@ class LoadedSegmenter:
         """From which score on the model itself takes a cell for one: chosen on the validation split."""
         return float(self.spec["min_score"])
 
-    def read_original(self, path: Path) -> NDArray[Any]:
+    def read_original(self, path: Path, read: Callable[..., NDArray[Any]] | None = None) -> NDArray[Any]:
         """A picture as it was taken, in its own depth, with the channels that the model was trained on.
+
+        Args:
+            path: The file.
+            read: Has a function called by its name somewhere else; None: it is read here.
 
         Returns:
             uint8, uint16 or float32, [h, w, 1] or BGR [h, w, 3].
@@ -82,7 +88,8 @@ class LoadedSegmenter:
         """
         from tasks.kinds.segmentation.pictures import read_picture
 
-        return _turned_round(read_picture(path, self.spec["input"].get("channels")))
+        channels = self.spec["input"].get("channels")
+        return _turned_round(read(path, _READER, channels) if read else read_picture(path, channels))
 
     def predict(self, images: Sequence[Image | NDArray[Any]]) -> list[Instances]:
         """The cells of each image that score at least `MIN_SCORE`, `shown_from` the model's own threshold.

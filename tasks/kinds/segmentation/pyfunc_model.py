@@ -26,7 +26,7 @@ COLUMNS = ["picture", "cell", "label", "score", "x_px", "y_px", "width_px", "hei
 _KIND = "kinds.segmentation"
 _PLACES = {
     "errors": "errors", "channels": "config.channels",
-    **{name: f"{_KIND}.{name}" for name in ("pictures", "stated", "stain", "instances")},
+    **{name: f"{_KIND}.{name}" for name in ("pictures", "stated", "stain", "instances", "architectures")},
     **{name: f"{_KIND}.inference.{name}" for name in ("predict", "tiles", "pieces", "joining", "disjoint")},
 }  # fmt: skip
 """Where files belong; all others are networks."""

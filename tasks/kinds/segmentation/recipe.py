@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 from tasks.config import RecipeChoice
 from tasks.errors import ConfigError
 from tasks.kind import Recipe
-from tasks.kinds.segmentation.allowed import ALLOWED, ARGUMENTS, NESTED, OWNED, merged, spelt_out
+from tasks.kinds.segmentation.allowed import ALLOWED, ARGUMENTS, NESTED, OWNED, STAR_NESTED, merged, spelt_out
 from tasks.kinds.segmentation.foreign import plan_module
 from tasks.kinds.segmentation.plan import PredictOptions, TrainingPlan
 from tasks.schemas import Frozen, Oid
@@ -87,12 +87,13 @@ def load_recipe(choice: RecipeChoice) -> SegmentationRecipe:
         return _of_another_hand(choice, asked, theirs)
     checked, faults = values.checked_values(asked, ALLOWED, OWNED.get)
     plan = TrainingPlan.model_validate({key: value for key, value in checked.items() if key in ARGUMENTS})
-    faults += _contradictions(plan, checked.get("weights"))
+    own = STAR_NESTED if plan.model == "star-convex" else NESTED
+    faults += _contradictions(plan, checked.get("weights")) + _ignored(plan, spelt_out(choice.changes), own)
     if faults:
-        nested = "; ".join(f"in {key}: {', '.join(sorted(checks))}" for key, checks in NESTED.items())
+        nested = "; ".join(f"in {key}: {', '.join(sorted(checks))}" for key, checks in own.items())
+        settable = sorted(ALLOWED.keys() - {"description", "kind"} - (NESTED.keys() - own.keys()))
         raise ConfigError(
-            f"recipe {choice.name!r}: {'; '.join(faults)}",
-            fix=f"what can be set: {', '.join(sorted(ALLOWED.keys() - {'description', 'kind'}))}; {nested}",
+            f"recipe {choice.name!r}: {'; '.join(faults)}", fix=f"what can be set: {', '.join(settable)}; {nested}"
         )
     return _recipe(choice, checked, plan)
 
@@ -119,6 +120,19 @@ def _of_another_hand(choice: RecipeChoice, asked: Mapping[str, Any], theirs: Any
         settable = ", ".join(sorted(theirs.CHECKS.keys() - {"description", "kind"}))
         raise ConfigError(f"recipe {choice.name!r}: {'; '.join(faults)}", fix=f"what can be set: {settable}")
     return _recipe(choice, checked, plan)
+
+
+def _ignored(plan: TrainingPlan, changes: Mapping[str, Any], own: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What a line or a run sets that this model has no part for: it would be taken, and nothing would come of it."""
+    found = []
+    for stage in NESTED.keys() & changes.keys():
+        given = changes[stage] if isinstance(changes[stage], dict) else {}
+        unknown = sorted((given.keys() & NESTED[stage].keys()) - own.get(stage, {}).keys())
+        if stage not in own:
+            found.append(f"{stage}: a {plan.model} model has one stage, stage1")
+        elif unknown:
+            found.append(f"{stage}: {', '.join(unknown)}: a {plan.model} model has no such part of its loss")
+    return sorted(found)
 
 
 def _contradictions(plan: TrainingPlan, weights: str | None) -> list[str]:

@@ -20,7 +20,7 @@ SERVED = Served(
     modules=(
         *_modules("networks"),
         *_modules("inference"),
-        *(_HERE / f"{name}.py" for name in ("pictures", "stated", "stain", "instances")),
+        *(_HERE / f"{name}.py" for name in ("pictures", "stated", "stain", "instances", "architectures")),
         Path(channels.__file__),
         _HERE.parents[1] / "errors.py",
     ),

@@ -111,7 +111,7 @@ def _run_epochs(job: Job, setup: Setup, training: SegmenterTraining, report: Cal
         report("nondeterministic", operation=NOT_ASKED)
     checkpoints = Checkpoints(job.folder, report)
     pace = Pace(report, job.progress_every_s, epochs=epochs, steps=epochs * per_epoch, first_step=training.steps)
-    debug = Debug(setup)
+    debug = Debug(setup, training)
 
     def after_step(step: int, parts: dict[str, float]) -> None:
         pace.step(step, training.epoch + 1, {"loss": parts["loss"]})  # its parts are in each epoch's metrics
@@ -130,6 +130,6 @@ def _run_epochs(job: Job, setup: Setup, training: SegmenterTraining, report: Cal
             metrics = training.run_epoch(after_step)
             tell({**metrics, **memory(setup.device)})
             if any(name.startswith("val/") for name in metrics):
-                debug.picture(training)
+                debug.picture()
             checkpoints.write(training.epoch, training.checkpoint, last=training.finished)
     return debug.files()

@@ -182,7 +182,8 @@ def make_app(settings: Settings, watch: ChampionWatch, pictures: Pictures, token
             if len(data) > limits.max_mb * 1e6:
                 raise refusal(413, TOO_LARGE, expected=f"a picture of at most {limits.max_mb:g} MB",
                               found=f"{len(data) / 1e6:.1f} MB", fix="send a smaller one")  # fmt: skip
-            pixels = await asyncio.wrap_future(pictures.decode(data))
+            read_original = getattr(now.loaded.predictor, "read_original", None)
+            pixels = await asyncio.wrap_future(pictures.decode(data, read_original))
             rows, seconds = await asyncio.wrap_future(model_thread.submit(_look, now, pixels, min_score))
         return Answer(
             line=now.loaded.line.line,

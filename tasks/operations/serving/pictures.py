@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,11 +13,13 @@ import numpy as np
 
 from tasks.config import IngestLimits, Settings
 from tasks.errors import DataError, UnreadableRecording
-from tasks.ingest.formats import Format, is_picture
+from tasks.ingest.formats import is_picture
 from tasks.ingest.single_picture import encode_png, stated_size
 from tasks.ingest.streaming import FrameStream
 from tasks.kind import Image
 
+ReadOriginal = Callable[[Path, Callable[..., Image]], Image]
+"""As predictors have it, see `tasks.kind.training.Layout`."""
 _BLACK = encode_png(np.zeros((16, 16), np.uint8))
 
 
@@ -51,14 +53,19 @@ class Pictures:
         self._mine = threading.local()
         self._streams: list[FrameStream] = []
 
-    def decode(self, data: bytes) -> Future[Image]:
+    def decode(self, data: bytes, read_original: ReadOriginal | None = None) -> Future[Image]:
         """Have a picture decoded.
 
+        Args:
+            data: The upload.
+            read_original: The model's own way to read a picture as it was taken, where it learned from such.
+
         Returns:
-            Its pixels, BGR uint8 [height, width, 3], as a night would see them; or the exception: NoPicture,
-            TooManyPixels, UnreadableRecording (the text names no path), StorageUnavailable.
+            Its pixels, BGR uint8 [height, width, 3], as a night would see them, or what `read_original` gives where
+            they show less than the upload holds; or the exception: NoPicture, TooManyPixels, UnreadableRecording (the
+            text names no path), StorageUnavailable.
         """
-        return self._threads.submit(self._decode, data)
+        return self._threads.submit(self._decode, data, read_original)
 
     def warm_up(self) -> None:
         """Start the processes, so that no request waits for them."""
@@ -71,7 +78,7 @@ class Pictures:
         for stream in self._streams:
             stream.stop()
 
-    def _decode(self, data: bytes) -> Image:
+    def _decode(self, data: bytes, read_original: ReadOriginal | None) -> Image:
         if not data:
             raise UnreadableRecording("the upload is empty (0 bytes)")
         if not is_picture(data[:32]):
@@ -84,11 +91,18 @@ class Pictures:
             file.flush()
             path = Path(f"/proc/{os.getpid()}/fd/{file.fileno()}")
             try:
-                frames = [frame for frame in self._stream().frames(path, Format.STILL) if frame is not None]
+                return self._read(path, read_original)
             except UnreadableRecording as error:
                 reason = error.thing.partition("; to fix:")[0].partition("; export it again")[0]
+                reason = reason.replace(f"picture {path.name}: ", "the upload ")
                 raise UnreadableRecording(reason.replace(str(path), "the upload")) from error
-        return frames[0].image
+
+    def _read(self, path: Path, read_original: ReadOriginal | None) -> Image:
+        """The frame first, whatever is read of the file after it: within the limits it is one whole picture."""
+        still = self._stream().still(path)
+        if read_original is None or not (still.deep or self._channels):
+            return still.image
+        return read_original(path, self._stream().read)
 
     def _check_size(self, data: bytes) -> None:
         try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -73,8 +75,11 @@ def found_in(picture: CellPicture, skill: float, seed: int) -> Instances:
     )  # fmt: skip
 
 
-def evaluation_of(pictures: list[CellPicture], skills: dict[str, float]) -> Evaluation:
+def evaluation_of(pictures: list[CellPicture], skills: dict[str, float], names: Sequence[str] = ()) -> Evaluation:
+    """Measure models of these skills; `names` are other names of the first pictures."""
     frames, runs = [frame(number, picture) for number, picture in enumerate(pictures)], {}
+    for row, name in zip(frames, names, strict=False):
+        row["recording_name"] = name
     for number, (role, skill) in enumerate(skills.items()):
         outputs = [found_in(picture, skill, number) for picture in pictures]
         table = KIND.metrics.tabulate(outputs, frames, ("cell",), LINE)
@@ -114,3 +119,16 @@ def test_the_report_shows_outlines_worst_pictures_first(pictures: list[CellPictu
     assert {state for state, _ in drawn} >= {"right", "wrong", "missed"}
     assert sum(len(points.split()) > 6 for _, points in drawn) > 0.5 * len(drawn), "outlines, not boxes"
     assert len(html) < 5_000_000
+
+
+def test_a_picture_whose_name_is_a_hash_is_shown_by_its_first_digits(pictures: list[CellPicture]) -> None:
+    names = [f"{hashlib.sha256(bytes([number])).hexdigest()}{end}" for number, end in enumerate((".png", "", ".tif"))]
+    found = evaluation_of(pictures, {"challenger": 0.8, "champion": 0.6}, names)
+    assert set(names) <= found.metrics["per_recording"].keys(), "what is stored has the whole name"
+    judged = Judged(*decide(LINE, found, KIND), datetime(2026, 11, 26, 2, 30, tzinfo=UTC))
+    html = render(LINE, KIND, found, judged, images={}, heats={})
+    text = html[html.index("<h2>By recording</h2>") : html.index("<h2>What running it costs</h2>")]
+    for name, end in zip(names, (".png", "", ".tif"), strict=True):
+        assert f'<td><span title="{name}">{name[:8]}…{end}</span>' in text
+    assert f"<td>{pictures[3].file}</td>" in text and "<th>pictures</th>" not in text, "of stills each is one"
+    assert not any(name in read(html).text for name in names)

@@ -82,6 +82,23 @@ def test_values_are_checked(changes: dict[str, Any], fault: str) -> None:
     assert fault in str(caught.value)
 
 
+def test_a_star_convex_model_refuses_what_it_has_no_part_for() -> None:
+    def star(name: str = "star-convex", **changes: Any) -> Any:
+        return load_recipe(RecipeChoice(name=name, **changes))
+
+    with pytest.raises(ConfigError) as caught:
+        star(stage1={"giou_weight": 1, "ce_weight": 2}, stage1_dense_weight=0, focal_gamma=3, stage2={"jitter": 0})
+    message = str(caught.value)
+    assert "stage1: dense_weight, giou_weight: a star-convex model has no such part of its loss" in message
+    assert "stage2: a star-convex model has one stage, stage1" in message
+    assert "in stage1: ce_weight, l1_weight, learning_rate, patience, total_epochs, type;" in message
+    assert "in stage2" not in message and "stage1, stage2" not in message
+    assert star(stage1={"ce_weight": 2, "type": "cellfinder"}, augmentation=False).plan.stage1.ce_weight == 2
+    assert star("two-stage", model="star-convex").plan.model == "star-convex", (
+        "what its file says of stage 2 is no wish"
+    )
+
+
 def test_all_faults_come_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
         tuned(imgsz=1, batch_size=0, stage1={"patience": -1, "l1_weight": "x"})

@@ -107,6 +107,8 @@ def test_stopped_and_resumed_is_the_same_to_the_byte(
     assert digest(weights_of(events)) == digest(weights_of(expected))
     tables = [Path(of(each, "finished")[0]["files"]["training/epochs.csv"]) for each in (events, expected)]
     assert tables[0].read_text() == tables[1].read_text()
+    with Path(of(events, "finished")[0]["files"]["debug/steps.csv"]).open() as file:
+        assert [int(row["step"]) for row in csv.DictReader(file)] == list(range(1, 9)), "none twice, none lost"
 
 
 def always(self: Any, epoch: int, content: Any, *, last: bool) -> None:

@@ -23,11 +23,12 @@ from tasks.kinds.segmentation.networks.yolo_seg import YoloSeg, squeezed
 from tasks.kinds.segmentation.objects import mask_object
 from tasks.kinds.segmentation.plan import InputPlan
 from tasks.kinds.segmentation.recipe import load_recipe, recorded
+from tasks.kinds.segmentation.train import EPOCH_SCORE
 from tasks.kinds.segmentation.train import options as kind_options
 from tasks.kinds.segmentation.train import train as kind_train
 from tasks.kinds.segmentation.yolo import plan as yolo_plan
 from tasks.kinds.segmentation.yolo.dataset import outlines, tiles, write_dataset
-from tasks.kinds.segmentation.yolo.train import train, ultralytics_arguments
+from tasks.kinds.segmentation.yolo.train import pooled_ap, train, ultralytics_arguments
 from tasks.kinds.segmentation.yolo.trainer import put_into
 from tasks.training import ultralytics_offline
 
@@ -108,6 +109,7 @@ def test_a_killed_and_resumed_training_hands_over_what_an_unbroken_one_does(data
     whole = trained(job(data, tmp_path / "whole"))
     (finished,) = of(whole, "finished")
     assert [each["epoch"] for each in of(whole, "epoch")] == [1, 2]
+    assert all(0 <= each["metrics"][EPOCH_SCORE] <= 1 for each in of(whole, "epoch")), "a search prunes by it"
     assert 0 <= finished["review"]["val/mask_AP50"] <= 1 and 0 <= finished["review"]["val/AP50_pooled"] <= 1
     assert networks.read(Path(finished["weights"]))[1]["min_score"] == finished["review"]["val/min_score"]
     assert Path(finished["files"]["training/epochs.csv"]).is_file()
@@ -191,6 +193,14 @@ def test_an_outline_drawn_again_is_the_mask_and_pieces_are_joined() -> None:
     whole[17:19, 18:21] = 1
     assert np.array_equal(drawn[0], whole)
     assert (drawn[1] >= (labels == 2)).all() and drawn[1].sum() < (labels == 2).sum() + 20
+
+
+def test_an_epochs_score_is_the_share_of_right_cells_among_all_predicted_or_missed() -> None:
+    right, wrong, missed = 6, 2, 4
+    found = {"metrics/precision(M)": right / (right + wrong), "metrics/recall(M)": right / (right + missed)}
+    assert pooled_ap(found) == {EPOCH_SCORE: pytest.approx(right / (right + wrong + missed))}
+    assert pooled_ap({"metrics/precision(M)": 0.0, "metrics/recall(M)": 0.0}) == {EPOCH_SCORE: 0.0}
+    assert pooled_ap({"metrics/precision(B)": 1.0, "metrics/recall(B)": 1.0}) == {}, "boxes say nothing of masks"
 
 
 def test_tiles_cover_a_picture_and_hold_every_cell_of_it(data: Path, tmp_path: Path) -> None:

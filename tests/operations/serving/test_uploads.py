@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +12,23 @@ import tifffile
 
 from tasks.config import Settings
 from tasks.errors import UnreadableRecording
-from tasks.ingest.formats import Format
 from tasks.ingest.single_picture import encode_png
-from tasks.ingest.streaming import FrameStream
+from tasks.ingest.streaming import FrameStream, Still
+from tasks.kinds.segmentation.predictor import LoadedSegmenter
 from tasks.operations.serving.pictures import Pictures
+from tests.kinds.segmentation.test_predictor import tiny_spec, write_tiny
+from tests.operations.serving.test_predict_originals import faint, saved
 
 
 def test_an_upload_has_no_name_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[list[Path]] = []
-    frames = FrameStream.frames
+    still = FrameStream.still
 
-    def watched(self: FrameStream, path: Path, form: Format) -> Iterator[Any]:
+    def watched(self: FrameStream, path: Path) -> Still:
         seen.append(list(tmp_path.iterdir()))
-        return frames(self, path, form)
+        return still(self, path)
 
-    monkeypatch.setattr(FrameStream, "frames", watched)
+    monkeypatch.setattr(FrameStream, "still", watched)
     pictures = Pictures(Settings(work_dir=tmp_path, workers=1))
     try:
         found = pictures.decode(encode_png(np.full((20, 30), 7, np.uint8))).result()
@@ -55,3 +56,46 @@ def test_channels_that_the_line_names_are_shown_in_their_colours(tmp_path: Path)
                     done.result()
         finally:
             pictures.stop()
+
+
+def uploaded(tmp_path: Path, path: Path, predictor: LoadedSegmenter, channels: dict[str, int] | None = None) -> Any:
+    """What the service shows a model of a file."""
+    pictures = Pictures(Settings(work_dir=tmp_path / "work", workers=1), channels)
+    try:
+        return pictures.decode(path.read_bytes(), predictor.read_original).result()
+    finally:
+        pictures.stop()
+
+
+def test_models_of_pictures_as_they_were_taken_are_shown_such(tmp_path: Path) -> None:
+    """As `predict` shows them: faint cells beside hot pixels are in no 8-bit frame."""
+    predictor = LoadedSegmenter(write_tiny(tmp_path / "weights", tiny_spec()), device="cpu")
+    for name in ("deep.png", "deep.tif"):
+        path = saved(tmp_path / name, faint())
+        found = uploaded(tmp_path, path, predictor)
+        assert found.dtype == np.uint16 and np.array_equal(found, predictor.read_original(path))
+        assert predictor.predict([found])[0].height_px == 64
+    plain = saved(tmp_path / "plain.png", (faint() // 256).astype(np.uint8))
+    assert uploaded(tmp_path, plain, predictor).shape == (64, 64, 3), "of 8 bits the frame shows all"
+
+    channels = {"nucleus": 1, "membrane": 0}
+    mapping = LoadedSegmenter(write_tiny(tmp_path / "two", tiny_spec(channels=channels)), device="cpu")
+    two = saved(tmp_path / "two.tif", np.stack([faint(), faint().T]), photometric="minisblack")
+    found = uploaded(tmp_path, two, mapping, channels)
+    assert found.dtype == np.uint16 and np.array_equal(found[:, :, 0], faint().T)  # BGR
+
+
+def test_an_upload_that_the_model_cannot_read_is_refused_without_a_path(tmp_path: Path) -> None:
+    predictor = LoadedSegmenter(write_tiny(tmp_path / "weights", tiny_spec(channels={"nucleus": 5})), device="cpu")
+    path = saved(tmp_path / "three.png", np.stack([faint()] * 3, axis=-1))
+    with pytest.raises(UnreadableRecording, match=r"^the upload has 3 channels; expected at least 6") as caught:
+        uploaded(tmp_path, path, predictor)
+    assert "/proc" not in str(caught.value) and str(tmp_path) not in str(caught.value)
+
+
+def test_a_reader_that_dies_of_a_file_takes_nothing_with_it(tmp_path: Path) -> None:
+    path = saved(tmp_path / "deep.png", faint())
+    with FrameStream() as stream:
+        with pytest.raises(UnreadableRecording, match="crashed"):
+            stream.read(path, "os:abort")
+        assert stream.still(path).deep

@@ -1,6 +1,7 @@
 """Networks that outline cells.
 
-These files import nothing of Nightscope but each other: copied as a package, they serve a model anywhere.
+These files import nothing of Nightscope but each other and `architectures.py`: copied together, they serve a model
+anywhere.
 """
 
 from tasks.kinds.segmentation.networks.files import build as build

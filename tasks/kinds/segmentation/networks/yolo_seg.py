@@ -17,10 +17,10 @@ import torch
 import torchvision
 from torch import nn
 
+from tasks.kinds.segmentation.architectures import YOLO_SEG
 from tasks.kinds.segmentation.networks.raw import RawInstances, no_instances
 
 MODEL = "yolo-seg"
-ARCHITECTURES = tuple(f"yolo{version}{size}-seg.yaml" for version in ("11", "v8") for size in "nsmlx")
 KNEE = 0.8
 """What brightness 1, the upper percentile of a picture, becomes in 8 bits."""
 GRID = 32
@@ -43,7 +43,7 @@ class YoloSeg(nn.Module):  # type: ignore[misc]
     """A YOLO-seg that answers as our networks do. It has no `fill`: it has no stage that takes boxes.
 
     Args:
-        architecture: One of `ARCHITECTURES`.
+        architecture: One of `YOLO_SEG`.
         classes: How many.
         iou: Of two boxes that overlap more the weaker is dropped, whatever their classes.
         max_det: Cells of a tile at most.
@@ -51,7 +51,7 @@ class YoloSeg(nn.Module):  # type: ignore[misc]
 
     def __init__(self, architecture: str, classes: int, iou: float = 0.5, max_det: int = 500) -> None:
         super().__init__()
-        if architecture not in ARCHITECTURES:
+        if architecture not in YOLO_SEG:
             raise ValueError(f"no architecture of YOLO-seg: {architecture!r}")
         _quiet()
         from ultralytics.nn.tasks import SegmentationModel

@@ -1,32 +1,40 @@
-"""Grid and random search over an experiment's values, through Optuna; killed, it goes on with what is not finished.
+"""Grid and random search over an experiment's values; killed, it goes on with what is not finished.
 
 For a line's recipe there is `nightscope search`, whose trials are signed, audited and seen in MLflow. This is for
-folders of pictures that are in no lake.
+folders of pictures that are in no lake. Both draw their trials' values and run them by `training/trial_values.py`; what
+this one goes on from are its trials' folders, which are called after their values.
 """
 
 from __future__ import annotations
 
 import logging
-import math
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pydantic import ValidationError
 
 from tasks.errors import ConfigError, NightscopeError
+from tasks.escaping import short_repr
 from tasks.kinds.segmentation.python.config import ExperimentConfig
 from tasks.kinds.segmentation.python.files import write_json
 from tasks.kinds.segmentation.python.runner import ExperimentRunner, Result
 from tasks.schemas import digest
-
-if TYPE_CHECKING:
-    from optuna.samplers import BaseSampler
+from tasks.training.trial_values import (
+    MOST_TRIALS,
+    MOST_VALUES,
+    Choice,
+    Sampler,
+    Space,
+    attempt_each,
+    cells,
+    draw_each,
+)
 
 log = logging.getLogger(__name__)
 
-MOST_TRIALS = 1000
 _PLACES = {
     "stage1_learning_rates": "stage1_config.learning_rate", "stage1_total_epochs": "stage1_config.total_epochs",
     "stage1_types": "stage1_config.stage1_type", "ce_loss_weights": "stage1_config.ce_loss_weight",
@@ -73,6 +81,23 @@ class HyperparameterSpace:
         found = {each.name: list(getattr(self, each.name)) for each in fields(self) if getattr(self, each.name)}
         if not found:
             raise ConfigError("search space: is empty", expected=f"values for some of: {', '.join(_PLACES)}")
+        return found
+
+    def space(self) -> Space:
+        """The same for the drawing; of values that are equal the first.
+
+        Raises:
+            ConfigError: A key has too many values, or some that are none.
+        """
+        found: Space = {}
+        faults = []
+        for key, values in self.searched().items():
+            try:
+                found[key] = Choice(values=tuple(dict.fromkeys(values)))
+            except (ValidationError, TypeError):
+                faults.append(f"{key}: expected 1 to {MOST_VALUES} plain values, found {short_repr(values)}")
+        if faults:
+            raise ConfigError(f"search space: {'; '.join(faults)}")
         return found
 
 
@@ -128,39 +153,22 @@ class HyperparameterOptimizer:
         Raises:
             ConfigError: The space is empty, or there are too many.
         """
-        from optuna.samplers import GridSampler, RandomSampler
-
-        space = self.param_space.searched()
-        count = math.prod(len(values) for values in space.values()) if random is None else random
+        space = self.param_space.space()
+        count = cells(space) if random is None else random
         if not 1 <= count <= MOST_TRIALS:
             raise ConfigError(f"search of {count} trials", expected=f"1 to {MOST_TRIALS}", fix="run_random_search")
-        grid = GridSampler(_texts(space), seed=self.seed)
-        return self._drawn(grid if random is None else RandomSampler(seed=self.seed), space, count)
-
-    def _drawn(self, sampler: BaseSampler, space: Mapping[str, Sequence[Any]], count: int) -> list[Values]:
-        """The trials' values, in order; the same seed draws the same."""
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        study = optuna.create_study(sampler=sampler)
-        named = {key: dict(zip(texts, space[key], strict=True)) for key, texts in _texts(space).items()}
-        drawn: dict[str, Values] = {}
-
-        def draw(trial: optuna.Trial) -> float:
-            values = {key: known[trial.suggest_categorical(key, list(known))] for key, known in named.items()}
-            drawn.setdefault(digest(values), values)  # the same values twice would be the same training twice
-            return 0.0
-
-        study.optimize(draw, n_trials=count)
-        return [values for values in drawn.values() if not _contradicts_itself(values)]
+        sampler: Sampler = "grid" if random is None else "random"
+        drawn = draw_each(space, sampler, self.seed, count)
+        different = {digest(values): values for values in drawn}  # twice would be the same training twice
+        return [values for values in different.values() if not _contradicts_itself(values)]
 
     def _run(self, trials: list[Values]) -> dict[str, Any]:
         configs = [self._config_of(values) for values in trials]
         for config in configs:
             config.checked_recipe()  # before the first hour of training, not after it
         self.output_dir.mkdir(parents=True, exist_ok=True)
-        with ThreadPoolExecutor(self.max_parallel) as threads:
-            done = list(threads.map(self._trial, range(len(trials)), trials, configs))
+        numbers = range(len(trials))
+        done = attempt_each(numbers, lambda n: self._trial(n, trials[n], configs[n]), self.max_parallel)
         valued = [trial for trial in done if trial["metric_value"] is not None]
         if not valued:
             raise ConfigError(
@@ -207,11 +215,6 @@ class HyperparameterOptimizer:
 
 def _contradicts_itself(values: Values) -> bool:
     return values.get("augmentation_flags") is False and values.get("complex_augmentation_flags") is True
-
-
-def _texts(space: Mapping[str, Sequence[Any]]) -> dict[str, list[str]]:
-    """Optuna's names of values: it takes True and 1 for the same."""
-    return {key: [repr(value) for value in values] for key, values in space.items()}
 
 
 def _on_cpu() -> bool:

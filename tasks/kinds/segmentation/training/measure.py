@@ -5,7 +5,7 @@ What gates judge by is computed elsewhere, of the finished model (`metrics.py`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,9 +13,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tasks.kind import Object
 from tasks.kinds.segmentation.inference.predict import predict_picture
 from tasks.kinds.segmentation.networks.finder import cells_of
 from tasks.kinds.segmentation.objects import coco_masks
+from tasks.kinds.segmentation.pictures import Picture
 from tasks.kinds.segmentation.training.crops import Crops
 from tasks.metrics import masks
 
@@ -85,13 +87,15 @@ def in_use(network: Any) -> Iterator[None]:
             module.training = training
 
 
-def masks_tally(network: Any, spec: dict[str, Any], crops: Crops, device: str) -> Tally:
-    """Whole pictures of a split, by their masks."""
+def masks_tally(
+    network: Any, spec: dict[str, Any], pictures: Iterable[tuple[Picture, Sequence[Object]]], device: str = "cpu"
+) -> Tally:
+    """Whole pictures, each with its cells, by their masks."""
     tally = Tally()
-    for index in range(len(crops)):
-        found = predict_picture(network, spec, crops.raw(index), LEAST_SCORE, device=device)
+    for picture, objects in pictures:
+        found = predict_picture(network, spec, picture, LEAST_SCORE, device=device)
         predicted = [masks.as_coco(each, found.height_px, found.width_px) for each in found.masks]
-        truth = coco_masks(crops.objects(index))
+        truth = coco_masks(objects)
         tally.add(found.scores.tolist(), masks.iou(predicted, truth).reshape(len(predicted), len(truth)))
     return tally
 
@@ -130,6 +134,7 @@ def scores_of(
             _, found = boxes_tally(network, crops, device).best()
             scores["boxes_AP50_pooled"] = found["AP50_pooled"]
         if of_masks:
-            threshold, found = masks_tally(network, spec, crops, device).best()
+            pictures = ((crops.raw(index), crops.objects(index)) for index in range(len(crops)))
+            threshold, found = masks_tally(network, spec, pictures, device).best()
             scores |= {**found, "min_score": threshold}
     return scores, threshold

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 import torch
@@ -32,20 +32,21 @@ class Debug:
 
     Args:
         setup: Of the training.
+        training: Keeps the steps, so that they are in its checkpoints.
     """
 
-    def __init__(self, setup: Setup) -> None:
-        self._setup, self._on = setup, setup.plan.debug
-        self._rows: list[dict[str, Any]] = []
+    def __init__(self, setup: Setup, training: SegmenterTraining) -> None:
+        self._setup, self._training, self._on = setup, training, setup.plan.debug
         self._pictures: dict[str, Path] = {}
 
     def step(self, step: int, epoch: int, parts: dict[str, float]) -> None:
         """A step is done."""
         if self._on:
-            self._rows.append({"step": step, "epoch": epoch, **parts, **memory(self._setup.device)})
+            self._training.step_rows.append({"step": step, "epoch": epoch, **parts, **memory(self._setup.device)})
 
-    def picture(self, training: SegmenterTraining) -> None:
+    def picture(self) -> None:
         """An epoch was measured."""
+        training = self._training
         if self._on and training.validation is not None:
             name = f"epoch-{training.epoch:04d}.png"
             self._pictures[f"debug/{name}"] = predicted(
@@ -54,6 +55,7 @@ class Debug:
 
     def files(self) -> dict[str, Path]:
         """By the name that MLflow shows."""
-        if not self._rows:
+        if not self._training.step_rows:
             return self._pictures
-        return {**self._pictures, "debug/steps.csv": table(self._setup.folder / "steps.csv", self._rows)}
+        steps = table(self._setup.folder / "steps.csv", self._training.step_rows)
+        return {**self._pictures, "debug/steps.csv": steps}

@@ -15,7 +15,7 @@ from tasks.kinds.segmentation.objects import label_image
 from tasks.kinds.segmentation.training.crops import Crops
 from tasks.kinds.segmentation.training.measure import in_use
 from tasks.kinds.segmentation.training.setup import Setup
-from tasks.metrics import masks
+from tasks.metrics.segmentation_outlines import painted
 
 SHOWN = 12
 PREDICTED = 6
@@ -43,10 +43,7 @@ def predicted(path: Path, setup: Setup, network: Any, spec: dict[str, Any], crop
             found = predict_picture(network, spec, crops.raw(index), device=setup.device)
         picture = cv2.resize(_colours(crops.prepared(index).picture), (image.width_px, image.height_px))
         truth = label_image(crops.objects(index), image.height_px, image.width_px)
-        cells = np.zeros(truth.shape, np.int32)
-        for number, mask in enumerate(found.masks, 1):
-            cells[masks.decode(mask, *truth.shape)] = number
-        boxed = _outlined(picture, cells, _PREDICTED)
+        boxed = _outlined(picture, painted(found.masks, *truth.shape), _PREDICTED)
         for x1, y1, x2, y2 in found.boxes_px.round().astype(int).tolist():
             cv2.rectangle(boxed, (x1, y1), (x2, y2), _BOX, 1)
         shown += [_squared(_outlined(picture, truth, _LABEL)), _squared(boxed)]

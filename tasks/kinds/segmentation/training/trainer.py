@@ -50,6 +50,8 @@ class SegmenterTraining:
         self.stages = stages_of(setup.plan, len(self.crops))
         self.epoch, self.steps, self.finished = 0, 0, not self.stages
         self.rows: list[dict[str, Any]] = []
+        self.step_rows: list[dict[str, Any]] = []
+        """Of `monitor.Debug`: kept with the checkpoint, so that a resumed training has each step once."""
         self._number, self._began, self._began_step = 0, 0, 0
         self._precision, scaled = precision_of(setup.plan.amp, setup.device)
         self._scaler = torch.amp.GradScaler(setup.device.partition(":")[0], enabled=scaled)
@@ -119,6 +121,7 @@ class SegmenterTraining:
         state = {
             "epoch": self.epoch, "steps": self.steps, "finished": self.finished, "stage": self._number,
             "began": self._began, "began_step": self._began_step, "best": self._best, "rows": self.rows,
+            "step_rows": self.step_rows,
             "network": self.network.state_dict(), "optimizer": self._optimizer.state_dict(),
             "scaler": self._scaler.state_dict(),
             "average": self._average.module.state_dict() if self._average else None,
@@ -128,7 +131,7 @@ class SegmenterTraining:
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.epoch, self.steps, self.finished = state["epoch"], state["steps"], state["finished"]
-        self._number, self.rows = state["stage"], state["rows"]
+        self._number, self.rows, self.step_rows = state["stage"], state["rows"], state.get("step_rows", [])
         self.network.load_state_dict(state["network"])
         self._enter()
         self._began, self._began_step, self._best = state["began"], state["began_step"], state["best"]

@@ -25,13 +25,14 @@ from ultralytics.data.converter import merge_multi_segment
 
 from tasks.errors import DataError
 from tasks.kinds.segmentation.dataset import CellDataset, LabelledPicture
+from tasks.kinds.segmentation.inference.tiles import tiles_of
 from tasks.kinds.segmentation.networks.yolo_seg import squeezed
 from tasks.kinds.segmentation.objects import label_image
 from tasks.kinds.segmentation.pictures import padded, prepare, scaled, scaled_labels
 from tasks.kinds.segmentation.plan import InputPlan
 
-OVERLAP = 0.125
-"""Share of a tile's side that neighbours share at least."""
+OVERLAP = 8
+"""Neighbours share at least one in so many pixels of a tile's side."""
 LEAST_PIECE_PX = 4
 """Pixels of a cell, or of a part of it, that are worth an outline."""
 
@@ -94,15 +95,8 @@ def _write_picture(
 
 
 def tiles(height: int, width: int, side: int) -> Iterator[tuple[int, int]]:
-    """The upper left corners of the tiles that cover a picture, evenly spread: y, x."""
-
-    def starts(length: int) -> list[int]:
-        if length <= side:
-            return [0]
-        count = int(np.ceil((length - side) / (side * (1 - OVERLAP)))) + 1
-        return [int(start) for start in np.linspace(0, length - side, count).round()]
-
-    return ((y, x) for y in starts(height) for x in starts(width))
+    """The upper left corners of the tiles that cover a picture, as in use but for the overlap: y, x."""
+    return ((tile.y, tile.x) for tile in tiles_of(height, width, side, side // OVERLAP))
 
 
 def outlines(labels: Labels, classes: Sequence[int], side: int) -> list[str]:

@@ -20,7 +20,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from tasks.escaping import short_repr
-from tasks.kinds.segmentation.plan import SIDE_MULTIPLE, InputPlan
+from tasks.kinds.segmentation.allowed import tile_side, two_percentiles
+from tasks.kinds.segmentation.architectures import YOLO_SEG
+from tasks.kinds.segmentation.plan import InputPlan
 from tasks.schemas import Frozen
 from tasks.training import values
 from tasks.training.ultralytics_allowed import ALLOWED, check_argument
@@ -28,8 +30,6 @@ from tasks.training.ultralytics_arguments import argument_defaults
 from tasks.training.values import Check, number, one_of, switch, text, whole
 
 MODEL = "yolo-seg"
-ARCHITECTURES = tuple(f"yolo{version}{size}-seg.yaml" for version in ("11", "v8") for size in "nsmlx")
-"""As `networks.yolo_seg` has them, which costs torch to ask."""
 _TILED = frozenset({"imgsz", "rect", "multi_scale", "val", "conf"})
 """Ultralytics' arguments that the cutting into tiles decides, or that stand elsewhere."""
 OWN = ("architecture", "min_steps", "iou", "max_det")
@@ -62,32 +62,16 @@ class YoloPlan(Frozen):
         )  # fmt: skip
 
 
-def _percentiles(value: Any) -> tuple[float, float]:
-    if not isinstance(value, list | tuple) or len(value) != 2:
-        raise ValueError(f"expected two percentiles, such as [1, 99], found {short_repr(value)}")
-    low, high = (float(number(each, 0, 100)) for each in value)
-    if low >= high:
-        raise ValueError(f"expected the lower percentile first, found {short_repr(value)}")
-    return low, high
-
-
-def _tile(value: Any) -> int:
-    side = whole(value, SIDE_MULTIPLE, 4096)
-    if side % SIDE_MULTIPLE:
-        raise ValueError(f"expected a multiple of {SIDE_MULTIPLE} pixels, found {side}")
-    return side
-
-
 COMMON_CHECKS: dict[str, Check] = {
     "description": lambda value: text(value, 2000),
     "kind": lambda value: one_of(value, "segmentation"),
     "weights": values.weights,
     "device": values.devices,
     "min_score": lambda value: number(value, 0, 1),
-    "imgsz": _tile,
+    "imgsz": partial(tile_side, most=4096),
     "scale": lambda value: number(value, 0.05, 8),
     "normalise": lambda value: one_of(value, "percentile", "fixed"),
-    "percentiles": _percentiles,
+    "percentiles": two_percentiles,
     "gamma": lambda value: number(value, 0.1, 10),
     "stain_transform": lambda value: one_of(value, "none", "macenko", "reinhard"),
 }
@@ -99,7 +83,7 @@ CHECKS: dict[str, Check] = {
     "mask_ratio": lambda value: whole(value, 1, 8),
     "overlap_mask": switch,
     "model": lambda value: one_of(value, MODEL),
-    "architecture": lambda value: one_of(value, *ARCHITECTURES),
+    "architecture": lambda value: one_of(value, *YOLO_SEG),
     "min_steps": lambda value: whole(value, 0, 10_000_000),
     "iou": lambda value: number(value, 0, 1),
     "max_det": lambda value: whole(value, 1, 10_000),

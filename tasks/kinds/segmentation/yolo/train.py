@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from tasks.kind import Job
 from tasks.kinds.segmentation.dataset import CellDataset
+from tasks.kinds.segmentation.train import EPOCH_SCORE
 from tasks.kinds.segmentation.yolo.plan import MODEL, YoloPlan
 
 MIN_SCORE = 0.25
@@ -58,7 +59,7 @@ def run_epochs(
     arguments = ultralytics_arguments(job, plan, device, data, run, resuming=state is not None)
     trainer = ResumableSegmentationTraining(arguments, has_val=job.has_val, state=state)
     trainer.start = job.weights
-    callbacks = TrainingCallbacks(job, trainer, report)
+    callbacks = TrainingCallbacks(job, trainer, report, pooled_ap)
     trainer.add_callback("on_train_start", lambda _: callbacks.start())
     trainer.add_callback("on_train_batch_end", lambda _: callbacks.batch())
     trainer.add_callback("on_fit_epoch_end", lambda _: callbacks.epoch())
@@ -66,6 +67,20 @@ def run_epochs(
         report("nondeterministic", operation=NOT_ASKED)
     with listening(lambda operation: report("nondeterministic", operation=operation)):
         trainer.train()
+
+
+def pooled_ap(metrics: Mapping[str, float]) -> dict[str, float]:
+    """An epoch's `EPOCH_SCORE`, from ultralytics' precision P and recall R of masks at IoU 0.5; empty: it has none.
+
+    TP / (TP + FP + FN) = P R / (P + R - P R). Ultralytics' P and R are those at the score of the highest F1, which is
+    also that of the highest such ratio. They are of tiles, a class at a time, and averaged over classes: what the whole
+    pictures of the split come to is measured at the end.
+    """
+    precision, recall = (metrics.get(f"metrics/{name}(M)") for name in ("precision", "recall"))
+    if precision is None or recall is None:
+        return {}
+    both = precision + recall - precision * recall
+    return {EPOCH_SCORE: precision * recall / both if both > 0 else 0.0}
 
 
 def ultralytics_arguments(
@@ -104,6 +119,7 @@ def hand_over(job: Job, run: Path, plan: YoloPlan, dataset: CellDataset) -> tupl
     """
     from tasks.kinds.segmentation import networks
     from tasks.kinds.segmentation.networks.yolo_seg import YoloSeg
+    from tasks.kinds.segmentation.training.measure import masks_tally
     from tasks.kinds.segmentation.yolo.trainer import starting_tensors
 
     best, last = run / "weights" / "best.pt", run / "weights" / "last.pt"
@@ -111,29 +127,13 @@ def hand_over(job: Job, run: Path, plan: YoloPlan, dataset: CellDataset) -> tupl
     network.yolo.load_state_dict(starting_tensors(best if job.has_val and best.exists() else last))
     scores: dict[str, float] = {}
     if job.has_val:
-        spec["min_score"], found = chosen_score(network.eval(), spec, dataset, job.data.parent)
+        root, images = job.data.parent, [image for image in dataset.images if image.split == "val"]
+        pictures = ((dataset.picture(root, image), dataset.objects(root, image)) for image in images)
+        spec["min_score"], found = masks_tally(network.eval(), spec, pictures).best()
         scores = {f"val/{name}": value for name, value in found.items()} | {"val/min_score": spec["min_score"]}
     target = job.folder / "weights.pt"
     networks.write(target, network, spec)
     return target, scores
-
-
-def chosen_score(
-    network: Any, spec: dict[str, Any], dataset: CellDataset, root: Path
-) -> tuple[float, dict[str, float]]:
-    """The score threshold that is best on the validation split, and the scores there; as our own networks choose it."""
-    from tasks.kinds.segmentation.inference.predict import predict_picture
-    from tasks.kinds.segmentation.objects import coco_masks
-    from tasks.kinds.segmentation.training.measure import LEAST_SCORE, Tally
-    from tasks.metrics import masks
-
-    tally = Tally()
-    for picture in (each for each in dataset.images if each.split == "val"):
-        found = predict_picture(network, spec, dataset.picture(root, picture), LEAST_SCORE)
-        predicted = [masks.as_coco(each, found.height_px, found.width_px) for each in found.masks]
-        truth = coco_masks(dataset.objects(root, picture))
-        tally.add(found.scores.tolist(), masks.iou(predicted, truth).reshape(len(predicted), len(truth)))
-    return tally.best()
 
 
 def spec_of(plan: YoloPlan, dataset: CellDataset) -> dict[str, Any]:
