@@ -11,6 +11,7 @@ import typer
 from tasks.cli import (
     audit,
     demo,
+    diagnose,
     erase,
     evaluate,
     evidence,
@@ -73,6 +74,7 @@ app.command()(search.search)
 app.command()(experiments.reproduce)
 app.command()(export.export)
 app.command()(explore.explore)
+app.command()(diagnose.diagnose)
 app.command()(evaluate.train)
 app.command()(evaluate.evaluate)
 app.command()(predict.predict)
