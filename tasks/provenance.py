@@ -67,7 +67,7 @@ _ASKED_FOR = ("train.py", "recipe.py", "predictor.py", "served.py")  # by the st
 _SAYING = ("answers.py", "diagnosis.py", "exploration.py", "filling.py")  # of a finished model, or of data alone
 _SCRIPTS = ("python/*.py",)  # entry points for scripts, whose results no lake keeps
 # Only tell of a training that goes on; none of it changes what comes out.
-_WATCHING_TRAININGS = ("training/health.py",)
+_WATCHING_TRAININGS = ("training/health.py", "training/meter.py", "training/event_files.py")
 _AUDIT = "leakage"
 _BESIDE_AUDIT = ("report", "filing", "refusal", "clears", "copies", "__init__")
 # Makes the small pictures that the whole audit compares.

@@ -29,6 +29,7 @@ from tasks.cli import (
     stack,
     step,
     synthesize,
+    tensorboard,
 )
 from tasks.cli.progress import show_progress
 
@@ -75,6 +76,7 @@ app.command()(experiments.reproduce)
 app.command()(export.export)
 app.command()(explore.explore)
 app.command()(diagnose.diagnose)
+app.command()(tensorboard.tensorboard)
 app.command()(evaluate.train)
 app.command()(evaluate.evaluate)
 app.command()(predict.predict)

@@ -143,8 +143,9 @@ def rising_at_the_end(history: Sequence[Epoch], score: str | None) -> float | No
 
 
 def broken_part(loss: Mapping[str, float]) -> str | None:
-    """The first part of a loss that is no number."""
-    return next((name for name, value in loss.items() if not math.isfinite(value)), None)
+    """The first part of a loss that is no number; the whole of it only where no part is to blame."""
+    wrong = [name for name, value in loss.items() if not math.isfinite(value)]
+    return min(wrong, key=lambda name: name.rpartition("/")[2] == "loss", default=None)
 
 
 WHAT_TO_TRY = (
