@@ -64,8 +64,10 @@ _JUDGING = ("metrics.py", "drawing.py")
 _LOOKING = ("saliency.py",)
 _EXPORTING = ("exports.py", "export_*.py", "footprint.py")
 _ASKED_FOR = ("train.py", "recipe.py", "predictor.py", "served.py")  # by the steps, whoever else imports them
-_SAYING = ("answers.py", "exploration.py", "filling.py")  # of a finished model, or of data alone
+_SAYING = ("answers.py", "diagnosis.py", "exploration.py", "filling.py")  # of a finished model, or of data alone
 _SCRIPTS = ("python/*.py",)  # entry points for scripts, whose results no lake keeps
+# Only tell of a training that goes on; none of it changes what comes out.
+_WATCHING_TRAININGS = ("training/health.py", "training/meter.py", "training/event_files.py")
 _AUDIT = "leakage"
 _BESIDE_AUDIT = ("report", "filing", "refusal", "clears", "copies", "__init__")
 # Makes the small pictures that the whole audit compares.
@@ -90,6 +92,7 @@ DECIDING: dict[Result, Sources] = {
                 "layout.py",
                 "training/trial_values.py",
                 "training/weights.py",
+                *_WATCHING_TRAININGS,
             }
         ),
         results=("layout",),

@@ -11,6 +11,7 @@ import typer
 from tasks.cli import (
     audit,
     demo,
+    diagnose,
     erase,
     evaluate,
     evidence,
@@ -28,6 +29,7 @@ from tasks.cli import (
     stack,
     step,
     synthesize,
+    tensorboard,
 )
 from tasks.cli.progress import show_progress
 
@@ -73,6 +75,8 @@ app.command()(search.search)
 app.command()(experiments.reproduce)
 app.command()(export.export)
 app.command()(explore.explore)
+app.command()(diagnose.diagnose)
+app.command()(tensorboard.tensorboard)
 app.command()(evaluate.train)
 app.command()(evaluate.evaluate)
 app.command()(predict.predict)

@@ -100,7 +100,7 @@ def make_folds(
                 [splits[group] for group in groups],
                 {"what": WHAT, "fold": fold, "folds": folds, "seed": seed},
                 splits=splits,
-                warnings=[*_warnings(line, kind, base.rows, splits), *more],
+                warnings=[*warnings_of(line, kind, base.rows, splits), *more],
                 leak_check=leak_check,
             )
         )
@@ -187,8 +187,8 @@ def _split_in(rows: pa.Table, names: Sequence[str]) -> pa.Table:
     return rows.set_column(rows.schema.get_field_index("split"), "split", pa.array(list(names), pa.string()))
 
 
-def _warnings(line: Line, kind: Kind, rows: pa.Table, splits: Mapping[str, Split]) -> list[str]:
-    """Classes that a fold cannot learn, or cannot test."""
+def warnings_of(line: Line, kind: Kind, rows: pa.Table, splits: Mapping[str, Split]) -> list[str]:
+    """Classes that a split of these rows cannot learn, or cannot test."""
     there: dict[Split, Counter[str]] = {"train": Counter(), "test": Counter()}
     for group, counted in sizes(rows, kind).items():
         there[splits[group]].update(counted)

@@ -7,6 +7,7 @@ run key; a finished experiment is returned, a killed one goes on.
 from __future__ import annotations
 
 from tasks.experiments.cross_validation import cross_validate, plan_folds, run_fold, summarise_folds
+from tasks.experiments.diagnosis import diagnose
 from tasks.experiments.leakage_demonstration import demonstrate_leakage
 from tasks.experiments.reproduction import reproduce
 from tasks.experiments.search import (
@@ -22,6 +23,7 @@ from tasks.experiments.search import (
 __all__ = [
     "cross_validate",
     "demonstrate_leakage",
+    "diagnose",
     "find_summary",
     "list_searches",
     "plan_folds",

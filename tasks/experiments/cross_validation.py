@@ -18,11 +18,18 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.config import Line
 from tasks.errors import DataError, StepFailed
-from tasks.experiments.experiment_runs import evaluate, file_result, measures, train_unregistered
+from tasks.experiments.experiment_runs import (
+    evaluate,
+    file_result,
+    kept_or_made,
+    measures,
+    score_digest,
+    train_unregistered,
+)
 from tasks.experiments.fold_log import log_summary
 from tasks.kinds import kind_of
 from tasks.lake import Lake
-from tasks.lake.signed import keep, kept
+from tasks.lake.signed import kept
 from tasks.schemas import Frozen, Oid, digest, now
 from tasks.session import Session
 from tasks.steps.audit import audited, require_audit
@@ -159,20 +166,8 @@ def run_fold(session: Session, name: str, changes: Mapping[str, Any] | None, fol
     lake, line = session.lake, session.line(name, changes)
     mark = _mark(lake, line, fold_version)
     key = _fold_key(lake, line, fold_version)
-    finished = kept(lake, FOLD, name, f"{key}.json")
-    if finished is not None:
-        result = FoldResult.model_validate(finished)
-    else:
-        log.info(f"fold {mark['fold']} of {mark['folds']}")
-        try:
-            result = _run(lake, line, fold_version, mark)
-        except Exception as error:
-            failure = {"error": type(error).__name__, "why": str(error), "at": now().isoformat()}
-            lake.store.put_json(f"{key}.failed.json", failure)
-            raise
-        keep(lake, FOLD, name, f"{key}.json", result.model_dump(mode="json"))
-    lake.store.remove(f"{key}.failed.json")
-    return result
+    made = kept_or_made(lake, FOLD, name, key, lambda: _run(lake, line, fold_version, mark))
+    return FoldResult.model_validate(made)
 
 
 def summarise_folds(
@@ -224,6 +219,7 @@ def _refuse_leaks(lake: Lake, line: Line, rows: pa.Table) -> dict[str, Any]:
 
 
 def _run(lake: Lake, line: Line, version: str, mark: Mapping[str, Any]) -> FoldResult:
+    log.info(f"fold {mark['fold']} of {mark['folds']}")
     manifest = lake.datasets.load(line.line, version)
     require_audit(lake, manifest)
     trained, model = train_unregistered(lake, line, version)
@@ -321,13 +317,4 @@ def _mark(lake: Lake, line: Line, version: str) -> dict[str, Any]:
 
 def _fold_key(lake: Lake, line: Line, version: str) -> str:
     """Where a fold's records are: its name follows from all that decides its scores."""
-    from tasks.provenance import code_of
-    from tasks.training.identity import run_key
-
-    parts = (
-        run_key(lake, line, version, kind_of(line.kind)),
-        code_of("evaluation", line.kind),
-        line.evaluation.model_dump(),
-        list(line.classes),
-    )
-    return f"experiments/{line.line}/folds/{digest(*parts)}"
+    return f"experiments/{line.line}/folds/{score_digest(lake, line, version)}"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from tasks.config import Line
 from tasks.kinds import kind_of
 from tasks.lake import Lake
 from tasks.lake.signed import keep, kept
-from tasks.schemas import Frozen, Oid
+from tasks.schemas import Frozen, Oid, digest, now
 from tasks.steps.train import materialise_and_train
 
 if TYPE_CHECKING:
@@ -81,6 +81,48 @@ def evaluate(
 
     with compute_slot(lake.settings, lambda what: log.info(f"waiting for {what}")):
         return judge(lake, line, dataset_version, kind=kind_of(line.kind), challenger=model, champion=other)
+
+
+def score_digest(lake: Lake, line: Line, dataset_version: str) -> str:
+    """Digest all that decides the scores of a training and its test: where an experiment keeps them."""
+    from tasks.provenance import code_of
+    from tasks.training.identity import run_key
+
+    parts = (
+        run_key(lake, line, dataset_version, kind_of(line.kind)),
+        code_of("evaluation", line.kind),
+        line.evaluation.model_dump(),
+        list(line.classes),
+    )
+    return digest(*parts)
+
+
+def kept_or_made(lake: Lake, what: str, line: str, key: str, make: Callable[[], Frozen]) -> dict[str, Any]:
+    """Find what an experiment's part left when it was finished, or do it now.
+
+    A failure is kept, too, beside where the result would be, until the next try.
+
+    Args:
+        lake: Where records are.
+        what: Which experiment's: a result is signed for it.
+        line: The line.
+        key: Without its end: `<key>.json` has the result, `<key>.failed.json` why the last try failed.
+        make: Does the part.
+
+    Raises:
+        Exception: Whatever `make` raises.
+    """
+    result: dict[str, Any] | None = kept(lake, what, line, f"{key}.json")
+    if result is None:
+        try:
+            result = make().model_dump(mode="json")
+        except Exception as error:
+            failure = {"error": type(error).__name__, "why": str(error), "at": now().isoformat()}
+            lake.store.put_json(f"{key}.failed.json", failure)
+            raise
+        keep(lake, what, line, f"{key}.json", result)
+    lake.store.remove(f"{key}.failed.json")
+    return result
 
 
 def measures(line: Line) -> Iterable[tuple[Metric, str | None]]:

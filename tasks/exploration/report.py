@@ -61,7 +61,7 @@ def render(frames: Frames, content: Content) -> str:
     of_pairs = [ShownFrame(frame_oid=content.rows[place]["frame_oid"], caption="") for pair in pairs
                 for place in (pair.one, pair.other)]  # fmt: skip
     shown = [frame for section in content.sections for frame in section.frames]
-    pictures = _pictures(frames, [*shown, *of_pairs, *content.extremes])
+    pictures = small_pictures(frames, [*shown, *of_pairs, *content.extremes])
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
@@ -105,7 +105,7 @@ def _key(frame: ShownFrame) -> tuple[Oid, tuple[float, ...] | None]:
     return frame.frame_oid, frame.box_px
 
 
-def _pictures(frames: Frames, shown: Iterable[ShownFrame]) -> dict[tuple[Oid, tuple[float, ...] | None], str]:
+def small_pictures(frames: Frames, shown: Iterable[ShownFrame]) -> dict[tuple[Oid, tuple[float, ...] | None], str]:
     """Small JPEGs as data URIs; what cannot be shown, or has no room, is not among them."""
     wanted = {_key(frame): frame for frame in shown}
     found: dict[tuple[Oid, tuple[float, ...] | None], str] = {}

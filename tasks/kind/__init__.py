@@ -19,6 +19,7 @@ A kind is a folder, and its modules are the parts below, each a protocol that th
     answers.py     `Answers`, optional: what a person or a program is given of a prediction
     exploration.py `Exploration`, optional: what a person should see of a dataset before it is learned from
     filling.py     `Filling`, optional: what annotators only began, completed by a model
+    diagnosis.py   `Diagnosis`, optional: where a model fails, beyond its metrics: labels that it contradicts, threshold
 
 An **object** is what a label says of a frame: a dict that annotations, manifests and predictions carry, and that only
 its kind looks into. Two things hold for all kinds: `label` is the name of a class of the line, and `"to_fill": true`
@@ -30,6 +31,7 @@ picks the kind of a line (`tasks.kinds.kind_of`) and hands it down; the rooms be
 """
 
 from tasks.kind.checks import Checks, Surroundings
+from tasks.kind.diagnosis import Answered, Diagnosis, DoubtfulLabel
 from tasks.kind.exploration import THUMBNAIL_PX, Exploration, Histogram, Part, Section, ShownFrame
 from tasks.kind.exports import Comparison, Exports
 from tasks.kind.kind import Kind, Words
@@ -42,11 +44,14 @@ from tasks.kind.training import Job, Layout, Recipe, Recipes, Training
 
 __all__ = [
     "THUMBNAIL_PX",
+    "Answered",
     "Answers",
     "BadFile",
     "Checks",
     "Comparison",
     "Control",
+    "Diagnosis",
+    "DoubtfulLabel",
     "Drawing",
     "Event",
     "Exploration",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from tasks.config import Line
 from tasks.errors import ConfigError
 from tasks.kind.checks import Checks, Surroundings
+from tasks.kind.diagnosis import Diagnosis
 from tasks.kind.exploration import Exploration
 from tasks.kind.exports import Comparison, Exports
 from tasks.kind.label_files import BadFile, Files, LabelFile
@@ -54,7 +55,7 @@ class Kind:
     place: KindPlace
 
     OPTIONAL: ClassVar[frozenset[str]] = frozenset(
-        {"exports", "comparison", "saliency", "answers", "exploration", "filling"}
+        {"exports", "comparison", "saliency", "answers", "exploration", "filling", "diagnosis"}
     )
 
     @classmethod
@@ -246,6 +247,14 @@ class Kind:
         part: Filling = self._part("filling", Filling)
         return part
 
+    @property
+    def diagnosis(self) -> Diagnosis | None:
+        """None: a diagnosis rests on its metrics alone."""
+        if not self._has("diagnosis"):
+            return None
+        part: Diagnosis = self._part("diagnosis", Diagnosis)
+        return part
+
     def expectations(self, otherwise: Path) -> Path:
         """The folder of its suite: its own, else the installation's."""
         own = self.place.folder / "expectations"
@@ -259,7 +268,8 @@ class Kind:
         """
         faults = []
         for name in ("labels", "files", "checks", "layout", "recipes", "training", "predictors", "served", "metrics",
-                      "drawing", "exports", "comparison", "saliency", "answers", "exploration", "filling"):  # fmt: skip
+                      "drawing", "exports", "comparison", "saliency", "answers", "exploration", "filling",
+                      "diagnosis"):  # fmt: skip
             try:
                 getattr(self, name)
             except ConfigError as error:

@@ -136,6 +136,8 @@ class Job(Frozen):
     """The step. The training dies with it."""
     progress_every_s: float = 5.0
     threads: int | None = None
+    shown_in: Path | None = None
+    """Where files for TensorBoard go; None: nowhere."""
 
 
 class Training(Protocol):

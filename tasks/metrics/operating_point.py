@@ -32,11 +32,21 @@ def best_score(matches: list[Matches]) -> float:
     keep = [~own.ignored[:, 0] for own in matches]
     score = np.concatenate([own.score[k] for own, k in zip(matches, keep, strict=True)])
     tp = np.concatenate([own.tp[k, 0] for own, k in zip(matches, keep, strict=True)])
-    if not tp.any():
+    return best_threshold(score, tp, sum(int(own.positives.sum()) for own in matches))
+
+
+def best_threshold(score: FloatArray, right: NDArray[np.bool_], positives: int) -> float:
+    """The score threshold of highest F1; the fixed one where nothing is ever right.
+
+    Args:
+        score: float64 [D], in any order.
+        right: bool [D].
+        positives: How many there were to be found.
+    """
+    if not right.any():
         return FIXED_SCORE
     order = np.argsort(-score, kind="stable")
-    positives = sum(int(own.positives.sum()) for own in matches)
-    f1 = 2 * np.cumsum(tp[order]) / (np.arange(1, len(order) + 1) + positives)
+    f1 = 2 * np.cumsum(right[order]) / (np.arange(1, len(order) + 1) + positives)
     ends = np.append(score[order][1:] != score[order][:-1], True)  # a threshold cannot part equal scores
     return float(score[order][np.where(ends, f1, -1).argmax()])
 

@@ -108,7 +108,7 @@ def judge(
         score_threshold: None = the one of highest F1.
     """
     ranges, found = size_ranges(small_px, large_px), overlaps(predictions, truth)
-    matches = [_coco(predictions, truth, found, label, ranges) for label in range(len(classes))]
+    matches = [coco_matches(predictions, truth, found, label, ranges) for label in range(len(classes))]
     whole = [of["all"] for of in matches]
     threshold = best_score(whole) if score_threshold is None else score_threshold
     parts = [_of_class(predictions, truth, found, label, own, ranges, threshold) for label, own in enumerate(matches)]
@@ -140,7 +140,7 @@ def judge(
     )  # fmt: skip
 
 
-def _coco(
+def coco_matches(
     predictions: Masks, truth: Masks, found: Overlaps, label: int, ranges: dict[str, tuple[float, float]]
 ) -> dict[str, Matches]:
     """COCO's matches of one class in each range of area."""

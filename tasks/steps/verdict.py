@@ -21,6 +21,7 @@ from tasks.steps.change_detection import run_fingerprint
 if TYPE_CHECKING:
     from tasks.evaluation.evaluation import Evaluation
     from tasks.evaluation.report import Judged, Link
+    from tasks.kind import Kind
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +115,7 @@ def _decide(
         champion_version=evaluation.champion.model.model_version if evaluation.champion else None,
         mlflow_run=str(training.mlflow_run),
         evaluation_oid=evaluation_oid,
-        report_oid=_report(session, line, evaluation, judged, str(training.mlflow_run)),
+        report_oid=_report(session, line, evaluation, judged, training),
         line_oid=line_oid,
         at=judged.at,
     )
@@ -137,16 +138,17 @@ def _show_in_mlflow(session: Session, verdict: Verdict, evaluation: Evaluation) 
     runs.log_epochs(verdict.mlflow_run, [EpochMetrics(epoch=1, at_ms=at_ms, metrics=logged_metrics(evaluation))])
 
 
-def _report(session: Session, line: Line, evaluation: Evaluation, judged: Judged, mlflow_run: str) -> str:
+def _report(session: Session, line: Line, evaluation: Evaluation, judged: Judged, training: RegisteredTraining) -> str:
     from tasks.evaluation.report import Link, store_report
 
-    lake = session.lake
+    lake, mlflow_run = session.lake, str(training.mlflow_run)
     about = lake.datasets.load(line.line, evaluation.dataset_version).about
     links = (
         [Link("Validation report", lake.blobs.uri(about["validation"]["report_oid"]))] if "validation" in about else []
     )
     links += _exploration(lake, line.line, evaluation.dataset_version)
     links += _leak_audit(lake, about.get("leak_check") or {})
+    links += _training(lake, kind_of(line.kind), training.run_key)
     links += [Link("MLflow run", mlflow_run, _run_url(session, mlflow_run))]
     return store_report(lake, line, kind_of(line.kind), evaluation, judged, links=links)
 
@@ -158,6 +160,20 @@ def _exploration(lake: Lake, line: str, version: str) -> list[Link]:
 
     found = explored(lake, line, version)
     return [Link("Exploration report", lake.blobs.uri(found.report_oid))] if found else []
+
+
+def _training(lake: Lake, kind: Kind, run_key: str) -> list[Link]:
+    """How long the training was, and whether it stood still at its end."""
+    from tasks.evaluation.report import Link
+    from tasks.training.health import plateau_of
+    from tasks.training.records import Trained, read, trained_key
+
+    trained = read(lake, trained_key(run_key), Trained, unsigned=True)  # numbers to show: nothing of it is loaded
+    if trained is None:
+        return []
+    plateau = plateau_of(trained.history, kind.epoch_score, trained.epochs)
+    text = f"{trained.epochs:,} epochs, {trained.steps:,} steps, {trained.seconds:,.0f} s"
+    return [Link("Training", f"{text}; {plateau}" if plateau else text)]
 
 
 def _leak_audit(lake: Lake, summary: Mapping[str, Any]) -> list[Link]:

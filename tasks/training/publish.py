@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from tasks.config import Line
 from tasks.errors import NightscopeError
@@ -15,6 +15,8 @@ from tasks.registry.runs import EpochMetrics
 from tasks.training.records import Trained
 
 RETRY_AFTER_S = 120
+PLATEAU, TROUBLE = "nightscope.plateau", "nightscope.trouble"
+"""Tags of a run whose training stands still, or that broke: since when, and why."""
 
 
 def run_name(recipe_name: str, run_key: str) -> str:
@@ -45,18 +47,25 @@ class LiveLog:
         else:
             self._logged = new[-1].epoch
 
-    def failed(self) -> None:
+    def note(self, **tags: str) -> None:
+        """Set tags of the run, if MLflow answers: what somebody who looks at it now must know."""
+        try:
+            self._run("training", tags)
+        except NightscopeError as error:
+            self._progress(f"MLflow does not hear of it ({error})")
+
+    def failed(self, why: str = "") -> None:
         """Mark the run as failed, if MLflow answers."""
         try:
-            registry, run = self._run("failed")
+            registry, run = self._run("failed", {TROUBLE: why} if why else {})
             registry.runs.finish(run, failed=True)
         except NightscopeError as error:
             self._progress(f"MLflow does not hear that this training failed ({error})")
 
-    def _run(self, state: str) -> tuple[Registry, str]:
+    def _run(self, state: str, more: Mapping[str, str] | None = None) -> tuple[Registry, str]:
         registry = open_registry(self._lake.settings)
-        name = run_name(self._recipe.name, self._run_key)
-        return registry, registry.runs.open(self._line.line, self._run_key, name=name, tags={"nightscope.state": state})
+        name, tags = run_name(self._recipe.name, self._run_key), {"nightscope.state": state, **(more or {})}
+        return registry, registry.runs.open(self._line.line, self._run_key, name=name, tags=tags)
 
 
 def publish(lake: Lake, line: Line, kind: Kind, recipe: Recipe, trained: Trained) -> ModelRecord:

@@ -31,8 +31,10 @@ from tasks.schemas import Oid, digest
 from tasks.stack.devices import present
 from tasks.training import supervise
 from tasks.training.devices import wanted
+from tasks.training.event_files import folder_of
+from tasks.training.health import WHAT_TO_TRY, Plateau, plateau_of
 from tasks.training.identity import run_key, run_key_of
-from tasks.training.publish import LiveLog, publish
+from tasks.training.publish import PLATEAU, LiveLog, publish, run_name
 from tasks.training.records import (
     Checkpoint,
     Origin,
@@ -243,12 +245,13 @@ def _train(
     """Run the worker until it is finished, however often it is killed on the way."""
     began = time.monotonic()
     folder = (lake.settings.work_dir / "training" / key[:16]).resolve()
-    night = _TrainingRun(lake, key, live, progress)
+    night = _TrainingRun(lake, key, live, progress, kind.epoch_score)
     kills, reached = 0, 0
     while night.finished is None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        job = _job(lake, kind, recipe, key, folder, data, has_val, night.resume())
+        shown_in = folder_of(lake.settings.state_dir.resolve(), line.line) / run_name(recipe.name, key)
+        job = _job(lake, kind, recipe, key, folder, data, has_val, night.resume(), shown_in)
         try:
             with closing(supervise.events(job, folder / "training.log")) as events:
                 for event in events:
@@ -261,8 +264,8 @@ def _train(
                 night.failed()
                 raise
             progress(f"{error.thing}; going on from epoch {night.epoch}")
-        except StepFailed:
-            night.failed()
+        except StepFailed as error:
+            night.failed(error.thing)
             raise
         except StopTraining:
             lake.store.remove(checkpoint_key(key))
@@ -277,8 +280,10 @@ def _train(
 class _TrainingRun:
     """One training as its step sees it: what it heard, and what it brought to safety."""
 
-    def __init__(self, lake: Lake, key: str, live: LiveLog | None, progress: Progress) -> None:
-        self.lake, self.key, self.live, self.progress = lake, key, live, progress
+    def __init__(
+        self, lake: Lake, key: str, live: LiveLog | None, progress: Progress, score: str | None = None
+    ) -> None:
+        self.lake, self.key, self.live, self.progress, self.score = lake, key, live, progress, score
         self.history: list[EpochMetrics] = []
         self.started: Event = {}
         self.finished: Event | None = None
@@ -287,6 +292,7 @@ class _TrainingRun:
         self.resumed_from: int | None = None
         self.checkpoint: Oid | None = None
         self.nondeterministic: tuple[str, ...] = ()
+        self._plateau: Plateau | None = None
         self._saved_at, self._cost_s = 0.0, 0.0
 
     def resume(self) -> Checkpoint | None:
@@ -328,12 +334,26 @@ class _TrainingRun:
                         epoch=event["epoch"], at_ms=event["at_ms"], metrics={**event["metrics"], "step": event["step"]}
                     )
                 )
+                self._look_for_a_plateau(event)
+            case "broken":
+                raise diverged(self.key, event)
             case "checkpoint":
                 self._save(Path(event["path"]), event["epoch"], always=event["last"] or event.get("stage_over", False))
             case "nondeterministic":
                 self.nondeterministic = tuple(sorted({*self.nondeterministic, event["operation"]}))
             case "finished":
                 self.finished = event
+
+    def _look_for_a_plateau(self, event: Event) -> None:
+        """Say at once that the training stands still, and that it does not any more."""
+        found = plateau_of(self.history, self.score, int(event.get("epochs") or self.started.get("epochs") or 0))
+        if (found is None) == (self._plateau is None):
+            return
+        said = str(found) if found else "getting better again"
+        self.progress(f"epoch {event['epoch']}: {said}")
+        if self.live:
+            self.live.note(**{PLATEAU: said})
+        self._plateau = found
 
     def _save(self, path: Path, epoch: int, *, always: bool) -> None:
         """Bring a checkpoint to the lake, as often as costs under one percent of the time; the first always."""
@@ -355,15 +375,26 @@ class _TrainingRun:
                 self.live.epochs(self.history)
         path.unlink()
 
-    def failed(self) -> None:
+    def failed(self, why: str = "") -> None:
         """Say so where the training is shown."""
         if self.live:
-            self.live.failed()
+            self.live.failed(why)
+
+
+def diverged(key: str, event: Event) -> StepFailed:
+    """What is raised of a training whose loss is no number."""
+    return StepFailed(
+        f"training {key[:12]} broke in epoch {event['epoch']}, step {event['step']}: its {event['part']} is "
+        f"{event['value']}",
+        expected="a loss that is a number",
+        found=str(event["value"]),
+        fix=WHAT_TO_TRY,
+    )
 
 
 def _job(
     lake: Lake, kind: Kind, recipe: Recipe, key: str, folder: Path, data: Path, has_val: bool,
-    checkpoint: Checkpoint | None,
+    checkpoint: Checkpoint | None, shown_in: Path,
 ) -> Job:  # fmt: skip
     start = starting_weights(lake, recipe)
     weights = None
@@ -387,6 +418,7 @@ def _job(
         devices=devices,
         on=wanted(recipe.device, devices),
         parent_pid=os.getpid(),
+        shown_in=shown_in,
     )
 
 

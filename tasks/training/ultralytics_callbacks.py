@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tasks.kind import Job
+from tasks.training.meter import refuse_broken
 from tasks.training.worker_reports import Checkpoints, hardware
 
 Metrics = Mapping[str, float]
@@ -58,6 +59,7 @@ class TrainingCallbacks:
     def batch(self) -> None:
         """A batch is done. Says so every few seconds."""
         self._batches += 1
+        self._refuse_broken()
         now = time.monotonic()
         if now - self._told < self.job.progress_every_s:
             return
@@ -75,6 +77,12 @@ class TrainingCallbacks:
             loss={name: round(float(value), 4) for name, value in (trainer.tloss or {}).items()},
             eta_s=round((now - self._began) / self._batches * max(0, total - done)),
         )
+
+    def _refuse_broken(self) -> None:
+        """End the training at the first loss that is no number: ultralytics would train the epoch anew, three times."""
+        trainer = self.trainer
+        loss = {name: float(value) for name, value in (trainer.tloss or {}).items()}
+        refuse_broken(self.report, trainer.epoch + 1, trainer.steps, loss)
 
     def epoch(self) -> None:
         """An epoch is done and `last.pt` is written."""

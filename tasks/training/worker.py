@@ -16,6 +16,8 @@ from typing import Any
 
 from tasks.kind import Job, Kind
 from tasks.training import devices
+from tasks.training.event_files import EventFiles
+from tasks.training.meter import Watched
 
 PR_SET_PDEATHSIG = 1
 
@@ -45,7 +47,8 @@ def main(job_file: Path) -> None:
     job = Job.model_validate_json(job_file.read_text())
     rank = os.environ.get("LOCAL_RANK")
     die_with(job.parent_pid if rank is None else os.getppid())
-    report = Reporter(silent=rank not in (None, "0"))
+    silent = rank not in (None, "0")
+    report = Watched(Reporter(silent=silent), EventFiles(job.shown_in) if job.shown_in and not silent else None)
     if rank is not None:
         Kind.named(job.kind).training.train(job, report, rank=int(rank))
         return
@@ -53,7 +56,7 @@ def main(job_file: Path) -> None:
     with devices.hold(job.locks_dir, job.devices, job.on, lambda what: report("waiting", **{"for": what})) as held:
         devices.show_only(held)
         if len(held) > 1:
-            start_ranks(job_file, len(held), report)
+            start_ranks(job_file, len(held), report.reporter)
             return
         training.train(job, report)
 

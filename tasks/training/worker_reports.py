@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tasks.training.meter import refuse_broken
+
 
 class Checkpoints:
     """Writes checkpoints as often as costs less than one percent of the time; the first and a stage's last always.
@@ -66,7 +68,7 @@ def _cpuinfo() -> list[str]:
 
 
 class Pace:
-    """Reports `progress` every few seconds, with the time to go.
+    """Reports `progress` every few seconds, with the time to go; ends a training whose loss is no number, at once.
 
     Args:
         report: Takes an event and its content.
@@ -91,6 +93,7 @@ class Pace:
             epoch: Counted from 1.
             loss: By name.
         """
+        refuse_broken(self._report, epoch, step, loss)
         now = time.monotonic()
         if now - self._told < self._every_s:
             return

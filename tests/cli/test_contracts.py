@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tasks.experiments.cross_validation import CrossValidation, FoldResult, PlannedFolds
+from tasks.experiments.diagnosis import DiagnosisReport
 from tasks.experiments.leakage_demonstration import LeakageDemonstration
 from tasks.experiments.reproduction import Reproduction
 from tasks.exploration.explore import Explored
@@ -54,6 +55,8 @@ CONTRACTS: dict[type[Frozen], str] = {
     "result_oid",
     Reproduction: "line model_version dataset_version run_key same same_tensors same_run_key weights_oid again_oid "
     "comparison prevented_by circumstances resumed_from_epoch seconds sentence",
+    DiagnosisReport: "line kind model_version dataset_version images main advice errors slices threshold label_noise "
+    "training learning_curve unlearned not_run evaluation_oid seconds",
     AuditedDataset: "line dataset_version passed code frames recordings suspects looked_at findings ruled_out "
     "cleared_by_people ignored_clears not_compared settled result_oid report_oid report",
     ChampionReport: "line model_version dataset_version metrics intervals promoted_at verdict unlearned "

@@ -25,6 +25,7 @@ from tasks.kinds.classification.scores import scores_of
 from tasks.kinds.classification.setup import Setup
 from tasks.kinds.classification.stages import parameter_groups, rate_at, schedule_of, set_modes, unfreeze
 from tasks.training.determinism import epoch_seed
+from tasks.training.meter import note_gradient
 
 _HIGHER_IS_BETTER = frozenset({"accuracy", "balanced_accuracy", "ROC_AUC"})
 
@@ -147,7 +148,7 @@ class NetworkTraining:
         self._scaler.scale(loss).backward()
         if self.plan.clip_norm:
             self._scaler.unscale_(self._optimizer)
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.clip_norm)
+            note_gradient(torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.clip_norm))
         self._scaler.step(self._optimizer)
         self._scaler.update()
         if self._average:

@@ -28,8 +28,7 @@ def rows(output: Any, model: ModelRef, line: Line, min_score: float | None) -> l
         line: Whose classes count; its `score_threshold` comes first.
         min_score: In [0, 1].
     """
-    chosen = (min_score, line.evaluation.score_threshold, model.options.get("predict", {}).get("conf"), _SHOWN_FROM)
-    least = next(value for value in chosen if value is not None)
+    least = score_shown_from(model, line, min_score)
     found = []
     for x1, y1, x2, y2, score, index in np.asarray(output, dtype=np.float64).reshape(-1, 6).tolist():
         label = line.class_named(model.classes[int(index)])
@@ -37,3 +36,9 @@ def rows(output: Any, model: ModelRef, line: Line, min_score: float | None) -> l
             place = dict(zip(_PLACES, (round(value, 2) for value in (x1, y1, x2 - x1, y2 - y1)), strict=True))
             found.append({"label": label, "score": round(score, 6), **place})
     return sorted(found, key=lambda row: -row["score"])
+
+
+def score_shown_from(model: ModelRef, line: Line, min_score: float | None) -> float:
+    """From which score on a user is shown a box; arguments as for `rows`."""
+    chosen = (min_score, line.evaluation.score_threshold, model.options.get("predict", {}).get("conf"), _SHOWN_FROM)
+    return float(next(value for value in chosen if value is not None))

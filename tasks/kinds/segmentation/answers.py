@@ -41,9 +41,7 @@ def rows(output: Any, model: ModelRef, line: Line, min_score: float | None) -> l
         min_score: In [0, 1].
     """
     found: Instances = output
-    of_model = model.options.get("predict", {}).get("min_score") or None  # 0: the recipe does not say
-    chosen = (min_score, line.evaluation.score_threshold, of_model, found.shown_from, _SHOWN_FROM)
-    least = next(value for value in chosen if value is not None)
+    least = score_shown_from(model, line, min_score, found.shown_from)
     names = [line.class_named(name) for name in model.classes]
     out: list[Row] = []
     for place in np.argsort(-found.scores, kind="stable").tolist():
@@ -51,6 +49,18 @@ def rows(output: Any, model: ModelRef, line: Line, min_score: float | None) -> l
         if label is not None and score >= least and (measures := _measured(found, place)):
             out.append({"cell": len(out) + 1, "label": label, "score": round(score, 6), **measures})
     return out
+
+
+def score_shown_from(model: ModelRef, line: Line, min_score: float | None, of_weights: float | None) -> float:
+    """From which score on a user is shown a cell.
+
+    Args:
+        model, line, min_score: As for `rows`.
+        of_weights: The model's own threshold.
+    """
+    of_model = model.options.get("predict", {}).get("min_score") or None  # 0: the recipe does not say
+    chosen = (min_score, line.evaluation.score_threshold, of_model, of_weights, _SHOWN_FROM)
+    return float(next(value for value in chosen if value is not None))
 
 
 def _measured(found: Instances, place: int) -> Row:

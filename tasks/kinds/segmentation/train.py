@@ -98,6 +98,7 @@ def _run_epochs(job: Job, setup: Setup, training: SegmenterTraining, report: Cal
 
     from tasks.kinds.segmentation.training.monitor import Debug, memory
     from tasks.training.determinism import NOT_ASKED, listening
+    from tasks.training.meter import refuse_broken
     from tasks.training.worker_reports import Checkpoints, Pace, hardware
 
     epochs, per_epoch = training.epochs, training.steps_per_epoch
@@ -114,6 +115,7 @@ def _run_epochs(job: Job, setup: Setup, training: SegmenterTraining, report: Cal
     debug = Debug(setup, training)
 
     def after_step(step: int, parts: dict[str, float]) -> None:
+        refuse_broken(report, training.epoch + 1, step, parts)
         pace.step(step, training.epoch + 1, {"loss": parts["loss"]})  # its parts are in each epoch's metrics
         debug.step(step, training.epoch + 1, parts)
 

@@ -28,6 +28,7 @@ from tasks.kinds.segmentation.training.stages import (
     unfreeze,
 )
 from tasks.training.determinism import epoch_seed
+from tasks.training.meter import note_gradient
 
 AfterStep = Callable[[int, dict[str, float]], None]
 """Gets each step (counted over the whole training) and the parts of its loss."""
@@ -182,7 +183,7 @@ class SegmenterTraining:
         self._scaler.scale(loss).backward()
         if self.plan.clip_norm:
             self._scaler.unscale_(self._optimizer)
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.clip_norm)
+            note_gradient(torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.clip_norm))
         self._scaler.step(self._optimizer)
         self._scaler.update()
         if self._average:
