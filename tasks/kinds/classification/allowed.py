@@ -94,9 +94,10 @@ ARGUMENTS: Mapping[str, Check] = {
     **between(number, 0, 180, "degrees"),
     **between(number, 0, 0.5, "hue", "translate"),
     **between(number, 0, 0.9, "scale", "dropout", "drop_path", "label_smoothing"),
+    **between(number, 0, 10, "window"),
     **between(number, 0, 1, "lr_final", "momentum", "weight_decay", "blur", "erase"),
     **between(number, 0, 1, "brightness", "contrast", "saturation"),
-    **dict.fromkeys(("flip", "deterministic", "cache", "last_layer"), switch),
+    **dict.fromkeys(("flip", "deterministic", "cache", "last_layer", "average_views"), switch),
     **{key: _choice(key) for key in
        ("fit", "head", "optimizer", "loss", "class_weights", "sampler", "monitor", "keep", "amp", "pooling")},
     "model": _model,

@@ -1,6 +1,7 @@
 """A classical classifier on a frozen network's features, by scikit-learn. Used by the worker only.
 
-Features are pooled from several blocks of the network, of each picture in several of its symmetries: one row each.
+Features are pooled from several blocks of the network, of each picture in several of its symmetries: one row each, or
+their average.
 What scikit-learn fits is kept as numbers, in a `networks.FrozenFeatures`: nothing is pickled.
 """
 
@@ -68,12 +69,17 @@ class FeatureTraining:
 
     def chosen(self) -> Any:
         """The network with its fitted head."""
-        rows = torch.cat(self._features).double().numpy()
         targets = self.pictures.targets.numpy().astype(np.float64)
         plan = self.setup.plan
-        head = fit(rows, np.tile(targets, (self.epoch, 1)), plan, multi_label=self.setup.dataset.multi_label)
+        if plan.average_views:
+            rows = torch.stack(self._features).double().mean(0).numpy()
+        else:
+            rows = torch.cat(self._features).double().numpy()
+            targets = np.tile(targets, (self.epoch, 1))
+        head = fit(rows, targets, plan, multi_label=self.setup.dataset.multi_label)
         shape = {
-            "blocks": plan.blocks, "pooling": plan.pooling, "last_layer": plan.last_layer,
+            "blocks": plan.blocks, "pooling": plan.pooling, "last_layer": plan.last_layer, "window": plan.window,
+            "views": self.epoch if plan.average_views else 0,
             "features": rows.shape[1], "pca": len(head.axes), "support": len(head.support),
         }  # fmt: skip
         self.setup.spec["head"] = {"kind": plan.head, **shape}
@@ -98,7 +104,7 @@ def features(
         for batch in pictures.batches():
             squares = turned(batch.to(setup.device), way)
             inputs = as_input(squares, setup.spec)
-            found = networks.features_of(network, inputs, plan.blocks, plan.pooling, plan.last_layer)
+            found = networks.features_of(network, inputs, plan.blocks, plan.pooling, plan.last_layer, plan.window)
             parts.append(found.float().cpu())
             after_step(steps + len(parts), None)
     return torch.cat(parts).clone()

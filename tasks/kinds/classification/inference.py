@@ -4,7 +4,8 @@ This file stands alone: it imports nothing of Nightscope. Pictures are RGB, uint
 `networks.py` says.
 
 **Test-time augmentation**: logits are averaged over the eight ways to turn and mirror a square: what a microscope shows
-has no up, and averaging before the softmax keeps the temperature's meaning.
+has no up, and averaging before the softmax keeps the temperature's meaning. A classical head that learned from features
+averaged over several symmetries (`spec["head"]["views"]`) sees them so always; test-time augmentation adds nothing to it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -89,10 +90,18 @@ def logits_of_squares(
     parts = [np.zeros((0, len(spec["classes"])))]
     with torch.inference_mode():
         for batch in batches:
-            squares = batch.to(device)
-            looks = [network(as_input(turned(squares, way), spec)) for way in range(SYMMETRIES if tta else 1)]
-            parts.append(torch.stack(looks).double().mean(0).cpu().numpy())
+            parts.append(_looked_at(network, batch.to(device), spec, tta=tta).cpu().numpy())
     return np.concatenate(parts)
+
+
+def _looked_at(network: Any, squares: torch.Tensor, spec: dict[str, Any], *, tta: bool) -> torch.Tensor:
+    """Logits, float64 [n, classes], of squares in one look, in all of them, or in those whose features are averaged."""
+    if views := spec["head"].get("views", 0):  # whoever trained the head averaged the features, too
+        found = [network.features(as_input(turned(squares, way), spec)) for way in range(views)]
+        scores: torch.Tensor = network.scores(torch.stack(found).double().mean(0))
+        return scores
+    looks = [network(as_input(turned(squares, way), spec)) for way in range(SYMMETRIES if tta else 1)]
+    return torch.stack(looks).double().mean(0)
 
 
 def probabilities(logits: Floats, temperature: float, *, multi_label: bool) -> Floats:

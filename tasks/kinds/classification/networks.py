@@ -100,18 +100,20 @@ class FrozenFeatures(nn.Module):  # type: ignore[misc]
     Args:
         backbone: The network.
         classes: How many.
-        blocks, pooling, last_layer: Which features, see `features_of`.
+        blocks, pooling, last_layer, window: Which features, see `features_of`.
         features: How many there are.
         pca: Principal components, 0: none.
         support: Support vectors, 0: the head is linear.
+        views: In how many of a picture's symmetries `inference.py` averages its features; 0: it averages scores, if any.
     """
 
     def __init__(
         self, backbone: nn.Module, classes: int, *, blocks: int, features: int, pca: int, support: int,
-        pooling: str = "mean", last_layer: bool = True,
+        pooling: str = "mean", last_layer: bool = True, window: float = 0.0, views: int = 0,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.backbone, self.blocks, self.pooling, self.last_layer = backbone, blocks, pooling, last_layer
+        self.backbone, self.views = backbone, views
+        self.seen = {"blocks": blocks, "pooling": pooling, "last_layer": last_layer, "window": window}
         seen = pca or features
         shapes = {
             "centre": (features,), "spread": (features,), "axes": (pca, features), "support": (support, seen),
@@ -122,7 +124,11 @@ class FrozenFeatures(nn.Module):  # type: ignore[misc]
 
     def forward(self, pictures: torch.Tensor) -> torch.Tensor:
         """Scores [n, classes] of pictures [n, 3, side, side]."""
-        return self.scores(features_of(self.backbone, pictures, self.blocks, self.pooling, self.last_layer))
+        return self.scores(self.features(pictures))
+
+    def features(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Features [n, features] of pictures [n, 3, side, side]."""
+        return features_of(self.backbone, pictures, **self.seen)
 
     def scores(self, features: torch.Tensor) -> torch.Tensor:
         """Scores [n, classes] of features [n, features]."""
@@ -136,24 +142,41 @@ class FrozenFeatures(nn.Module):  # type: ignore[misc]
 
 
 def features_of(
-    network: nn.Module, pictures: torch.Tensor, blocks: int, pooling: str = "mean", last_layer: bool = True
-) -> torch.Tensor:
+    network: nn.Module, pictures: torch.Tensor, blocks: int, pooling: str = "mean", last_layer: bool = True,
+    window: float = 0.0,
+) -> torch.Tensor:  # fmt: skip
     """Features [n, f] of pictures [n, 3, side, side].
 
     Args:
         network: Whose features they are.
         pictures: As the network wants them.
         blocks: Of so many of its last blocks; 0: of all.
-        pooling: 'mean': of each channel its mean over the picture; 'mean+deviation': and how much it varies there.
+        pooling: 'mean': of each channel its mean over the picture; 'deviation': how much it varies there;
+            'mean+deviation': both.
         last_layer: Whether what its last layer sees follows.
+        window: Standard deviation, as a share of the side, of the Gaussian about the middle by which places are weighed
+            in the mean and the deviation; 0: all places count alike. What the last layer sees is never weighed.
     """
     final, outputs = network.forward_intermediates(pictures, indices=blocks or None)
-    pooled = [output.mean((2, 3)) for output in outputs]
-    if pooling == "mean+deviation":
-        pooled += [output.std((2, 3), correction=0) for output in outputs]
+    means, deviations = zip(*(_mean_and_deviation(output, window) for output in outputs), strict=True)
+    pooled = [*(means if pooling != "deviation" else ()), *(deviations if pooling != "mean" else ())]
     if last_layer:
         pooled.append(network.forward_head(final, pre_logits=True))
     return torch.cat(pooled, 1)
+
+
+def _mean_and_deviation(output: torch.Tensor, window: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation [n, channels] of a block's output [n, channels, rows, columns]; see `features_of`."""
+    if not window:
+        return output.mean((2, 3)), output.std((2, 3), correction=0)
+    sides = []
+    for count in output.shape[2:]:
+        places = (torch.arange(count, device=output.device, dtype=output.dtype) + 0.5) / count - 0.5
+        sides.append(torch.softmax(-((places / window) ** 2) / 2, 0))  # a Gaussian whose sum is 1
+    weights = sides[0][:, None] * sides[1]
+    mean = (output * weights).sum((2, 3))
+    variance = ((output - mean[:, :, None, None]) ** 2 * weights).sum((2, 3))
+    return mean, variance.clamp(min=1e-12).sqrt()  # of nothing at all there is no gradient, which saliency asks for
 
 
 def build_bare(model: str, classes: int, imgsz: int, dropout: float = 0.0, drop_path: float = 0.0) -> nn.Module:

@@ -85,12 +85,19 @@ class TrainingPlan(Frozen):
     keep: Literal["best", "last"] = Field(default="best", description="Which epoch's weights are handed over.")
 
     blocks: int = Field(default=0, description="Frozen features are taken of so many of the last blocks; 0: of all.")
-    pooling: Literal["mean", "mean+deviation"] = Field(
+    pooling: Literal["mean", "deviation", "mean+deviation"] = Field(
         default="mean",
-        description="What of a block's output is a feature: its mean over a picture, or its deviation too.",
+        description="What of a block's output is a feature: its mean over a picture, its deviation, or both.",
+    )
+    window: float = Field(
+        default=0.0,
+        description="Gaussian about the middle by which pooling weighs places: its deviation in sides; 0: all alike.",
     )
     last_layer: bool = Field(default=True, description="Whether what the network's last layer sees is a feature, too.")
     views: int = Field(default=4, description="In how many of its eight symmetries a classical head sees a picture.")
+    average_views: bool = Field(
+        default=False, description="Average a picture's features over these symmetries; else each is a row of its own."
+    )
     C: float = Field(default=0.01, description="Of a classical head: the smaller, the smoother.")
     gamma: float = Field(default=0.0, description="Of svm-rbf, in units of 1 / (features x variance); 0: 1.")
     pca: int = Field(default=0, description="Principal components that a classical head sees; 0: the features.")

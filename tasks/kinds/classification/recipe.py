@@ -83,7 +83,7 @@ def load_recipe(choice: RecipeChoice) -> ClassificationRecipe:
     asked = values.recipe_values(RECIPES, choice)
     checked, faults = values.checked_values(asked, ALLOWED, OWNED.get)
     plan = TrainingPlan(**{key: value for key, value in checked.items() if key in ARGUMENTS})
-    faults += _contradictions(plan, checked.get("weights"))
+    faults += _contradictions(plan, checked.get("weights"), tta=checked.get("tta", False))
     if faults:
         raise ConfigError(
             f"recipe {choice.name!r}: {'; '.join(faults)}",
@@ -101,7 +101,7 @@ def load_recipe(choice: RecipeChoice) -> ClassificationRecipe:
     )
 
 
-def _contradictions(plan: TrainingPlan, weights: str | None) -> list[str]:
+def _contradictions(plan: TrainingPlan, weights: str | None, *, tta: bool) -> list[str]:
     faults = []
     if weights in INSTALLED and INSTALLED[weights].model != plan.model:
         faults.append(f"weights: {weights} are of {INSTALLED[weights].model}, and the model is {plan.model}")
@@ -109,6 +109,8 @@ def _contradictions(plan: TrainingPlan, weights: str | None) -> list[str]:
         faults.append(f"imgsz: {plan.model} wants a multiple of {PATCH_PX}, found {plan.imgsz}")
     if plan.head != "network" and weights is None:
         faults.append(f"head: {plan.head} looks at the features of a trained network, and `weights` names none")
+    if plan.head != "network" and plan.average_views and tta:
+        faults.append("tta: `average_views` already looks at a picture in its symmetries, expected false, found true")
     if plan.model == "improved-cnn" and plan.head == "network" and plan.batch == 1:
         faults.append(f"batch: {plan.model} normalises over a batch's pictures and wants at least 2, found 1")
     return faults

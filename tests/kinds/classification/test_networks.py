@@ -56,8 +56,26 @@ def test_networks_classify_give_features_and_name_their_head(model: str) -> None
     means, deviations = both.chunk(2, 1)
     assert torch.equal(means, last[:, : means.shape[1]]), "without what the last layer sees"
     assert np.allclose(deviations, np.concatenate([output.numpy().std((2, 3)) for output in outputs], 1), atol=1e-4)
+    _assert_a_window_weighs(network, pictures, outputs)
     names = {name for name, module in network.named_modules() if module is network.get_classifier()}
     assert names <= {"head", "classifier", "fc"} and names
+
+
+def _assert_a_window_weighs(network: Any, pictures: torch.Tensor, outputs: list[torch.Tensor]) -> None:
+    """Compare pooling through a window of a fifth of the side with numpy's weighted mean and deviation."""
+    with torch.inference_mode():
+        both = networks.features_of(network, pictures, 2, "mean+deviation", last_layer=False, window=0.2).numpy()
+        alone = networks.features_of(network, pictures, 2, "deviation", last_layer=False, window=0.2).numpy()
+    means, deviations = [], []
+    for output in outputs:
+        values = output.numpy().astype(np.float64)
+        rows, columns = (((np.arange(count) + 0.5) / count - 0.5) / 0.2 for count in values.shape[2:])
+        weights = np.exp(-(rows[:, None] ** 2 + columns**2) / 2)
+        means.append(np.average(values.reshape(*values.shape[:2], -1), 2, weights.ravel()))
+        squares = (values - means[-1][:, :, None, None]) ** 2
+        deviations.append(np.average(squares.reshape(*values.shape[:2], -1), 2, weights.ravel()) ** 0.5)
+    assert np.allclose(both, np.concatenate([*means, *deviations], 1), atol=1e-4)
+    assert np.array_equal(alone, both[:, both.shape[1] // 2 :])
 
 
 def test_every_model_that_a_recipe_may_name_can_be_built_without_a_download() -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -50,13 +51,18 @@ CLEAN = """
 """
 
 
+@pytest.mark.parametrize(
+    "recipe",
+    [{"name": "from-scratch", **TINY}, {"name": "centred-features", "imgsz": 64, "views": 3}],
+    ids=["network", "averaged-features"],
+)
 def test_loads_in_a_clean_process_and_predicts_what_the_predictor_predicts(
-    night_lake: Lake, tmp_path: Path, registry_stack: Settings
+    night_lake: Lake, tmp_path: Path, registry_stack: Settings, recipe: dict[str, Any]
 ) -> None:
     data = write_dataset(tmp_path / "data")
     line = parse_line(
-        {"line": "served-classes", "kind": "classification", "classes": list(CLASSES),
-         "recipe": {"name": "from-scratch", **TINY}, "gates": [{"metric": "accuracy", "at_least": 0.1}]}, "test",
+        {"line": f"served-{recipe['name']}", "kind": "classification", "classes": list(CLASSES),
+         "recipe": recipe, "gates": [{"metric": "accuracy", "at_least": 0.1}]}, "test",
     )  # fmt: skip
     kind = kind_of("classification")
     training = train_challenger(night_lake, line, kind, "f" * 64, data, True, progress=lambda _: None)

@@ -17,7 +17,9 @@ from tasks.kinds.classification.plan import TrainingPlan
 from tasks.kinds.classification.recipe import load_recipe, recipe_names, recorded
 from tasks.training import installed
 
-RECIPES = ("fine-tune", "from-scratch", "frozen-features", "improved-cnn", "small-cnn", "texture-features")
+RECIPES = (
+    "centred-features", "fine-tune", "from-scratch", "frozen-features", "improved-cnn", "small-cnn", "texture-features",
+)  # fmt: skip
 
 
 def tuned(**changes: Any) -> RecipeChoice:
@@ -96,6 +98,7 @@ def test_all_faults_are_named_at_once() -> None:
         ({"model": "resnet18"}, "weights: efficientnet-lite0 are of tf_efficientnet_lite0, and the model is resnet18"),
         ({"model": "vit_tiny", "weights": None, "imgsz": 100}, "imgsz: vit_tiny_patch16_224 wants a multiple of 16"),
         ({"weights": None, "head": "logistic"}, "head: logistic looks at the features of a trained network"),
+        ({"head": "svm-rbf", "average_views": True, "tta": True}, "tta: `average_views` already looks at a picture"),
     ],
 )
 def test_contradictions_are_refused(changes: dict[str, Any], fault: str) -> None:

@@ -117,12 +117,31 @@ def test_frozen_features(data: Path, tmp_path: Path, changes: dict[str, Any]) ->
     assert {str(event["loss"]) for event in of(events, "progress")} == {"{}"}, "looking at pictures has no loss"
 
 
+@pytest.mark.parametrize("several", [False, True], ids=["one-class", "many-labels"])
+def test_centred_features_are_alike_whichever_way_a_picture_is_turned(
+    data: Path, many: Path, tmp_path: Path, several: bool
+) -> None:
+    asked = job(many if several else data, tmp_path, name="centred-features", imgsz=64, window=0.3)
+    (finished,) = of(train_here(asked), "finished")
+    model = LoadedClassifier(Path(finished["weights"]), device="cpu")
+    images, targets = pictures_to_test(asked.data)
+    chances = np.stack(model.predict(images))
+    known = ~np.isnan(targets)
+    assert float(((chances >= 0.5) == (targets > 0.5))[known].mean()) > 0.8
+    turned = [np.ascontiguousarray(np.rot90(image)[::-1]) for image in images]
+    assert np.allclose(np.stack(model.predict(turned)), chances, atol=1e-3), "scaling rounds, no more than that"
+    assert model.spec["temperature"]["plain"] == model.spec["temperature"]["tta"]
+    again = LoadedClassifier(Path(finished["weights"]), device="cpu", tta=True)
+    assert np.array_equal(np.stack(again.predict(images)), chances), "there is nothing left to average"
+    assert (model.spec["head"]["views"], model.spec["head"]["window"]) == (8, 0.3)
+
+
 def test_a_picture_shows_where_a_model_looks(data: Path, tmp_path: Path) -> None:
     images, targets = pictures_to_test(data)
     disc = next(image for image, row in zip(images, targets, strict=True) if row[0] == 1)
     models = {
         "own": {**TINY, "epochs": 12},
-        "features": {**LITE, "head": "logistic", "views": 1, "imgsz": 128},
+        "features": {**LITE, "head": "logistic", "views": 1, "imgsz": 128, "pooling": "mean+deviation", "window": 0.5},
         "vit": {**TINY, "model": "vit_tiny", "epochs": 1, "imgsz": 64},
     }
     for name, changes in models.items():
@@ -154,8 +173,9 @@ def killed_after(asked: Job, epoch: int) -> None:
     [
         {**TINY, "epochs": 4, "freeze_epochs": 1, "mixup": 0.2, "ema": 0.9, "keep": "best", "dropout": 0.5},
         {**LITE, "head": "logistic", "views": 2},
+        {**LITE, "head": "svm-rbf", "views": 3, "average_views": True, "window": 0.2, "tta": False},
     ],
-    ids=["network", "features"],
+    ids=["network", "features", "averaged"],
 )
 def test_killed_and_resumed_is_the_same_to_the_byte(data: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
     name = "frozen-features" if "head" in changes else "from-scratch"
