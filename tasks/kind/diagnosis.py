@@ -37,7 +37,7 @@ class DoubtfulLabel(Frozen):
     """A place in a frame, or a whole picture, that a person should look at again."""
 
     sort: Literal["unlabelled", "otherwise", "unfound"]
-    """A confident prediction without a label; a label that models call otherwise; a label that no model finds."""
+    """A confident prediction without a label; a label that models call otherwise; one that none finds at any score."""
     frame_oid: Oid
     recording_id: Oid
     recording_name: str

@@ -5,7 +5,7 @@ Three sorts, each found by one model and confirmed by every other that was asked
     unlabelled   a confident prediction that no label comes near (IoU below `NEAR`): perhaps a label is missing
     otherwise    a confident prediction that lies on a label of another class (IoU from `FOUND`), and that nobody finds
                  by its own name: perhaps the label names the wrong class
-    unfound      any other label that no model finds at its score threshold: perhaps there is nothing
+    unfound      any other label that no model finds, however low it scores: perhaps there is nothing
 
 "Confident" needs no number that anybody sets: a prediction is, if its score is at least the median score of what this
 model got right. A model that is wrong in the same place as another is not thereby right: all of this is worth a look,
@@ -53,7 +53,8 @@ class Doubt:
         truth: The label, by its place; -1 = there is none.
         prediction: Of the first model that was asked, by its place; -1 = there is none.
         look: That model's place among the looks.
-        score: Of that prediction; of a label that nobody found, the highest of any that overlaps it.
+        score: Of that prediction; of a label that nobody found, the highest of its class that comes near it (IoU from
+            `NEAR`).
         models: How many were asked about the image, and agree.
     """
 
@@ -157,10 +158,9 @@ def _unfound(looks: Sequence[Look], truth: Named, asked: IntArray) -> Iterator[D
     highest = np.zeros(len(truth.label))
     for look in looks:
         pairs = look.pairs
-        same = (look.objects.label[pairs.prediction] == truth.label[pairs.truth]) & (pairs.iou >= FOUND)
-        score = look.objects.score[pairs.prediction[same]]
-        np.maximum.at(highest, pairs.truth[same], score)
-        found[pairs.truth[same][score >= look.threshold]] = True
+        same = look.objects.label[pairs.prediction] == truth.label[pairs.truth]
+        np.maximum.at(highest, pairs.truth[same], look.objects.score[pairs.prediction[same]])
+        found[pairs.truth[same & (pairs.iou >= FOUND)]] = True
     if not len(asked):
         return
     for g in np.flatnonzero(~found & ~truth.crowd & (asked[truth.image] > 0)):

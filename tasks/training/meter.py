@@ -101,7 +101,8 @@ class Watched:
     def __init__(self, report: Report, show: Report | None = None) -> None:
         self.reporter, self._show = report, show
         self._images_per_step = 0.0
-        self._last = self._epoch_began = (time.monotonic(), 0)
+        self._last: tuple[float, int | None] = (time.monotonic(), None)
+        self._epoch_began = self._last
         self._hooked = False
 
     def __call__(self, event: str, **content: Any) -> None:
@@ -122,7 +123,8 @@ class Watched:
 
     def _start(self, started: Mapping[str, Any]) -> None:
         self._images_per_step = started["train_images"] / max(1, started["steps_per_epoch"])
-        self._last = self._epoch_began = (time.monotonic(), started["first_epoch"] * started["steps_per_epoch"])
+        known = self._last[1]  # of a stage before; of a training that goes on nobody knows until its first report
+        self._last = self._epoch_began = (time.monotonic(), 0 if started["first_epoch"] == 0 else known)
         if not self._hooked and "torch" in sys.modules:
             from torch.optim.optimizer import register_optimizer_step_pre_hook
 
@@ -135,7 +137,7 @@ class Watched:
         now = time.monotonic()
         setattr(self, since, (now, content["step"]))
         found = {**gpu(), "lr": GRADIENTS.rate, "gradient_norm": GRADIENTS.taken(whole=whole)}
-        if content["step"] > step:
+        if step is not None and content["step"] > step:
             found["images_per_s"] = round((content["step"] - step) * self._images_per_step / max(1e-6, now - began), 2)
         return {name: float(value) for name, value in found.items() if value is not None}
 

@@ -31,7 +31,12 @@ MANY = LabelNoise(
     explored=7,
 )  # fmt: skip
 MISSED = ErrorCost(
-    name="missed", title="Missed", meaning="labelled, and not found", advice="Label more frames.", count=31, cost=0.06
+    name="missed",
+    title="Missed",
+    meaning="labelled, and not found",
+    advice="Label more frames that look like those below.",
+    count=31,
+    cost=0.06,
 )
 HEALTHY = TrainingHealth(
     epochs=100, steps=900, seconds=600, metric="val/AP50", plateau=None, plateau_since=None, rising=0.001,
@@ -93,11 +98,12 @@ def of_rule(rule: str, report: DiagnosisReport) -> Any:
         ("more_data", found(learning_curve=a_curve(0.04, None, None)), 0.02, "(from 20 to 40; not sure)."),
         ("error_kind", found(errors=(MISSED, MISSED.model_copy(update={"name": "both", "cost": 0.01}))), 0.03,
          "Work on the 31 errors of the kind missed (labelled, and not found), which cost at most 0.060 AP50: label "
-         "more frames."),
+         "more frames that look like those in the verdict's report."),
         ("threshold", found(threshold=a_threshold(0.07, 0.02)), 0.07,
          "Set the score threshold to 0.41 instead of 0.25"),
         ("labels", found(label_noise=MANY), 0.05,
-         "(60 confident predictions without a label, 20 labels that no model finds): they are 10.0% of the 800 labels"),
+         "(60 confident predictions without a label, 20 labels that several models do not find): they are 10.0% of "
+         "the 800 labels"),
         ("weak_slice", found(slices=(a_slice("size", "small", 0.7, 0.4, about="sides to 12 px"),
                                      a_slice("recording", "a.mp4", 0.6, 0.1))), 0.04,
          "Train at a larger input size (imgsz), or label more frames with small objects (sides to 12 px): AP50 is "
@@ -143,6 +149,7 @@ def test_a_rule_says_what_its_numbers_say(
         ("threshold", found(threshold=a_threshold(0.07, 0.0).model_copy(update={"gain": None, "low": None}))),
         ("labels", found(label_noise=QUIET.model_copy(update={"counts": {"unfound": 4}}))),
         ("labels", found(label_noise=QUIET.model_copy(update={"counts": {"unfound": 7}}))),
+        ("labels", found(label_noise=MANY.model_copy(update={"counts": {"unfound": 90, "otherwise": 7}, "alone": 90}))),
         ("weak_slice", found(slices=(a_slice("size", "small", 0.86),))),
         ("weak_slice", found(unlearned=("learned nothing of dust: AP50 0.0 on 9 labels",),
                              slices=(a_slice("class", "dust", 0.0),))),

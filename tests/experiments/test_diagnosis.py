@@ -21,6 +21,7 @@ from tasks.evaluation.evaluate import frames_of_test_split, stored_predictions
 from tasks.experiments.diagnosis.diagnosing import _threshold
 from tasks.experiments.diagnosis.labels import label_noise
 from tasks.experiments.diagnosis.slices import by_density, slices_of
+from tasks.experiments.experiment_runs import file_result
 from tasks.kind import Answered
 from tasks.kinds import kind_of
 from tasks.labeling.state import KnownTask, SyncState, save
@@ -162,9 +163,28 @@ def test_what_a_detector_contradicts_is_listed_with_its_labeling_task(lake: Lake
         ("otherwise", *place_of(wrong), other, wrong["label"]),
         ("unfound", *place_of(invented), "sperm", None),
     ]
-    assert noise.counts == {"unlabelled": 1, "otherwise": 1, "unfound": 1}
+    assert noise.counts == {"unlabelled": 1, "otherwise": 1, "unfound": 1} and noise.alone == 1
+    assert noise.serious == {"unlabelled": 1, "otherwise": 1}, "what one model misses may well be there"
     assert noise.doubts[0].box_px == pytest.approx([gone[k] for k in ("x_px", "y_px", "width_px", "height_px")])
     assert noise.doubts[0].link == "http://127.0.0.1:8080/projects/7/data?task=31" and noise.doubts[1].link is None
+
+
+def test_folds_of_a_cross_validation_are_asked_about_what_they_tested(lake: Lake) -> None:
+    line = a_line()
+    world = make_world(lake, line, ["a.mp4", "b.mp4"])
+    base = lake.datasets.load(line.line, world.version)
+    _, evaluation = judged(lake, world, model("2", 0.0))
+    other = {"test": "train", "train": "test"}  # the fold tests what the night trains on
+    places = pa.array([other[split] for split in base.rows.column("split").to_pylist()])
+    fold = lake.datasets.save(line.line, base.rows.set_column(0, "split", places), {})
+    oid, _ = judged(lake, world, model("3", 0.0), dataset_version=fold)
+    folds = [{"fold": 1, "folds": 2, "evaluation_oid": oid}]
+    for name, changes in (("of another", {"dataset_version": fold}), ("cut", {"complete": False}), ("ours", {})):
+        filed = {"dataset_version": base.version, "complete": True, "folds": folds, **changes}
+        file_result(lake, f"experiments/{line.line}/cross-validations/{name}.json", filed)
+        noise = label_noise(lake, line, DETECTION, base, evaluation, None)
+        asked = ("model 2", "fold 1 of 2") if name == "ours" else ("model 2",)
+        assert noise.models == asked and noise.frames == (3 if name == "ours" else 2) * FRAMES, name
 
 
 def test_slices_and_the_threshold_of_a_detector(lake: Lake) -> None:

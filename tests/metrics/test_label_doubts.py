@@ -62,8 +62,9 @@ def test_a_label_of_another_class_is_named_unless_its_own_class_is_found_there_t
     assert doubts(TRUTH, boxes(*RIGHT, (1, SPERM, 1, 0, 0.95))) == []
 
 
-def test_a_label_that_is_found_with_a_low_score_alone_is_not_found_and_says_the_score() -> None:
-    found = doubts(TRUTH, boxes(*RIGHT[:2], (1, IMPURITY, 0, 0, 0.1)))
+def test_a_label_that_is_found_with_the_lowest_score_is_found_and_one_that_is_only_come_near_is_not() -> None:
+    assert doubts(TRUTH, boxes(*RIGHT[:2], (1, IMPURITY, 0, 0, 0.01))) == []
+    found = doubts(TRUTH, boxes(*RIGHT[:2], (1, IMPURITY, 5, 0, 0.1)))
     assert [(one.sort, one.truth, one.score) for one in found] == [("unfound", 2, 0.1)]
 
 

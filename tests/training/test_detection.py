@@ -42,7 +42,8 @@ def test_trains_logs_and_registers(night_lake: Lake, line: Line, tmp_path: Path)
     assert run.inputs.dataset_inputs[0].dataset.digest == VERSION[:36]
     losses = registry.client.get_metric_history(training.mlflow_run, "train/box_loss")
     assert [entry.step for entry in losses] == [1, 2, 3, 4]
-    assert {"AP50", "final/val/AP50", "seconds"} <= set(run.data.metrics)
+    assert {"AP50", "final/val/AP50", "seconds", "gradient_norm", "speed/images_per_s"} <= set(run.data.metrics)
+    assert run.data.metrics["gradient_norm"] > 0
     shown = {
         entry.path
         for folder in ("val", "training")

@@ -81,6 +81,20 @@ def test_rate_gradient_and_speed_of_whatever_trains(gradients: Gradients, clock:
     assert heard.of("epoch")[1]["metrics"] == {"train/loss": 0.5, "lr/pg0": 0.2}, "its own rate, and no step since"
 
 
+def test_a_training_that_goes_on_has_a_speed_from_its_second_report_on(clock: Any, gradients: Gradients) -> None:
+    heard = Heard()
+    watched = Watched(heard)
+    watched("started", **STARTED | {"first_epoch": 4})
+    for number in (31, 33):
+        clock.s += 2.0
+        watched("progress", epoch=5, step=number, loss={})
+    assert [told.get("images_per_s") for told in heard.of("progress")] == [None, 8.0]
+    watched("started", **STARTED | {"first_epoch": 6, "train_images": 80})  # another stage of the same process
+    clock.s += 1.0
+    watched("progress", epoch=7, step=34, loss={})
+    assert heard.of("progress")[-1]["images_per_s"] == 16.0
+
+
 def test_a_gradient_is_shown_as_it_was_before_it_was_clipped(gradients: Gradients) -> None:
     Watched(Heard())("started", **STARTED)
     weight = torch.nn.Parameter(torch.zeros(2))

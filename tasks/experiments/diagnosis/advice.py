@@ -81,7 +81,7 @@ def error_kind(found: DiagnosisReport) -> Advice | None:
     if not found.errors:
         return None
     dearest = max(found.errors, key=lambda error: error.cost)
-    what = dearest.advice.rstrip(".")
+    what = dearest.advice.rstrip(".").replace("those below", "those in the verdict's report")  # written for that page
     return Advice(
         rule="error_kind", worth=BOUND * dearest.cost, numbers={"kind": dearest.name, "cost": dearest.cost},
         sentence=f"Work on the {dearest.count} errors of the kind {dearest.title.lower()} ({dearest.meaning}), which "
@@ -103,19 +103,23 @@ def threshold(found: DiagnosisReport) -> Advice | None:
 
 
 def labels(found: DiagnosisReport) -> Advice | None:
-    """Labels that models contradict: worth half of their share of the labels that were looked at."""
-    noise = found.label_noise
-    share = noise.all / noise.labels if noise.labels else 0.0
-    if noise.all < LEAST_DOUBTS or share < LEAST_DOUBT_SHARE:
+    """Labels that models contradict: worth half of their share of the labels that were looked at.
+
+    A label that one model misses is an error of the model; one that several miss is a doubt.
+    """
+    noise, counts = found.label_noise, found.label_noise.serious
+    number = sum(counts.values())
+    share = number / noise.labels if noise.labels else 0.0
+    if number < LEAST_DOUBTS or share < LEAST_DOUBT_SHARE:
         return None
     words = {
         "unlabelled": "confident predictions without a label", "otherwise": "labels that models call otherwise",
-        "unfound": "labels that no model finds",
+        "unfound": "labels that several models do not find",
     }  # fmt: skip
-    parts = ", ".join(f"{noise.counts[sort]} {text}" for sort, text in words.items() if noise.counts.get(sort))
+    parts = ", ".join(f"{counts[sort]} {text}" for sort, text in words.items() if sort in counts)
     return Advice(
-        rule="labels", worth=BOUND * min(1.0, share), numbers={"doubts": noise.all, "labels": noise.labels},
-        sentence=f"Look again at the labels that the report lists ({parts}): they are {share:.1%} of the "
+        rule="labels", worth=BOUND * min(1.0, share), numbers={"doubts": number, "labels": noise.labels},
+        sentence=f"Look again at labels that the report lists ({parts}): they are {share:.1%} of the "
         f"{noise.labels} labels of the {noise.frames} frames that models were asked about.",
     )  # fmt: skip
 

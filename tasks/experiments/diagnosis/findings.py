@@ -104,13 +104,16 @@ class LabelNoise(Frozen):
     """The most certain first, as many as are listed."""
     counts: dict[str, int]
     """Of all of them, by sort: unlabelled, otherwise, unfound."""
+    alone: int = 0
+    """Of the labels that are unfound: those that a single model was asked about. What one misses may well be there."""
     explored: int | None
     """How many labels the exploration of the whole dataset suspects (a small model, cleanlab); None: it asked none."""
 
     @property
-    def all(self) -> int:
-        """How many doubts there are."""
-        return sum(self.counts.values())
+    def serious(self) -> dict[str, int]:
+        """The counts without what a single model missed."""
+        counts = {**self.counts, "unfound": self.counts.get("unfound", 0) - self.alone}
+        return {sort: count for sort, count in counts.items() if count}
 
 
 class TrainingHealth(Frozen):

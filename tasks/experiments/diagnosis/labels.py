@@ -51,6 +51,7 @@ def label_noise(
         models=tuple(answer.who for answer in answers),
         doubts=tuple(_linked(lake, line, _listed(doubts))),
         counts=dict(Counter(doubt.sort for doubt in doubts)),
+        alone=sum(doubt.sort == "unfound" and doubt.models == 1 for doubt in doubts),
         explored=_explored(lake, line, kind, base),
     )
 

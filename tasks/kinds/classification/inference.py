@@ -5,7 +5,7 @@ This file stands alone: it imports nothing of Nightscope. Pictures are RGB, uint
 
 **Test-time augmentation**: logits are averaged over the eight ways to turn and mirror a square: what a microscope shows
 has no up, and averaging before the softmax keeps the temperature's meaning. A classical head that learned from features
-averaged over several symmetries (`spec["head"]["views"]`) sees them so always; test-time augmentation adds nothing to it.
+averaged over several symmetries (`spec["head"]["views"]`) sees them so always: test-time augmentation changes nothing.
 """
 
 from collections.abc import Iterable, Sequence

@@ -104,7 +104,7 @@ class FrozenFeatures(nn.Module):  # type: ignore[misc]
         features: How many there are.
         pca: Principal components, 0: none.
         support: Support vectors, 0: the head is linear.
-        views: In how many of a picture's symmetries `inference.py` averages its features; 0: it averages scores, if any.
+        views: In how many of a picture's symmetries `inference.py` averages its features; 0: it does not.
     """
 
     def __init__(
