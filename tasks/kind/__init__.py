@@ -30,7 +30,7 @@ picks the kind of a line (`tasks.kinds.kind_of`) and hands it down; the rooms be
 """
 
 from tasks.kind.checks import Checks, Surroundings
-from tasks.kind.exploration import THUMBNAIL_PX, Exploration, Histogram, Part, Section, ShownFrame
+from tasks.kind.exploration import THUMBNAIL_PX, Curve, Exploration, Histogram, Part, Section, ShownFrame
 from tasks.kind.exports import Comparison, Exports
 from tasks.kind.kind import Kind, Words
 from tasks.kind.label_files import BadFile, Files, LabelFile, Misplaced
@@ -47,6 +47,7 @@ __all__ = [
     "Checks",
     "Comparison",
     "Control",
+    "Curve",
     "Drawing",
     "Event",
     "Exploration",
