@@ -5,7 +5,8 @@ our own keys:
 
     description   one sentence for the trigger form
     kind          detection
-    model         an architecture by name: a file in `architectures/`, or one that ultralytics ships (yolo11n.yaml)
+    model         an architecture by name: a file in `architectures/`, or one that ultralytics ships (yolo11n.yaml);
+                  or retinanet, a detector with anchors that knows values of its own (`anchored/plan.py`)
     weights       what to start from: the name of a file in `<state_dir>/weights/`, or the oid of a blob
     min_steps     optimizer steps that a training takes at least: epochs are raised until it does
     enlarge       false: imgsz is lowered to what the largest frame needs, so that none is blown up; default true
@@ -37,8 +38,10 @@ from tasks.config import RecipeChoice
 from tasks.errors import ConfigError
 from tasks.escaping import short_repr
 from tasks.kind import Recipe
-from tasks.schemas import Frozen
+from tasks.kinds.detection.anchored import plan as anchored
+from tasks.schemas import Frozen, Oid
 from tasks.training import values
+from tasks.training.installed import INSTALLED, installed_file
 from tasks.training.ultralytics_allowed import ALLOWED, check_argument
 from tasks.training.ultralytics_arguments import argument_defaults
 from tasks.training.values import Check, number, one_of, switch, text, whole
@@ -103,6 +106,15 @@ class DetectionRecipe(Recipe):
     WEIGHTS_ADVICE: ClassVar[str] = "COCO weights: https://github.com/ultralytics/assets/releases"
 
     @property
+    def anchored(self) -> bool:
+        """Whether its detector has anchors, and is not ultralytics'."""
+        return self.model == anchored.MODEL
+
+    def installed_weights(self) -> tuple[Path, Oid] | None:
+        """Those of a detector with anchors may be a backbone's that is installed with us."""
+        return installed_file(self.weights) if self.anchored and self.weights in INSTALLED else None
+
+    @property
     def input_px(self) -> int:
         """As `imgsz`."""
         return self.imgsz
@@ -114,7 +126,7 @@ class DetectionRecipe(Recipe):
 
     def sources(self) -> tuple[Path, ...]:
         """Its architecture, if that is a file of ours; one known to ultralytics by name is covered by its version."""
-        found = find_architecture(self.model) if self.model else None
+        found = find_architecture(self.model) if self.model and not self.anchored else None
         return (found,) if isinstance(found, Path) else ()
 
     @property
@@ -155,12 +167,17 @@ def load_recipe(choice: RecipeChoice) -> DetectionRecipe:
         ConfigError: No such recipe; or naming every key that cannot be set and every bad value at once.
     """
     asked = values.recipe_values(RECIPES, choice)
-    checked, faults = values.checked_values(asked, _CHECKS, _refused)
-    faults += _contradictions(checked, asked)
+    known = _ANCHORED if asked.get("model") == anchored.MODEL else _CHECKS
+    if known is _ANCHORED:
+        checked, faults = values.checked_values(asked, known)
+        faults += anchored.contradictions(checked)
+    else:
+        checked, faults = values.checked_values(asked, known, _refused)
+        faults += _contradictions(checked, asked)
     if faults:
         raise ConfigError(
             f"recipe {choice.name!r}: {'; '.join(faults)}",
-            fix=f"what can be set: {', '.join(sorted((OURS | ALLOWED.keys()) - {'description', 'kind'}))}",
+            fix=f"what can be set: {', '.join(sorted(known.keys() - {'description', 'kind'}))}",
         )
     return DetectionRecipe(
         name=choice.name,
@@ -217,6 +234,8 @@ _CHECKS: dict[str, Check] = {
     "slice_overlap": lambda value: number(value, 0, MOST_OVERLAP),
 }
 """All that can be set; conf, iou and max_det are checked as ultralytics' own."""
+_ANCHORED: dict[str, Check] = {**{key: _CHECKS[key] for key in _CHECKS if key not in ALLOWED}, **anchored.CHECKS}
+"""The same for a detector with anchors."""
 
 
 def _contradictions(checked: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
