@@ -18,6 +18,13 @@ Floats = NDArray[np.float32]
 
 RAYLEIGH_SNR = float(np.sqrt(np.pi / (4 - np.pi)))
 """Mean over standard deviation of a Rayleigh-distributed amplitude: 1.913."""
+MEAN_DB, SPREAD_DB = -10 * np.euler_gamma / np.log(10), 10 * np.pi / np.sqrt(6) / np.log(10)
+"""Mean and standard deviation of its decibels where its mean square is 1: -2.51 and 5.57 dB.
+
+A logarithm turns speckle from a factor into a summand, which spreads the same however bright the tissue is (Dutt,
+Greenleaf: Adaptive speckle reduction filter for log-compressed B-scan images, IEEE Trans. Med. Imaging 15(6), 1996,
+pp. 802-813).
+"""
 
 
 def scatter(power: Floats, rng: np.random.Generator, *, axial_px: float, lateral_px: float) -> Floats:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from tasks.synthetic import fetus
 from tasks.synthetic.fetus import PARTS, BodyPart, PartName, Tissue, View
 from tasks.synthetic.sector import Sector, attenuated, loss_before
-from tasks.synthetic.speckle import Floats, compress, scatter
+from tasks.synthetic.speckle import MEAN_DB, Floats, compress, scatter
 
 SIDE_PX = (224, 289)
 """From and below."""
@@ -105,6 +105,32 @@ def draw_picture(number: int, *, donors: int = 40, seed: int = 0) -> UltrasoundP
         donors: How many examinations there are.
         seed: That all of it follows from.
     """
+    drawn = _draw(number, donors, seed)
+    inside = drawn.examination.sector.inside
+    parts = tuple(SeenPart(part.label, _box(part, inside)) for part in drawn.seen)
+    image = _scan(drawn.tissue, drawn.examination, drawn.rng)
+    return UltrasoundPicture(number, f"E{drawn.which:02d}", drawn.view, image, parts)
+
+
+def draw_pair(number: int, *, donors: int = 40, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The image of `draw_picture`, and the same without speckle: levels of the mean decibels, uint8 [h, w] each."""
+    drawn = _draw(number, donors, seed)
+    return _scan(drawn.tissue, drawn.examination, drawn.rng), _scan_clean(drawn.tissue, drawn.examination)
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """A scene, before it is scanned."""
+
+    which: int
+    examination: _Examination
+    view: View
+    seen: list[BodyPart]
+    tissue: Tissue
+    rng: np.random.Generator
+
+
+def _draw(number: int, donors: int, seed: int) -> _Drawn:
     rng = np.random.default_rng([seed, 21, number])
     which = (number - 1) % donors + 1
     examination = _draw_examination(which, seed)
@@ -116,9 +142,7 @@ def draw_picture(number: int, *, donors: int = 40, seed: int = 0) -> UltrasoundP
         there = [part for part in posed if _is_inside(part, inside)]
         shade_db = _shade_db(_tissue(there, inside.shape, number, seed), examination)
         seen = [part for part in there if _is_lit(part, shade_db)]
-    image = _scan(_tissue(seen, inside.shape, number, seed), examination, rng)
-    parts = tuple(SeenPart(part.label, _box(part, inside)) for part in seen)
-    return UltrasoundPicture(number, f"E{which:02d}", view, image, parts)
+    return _Drawn(which, examination, view, seen, _tissue(seen, inside.shape, number, seed), rng)
 
 
 def write_pictures(
@@ -217,14 +241,27 @@ def _shade_db(tissue: Tissue, examination: _Examination) -> Floats:
 
 def _scan(tissue: Tissue, examination: _Examination, rng: np.random.Generator) -> NDArray[np.uint8]:
     """What the scanner shows of it."""
-    sector = examination.sector
-    echo_db, loss_db = sector.spread(tissue.echo_db), sector.spread(tissue.loss_db_per_px)
-    power = attenuated(10 ** (echo_db / 10), loss_db + examination.loss_db_per_px)
     axial_px, lateral_px = examination.pulse_px
-    amplitude: Floats = scatter(power, rng, axial_px=axial_px, lateral_px=lateral_px)
+    amplitude = scatter(_power(tissue, examination), rng, axial_px=axial_px, lateral_px=lateral_px)
     noise = np.hypot(*rng.normal(0, 10 ** (-examination.noise_db / 20), (2, *amplitude.shape)))
-    grey = compress(
-        np.asarray(np.hypot(amplitude, noise), np.float32),
-        dynamic_range_db=examination.dynamic_range_db, gain_db=examination.gain_db,
-    )  # fmt: skip
-    return np.asarray(np.rint(sector.gather(grey) * 255), dtype=np.uint8)
+    return _shown(np.asarray(np.hypot(amplitude, noise), np.float32), examination)
+
+
+def _scan_clean(tissue: Tissue, examination: _Examination) -> NDArray[np.uint8]:
+    """What the scanner would show as the mean of endless speckles: the mean of their decibels."""
+    axial_px, lateral_px = (px / np.sqrt(2) for px in examination.pulse_px)  # the square of a Gaussian is narrower
+    power = cv2.GaussianBlur(_power(tissue, examination), (0, 0), lateral_px, sigmaY=axial_px)
+    power = power + 2 * 10 ** (-examination.noise_db / 10)
+    return _shown(np.asarray(np.sqrt(power) * 10 ** (MEAN_DB / 20), np.float32), examination)
+
+
+def _power(tissue: Tissue, examination: _Examination) -> Floats:
+    """What comes back from each depth of each beam."""
+    echo_db, loss_db = (examination.sector.spread(each) for each in (tissue.echo_db, tissue.loss_db_per_px))
+    power = np.asarray(10 ** (echo_db / 10), np.float32)
+    return attenuated(power, np.asarray(loss_db + examination.loss_db_per_px, np.float32))
+
+
+def _shown(amplitude: Floats, examination: _Examination) -> NDArray[np.uint8]:
+    grey = compress(amplitude, dynamic_range_db=examination.dynamic_range_db, gain_db=examination.gain_db)
+    return np.asarray(np.rint(examination.sector.gather(grey) * 255), dtype=np.uint8)
