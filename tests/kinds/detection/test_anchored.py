@@ -104,13 +104,14 @@ def test_boxes_go_where_their_pixels_go() -> None:
     assert 0 in kept and 1 in kept, "what is moved out of the picture is no object any more"
 
 
-def test_anchors_are_fitted_to_the_boxes_smallest_first(data: Path) -> None:
+def test_anchors_are_fitted_to_the_boxes_that_their_level_is_to_find(data: Path) -> None:
     split = Split(data, "train")
     assert sorted(set(map(tuple, split.sizes(128).round().tolist()))) == [(24, 24), (40, 12)]
-    found = fitted_anchors(AnchoredPlan(anchors_per_level=2), split, 128, seed=0)
-    assert len(found) == 6 and {tuple(np.round(each)) for each in found} == {(24, 24), (40, 12)}
-    areas = [width * height for width, height in found]
-    assert areas == sorted(areas)
+    found = np.array(fitted_anchors(AnchoredPlan(anchors_per_level=3), split, 128, seed=0))
+    assert found[:3].tolist() == [[40, 12], [24, 24], [32, 32]], "P3 finds all boxes; the third is nobody's"
+    assert found[3].tolist() == [64, 64] and found[6].tolist() == [128, 128]
+    coarse = np.array(fitted_anchors(AnchoredPlan(anchors_per_level=1), split, 512, seed=0))
+    assert coarse[0].tolist() == [32, 32] and 90 < coarse[1].prod() ** 0.5 < 100, "at 512 px P4 finds them"
     own = recipe(anchors=[[40, 30], [10, 10], [20, 20]])
     assert AnchoredPlan(**own.arguments).anchors == ((10, 10), (20, 20), (40, 30))
 
@@ -144,9 +145,7 @@ def test_resumed_it_ends_with_the_same_bytes(
 def test_a_trained_one_finds_what_it_was_shown(tmp_path: Path, data: Path) -> None:
     """White squares and grey bars on black, in seconds: a wrong box, label or scale anywhere would show."""
     fixed = {"fliplr": 0, "scale": 0, "translate": 0, "hsv_v": 0}
-    events = run(
-        tmp_path / "t", data, min_steps=120, lr0=0.01, anchors=[[12, 12], [20, 6], [20, 12]], width=32, **fixed
-    )
+    events = run(tmp_path / "t", data, batch=8, min_steps=90, lr0=0.01, anchors_per_level=2, width=32, **fixed)
     assert events["finished"][0]["review"]["val/AP50"] > 0.5, events["finished"]
 
 

@@ -14,7 +14,8 @@ from tasks.training.installed import INSTALLED
 from tasks.training.values import Check, between, number, one_of, whole
 
 MODEL = "retinanet"
-LEVELS = 3
+FIRST_LEVEL, LEVELS = 3, 3
+"""P3, P4 and P5."""
 BACKBONES = {"efficientnet-lite0": "tf_efficientnet_lite0", "tiny": "tiny"}
 """By their names in a recipe."""
 Size = tuple[float, float]
@@ -26,8 +27,8 @@ class AnchoredPlan(Frozen):
     Attributes:
         backbone: Of `BACKBONES`.
         width: Channels of the pyramid and the heads.
-        anchors: Width and height in pixels of the scaled picture; None: clusters of the training split's boxes.
-        anchors_per_level: How many clusters for each of the levels P3, P4 and P5.
+        anchors: Width and height in pixels of the scaled picture, for P3 first; None: fitted to the training split.
+        anchors_per_level: How many for each of the levels P3, P4 and P5, where they are fitted.
         epochs, batch: `min_steps` of the recipe raises the epochs.
         imgsz: Side that the longest side is scaled to.
         lr0, lrf: Learning rate after the warm-up, and what part of it is left in the end, along a cosine.

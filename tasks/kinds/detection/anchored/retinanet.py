@@ -6,11 +6,10 @@ and text, nothing that could run):
     format      1
     backbone    tf_efficientnet_lite0 or tiny
     width       channels of the pyramid
-    anchors     width and height in pixels of the scaled picture, for each of the levels P3, P4, P5 as many
+    anchors     width and height in pixels of the scaled picture: those of level P3, then as many of P4 and of P5
     classes     names, in the order of the outputs
     imgsz       side that pictures are scaled to
 
-As in YOLOv3, the smallest anchors belong to the finest level (Redmon, Farhadi 2018, arXiv 1804.02767, 2.3).
 This file stands alone: MLflow copies it beside the weights, and imports nothing of Nightscope.
 """
 

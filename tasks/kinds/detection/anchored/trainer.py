@@ -16,12 +16,14 @@ from tasks.errors import DataError
 from tasks.kinds.detection.anchored import retinanet
 from tasks.kinds.detection.anchored.dataset import Split, changed, tensors_of
 from tasks.kinds.detection.anchored.measure import average_precisions
-from tasks.kinds.detection.anchored.plan import BACKBONES, LEVELS, AnchoredPlan
-from tasks.metrics.anchors import cluster_anchors
+from tasks.kinds.detection.anchored.plan import BACKBONES, FIRST_LEVEL, LEVELS, AnchoredPlan
+from tasks.metrics.anchors import cluster_anchors, pyramid_level
 from tasks.training.tensors import by_order, known_weights, read_tensors
 
 SCORE = "metrics/mAP50(B)"
 """As the kind's other trainer calls it: AP50 on the validation split."""
+_RATIOS = (1.0, 0.5, 2.0, 1 / 3, 3.0, 0.25, 4.0, 0.2, 5.0)
+"""Width over height of anchors that nothing was fitted to."""
 
 
 class AnchoredTraining:
@@ -159,20 +161,23 @@ def rate_at(step: int, steps: int, plan: AnchoredPlan) -> float:
 
 
 def fitted_anchors(plan: AnchoredPlan, train: Split, imgsz: int, seed: int) -> list[list[float]]:
-    """The plan's anchors, else clusters of the training split's boxes, smallest first; as many on each level.
+    """The plan's anchors; else of each level the clusters of those boxes of the training split that it is to find.
 
-    Raises:
-        DataError: There is no box to fit them to.
+    A level that is to find too few of them gets RetinaNet's own: a side of four strides, in several shapes.
     """
     if plan.anchors:
         return [list(size) for size in plan.anchors]
     sizes = train.sizes(imgsz)
     sizes = sizes[(sizes > 0).all(axis=1)]
-    if not len(sizes):
-        raise DataError("the training split has no box", expected="at least one: anchors are fitted to them")
-    found = cluster_anchors(sizes, LEVELS * plan.anchors_per_level, seed=seed).sizes
-    places = np.linspace(0, len(found) - 1, LEVELS * plan.anchors_per_level).round().astype(int)
-    return [[round(float(side), 2) for side in found[place]] for place in places]  # fewer sizes: some stand twice
+    level_of = np.clip(pyramid_level(sizes), FIRST_LEVEL, FIRST_LEVEL + LEVELS - 1)
+    anchors: list[list[float]] = []
+    for level in range(FIRST_LEVEL, FIRST_LEVEL + LEVELS):
+        own, wanted = sizes[level_of == level], plan.anchors_per_level
+        found = cluster_anchors(own, wanted, seed=seed).sizes.tolist() if len(own) >= wanted else []
+        side = 4.0 * 2**level
+        usual = [[side * ratio**0.5, side / ratio**0.5] for ratio in _RATIOS]
+        anchors += [[round(width, 2), round(height, 2)] for width, height in (*found, *usual)][:wanted]
+    return anchors
 
 
 def start_from(network: Any, path: Path, oid: str) -> None:
