@@ -63,7 +63,8 @@ def train_denoiser(
         loss.backward()
         optimizer.step()
         on_step(step + 1, float(loss.detach()))
-    return network.eval()
+    network.eval()
+    return network
 
 
 def _batch(pairs: Sequence[Pair], plan: DenoisingPlan, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:

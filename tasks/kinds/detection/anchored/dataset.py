@@ -82,7 +82,8 @@ class Split:
 
 def _rows(image: Path) -> npt.NDArray[np.float64]:
     """What a picture's label file says: class, middle x, middle y, width, height; float64 [n, 5]."""
-    label = Path(str(image.parent).replace("/images/", "/labels/")) / f"{image.stem}.txt"
+    above, _, below = str(image.with_suffix(".txt")).rpartition("/images/")
+    label = Path(f"{above}/labels/{below}")
     lines = label.read_text().split() if label.is_file() else []
     return np.array(lines, np.float64).reshape(-1, 5)
 
