@@ -31,6 +31,7 @@ class DemoLine(StrEnum):
     detector = "sperm-detector"
     morphology = "sperm-morphology"
     cells = "cell-segmenter"
+    ultrasound = "fetal-ultrasound"
 
 
 class PictureDemo(Frozen):
@@ -43,6 +44,7 @@ class PictureDemo(Frozen):
         pictures: Where they lie below the folder.
         labels: As `pictures`: what is imported.
         label_format: What it is.
+        group: What of a picture's name says which of them belong together, a pattern.
         study: That the line learns from.
         changes: What the demo's night changes of the line, to end in minutes.
     """
@@ -53,6 +55,7 @@ class PictureDemo(Frozen):
     pictures: str = "."
     labels: str = "."
     label_format: str
+    group: str = r"(D\d+)_"
     study: str
     changes: dict[str, Any] = Field(default_factory=dict)
 
@@ -65,6 +68,10 @@ PICTURE_DEMOS = {
     DemoLine.cells: PictureDemo(
         what=What.cells, count=120, drawing="cells, with their exact masks", pictures="images",
         label_format="masks", study="cells", changes={"recipe": "two-stage-tiny"},
+    ),
+    DemoLine.ultrasound: PictureDemo(
+        what=What.ultrasound, count=200, drawing="fetal ultrasound, with exact boxes", pictures="images",
+        labels="annotations", label_format="coco", group=r"(E\d+)_", study="ultrasound",
     ),
 }  # fmt: skip
 
@@ -139,8 +146,8 @@ def _bring_pictures(line: DemoLine, shown: PictureDemo, folder: Path) -> None:
     draw_pictures(shown.what, folder, count=shown.count)
     _headline("3/5", "into the landing bucket")
     with open_session() as session:
-        added = operations.add_stills(session, [str(folder / shown.pictures)], group_by=r"(D\d+)_", study=shown.study)
-    screen.print(f"  {added.new} pictures of {added.groups} donors")
+        added = operations.add_stills(session, [str(folder / shown.pictures)], group_by=shown.group, study=shown.study)
+    screen.print(f"  {added.new} pictures in {added.groups} groups")
     _headline("4/5", "labels into Label Studio, as an annotator's work")
     _import(line, folder / shown.labels, shown.label_format, None)
 

@@ -15,7 +15,7 @@ from tasks.cli.output import paper, screen
 from tasks.errors import ConfigError
 from tasks.schemas import Frozen
 
-MORPHOLOGY_DONORS, CELL_DONORS = 40, 40
+MORPHOLOGY_DONORS, CELL_DONORS, EXAMINATIONS = 40, 40, 40
 """So many that the test split, some 15% of them, has the five that a comparison needs."""
 
 
@@ -33,14 +33,16 @@ class What(StrEnum):
     recordings = "recordings"
     morphology = "morphology"
     cells = "cells"
+    ultrasound = "ultrasound"
 
 
-_MOST = {What.recordings: 500, What.morphology: 20_000, What.cells: 20_000}
-_USUAL = {What.recordings: 6, What.morphology: 300, What.cells: 120}
-_DONORS = {What.morphology: MORPHOLOGY_DONORS, What.cells: CELL_DONORS}
+_MOST = {What.recordings: 500, What.morphology: 20_000, What.cells: 20_000, What.ultrasound: 20_000}
+_USUAL = {What.recordings: 6, What.morphology: 300, What.cells: 120, What.ultrasound: 200}
+_DONORS = {What.morphology: MORPHOLOGY_DONORS, What.cells: CELL_DONORS, What.ultrasound: EXAMINATIONS}
 _LIES = {
     What.morphology: "a folder for each class; labels.csv says more",
     What.cells: "images/, and a label image for each in masks/",
+    What.ultrasound: "images/, and their boxes in annotations/instances.json",
 }
 """How simulated pictures lie in their folder."""
 
@@ -50,29 +52,33 @@ def synthesize(
         Path,
         typer.Argument(
             metavar="DIR",
-            help="Where to write recordings/ and labels/, a folder for each class, or images/ and masks/.",
+            help="Where to write recordings/ and labels/, a folder for each class, or images/ and their labels.",
         ),
     ],
     what: Annotated[
         What,
         typer.Option(
-            help="Recordings of swimming sperm, or pictures: single heads, normal and with defects; cells with masks."
+            help="Recordings of swimming sperm, or pictures: single heads, normal and with defects; cells with masks; "
+            "fetal ultrasound with boxes."
         ),
     ] = What.recordings,
     count: Annotated[
         int | None,
-        typer.Option(min=1, help="How many recordings, each of another donor (6), or pictures (300; of cells 120)."),
+        typer.Option(
+            min=1, help="How many recordings, each of another donor (6), or pictures (300; cells 120, ultrasound 200)."
+        ),
     ] = None,
     frames: Annotated[int, typer.Option(min=1, help="Frames a recording.")] = 200,
     seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same.")] = 0,
     first: Annotated[int, typer.Option(min=1, help="Number of the first; number 8 is the same however many.")] = 1,
     label_every: Annotated[int, typer.Option(min=1, help="Write labels of every so many-th frame.")] = 1,
 ) -> None:
-    """Simulate microscope recordings of swimming sperm, or pictures of single heads or of cells, with exact labels.
+    """Simulate recordings of swimming sperm, or pictures of single heads, cells or ultrasound, with exact labels.
 
     Recordings come with Pascal VOC files, frames numbered from 0. Pictures (--what morphology) lie in a folder for each
     class, named <donor>_<number>, with a table labels.csv that also says which defects each head has. Cells (--what
-    cells) come as images/ and masks/: of each picture a label image, 0 the ground, 1, 2, ... the cells.
+    cells) come as images/ and masks/: of each picture a label image, 0 the ground, 1, 2, ... the cells. Fetal
+    ultrasound (--what ultrasound) comes as images/<examination>_<number>.png and annotations/instances.json (COCO).
     """
     wanted = count or _USUAL[what]
     if wanted > _MOST[what]:

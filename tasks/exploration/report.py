@@ -15,7 +15,7 @@ from tasks.exploration.appearance import frame_name
 from tasks.exploration.balance import Balance
 from tasks.exploration.duplicates import Duplicates, Pair
 from tasks.exploration.frames import Frames
-from tasks.exploration.plots import histogram_svg
+from tasks.exploration.plots import curve_svg, histogram_svg
 from tasks.kind import Histogram, Image, Row, Section, ShownFrame
 from tasks.schemas import Oid
 
@@ -84,6 +84,7 @@ def render(frames: Frames, content: Content) -> str:
         differ=sum(pair.labels_differ for pair in (*duplicates.exact, *duplicates.near)),
         picture_of=lambda frame: pictures.get(_key(frame), ""),
         svg=histogram_svg,
+        curve=curve_svg,
     )
 
 

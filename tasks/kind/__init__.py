@@ -32,7 +32,7 @@ picks the kind of a line (`tasks.kinds.kind_of`) and hands it down; the rooms be
 
 from tasks.kind.checks import Checks, Surroundings
 from tasks.kind.diagnosis import Answered, Diagnosis, DoubtfulLabel
-from tasks.kind.exploration import THUMBNAIL_PX, Exploration, Histogram, Part, Section, ShownFrame
+from tasks.kind.exploration import THUMBNAIL_PX, Curve, Exploration, Histogram, Part, Section, ShownFrame
 from tasks.kind.exports import Comparison, Exports
 from tasks.kind.kind import Kind, Words
 from tasks.kind.label_files import BadFile, Files, LabelFile, Misplaced
@@ -50,6 +50,7 @@ __all__ = [
     "Checks",
     "Comparison",
     "Control",
+    "Curve",
     "Diagnosis",
     "DoubtfulLabel",
     "Drawing",

@@ -29,6 +29,18 @@ class Histogram(Frozen):
     """Series -> one count for each pair of edges."""
 
 
+class Curve(Frozen):
+    """Values over others, as lines."""
+
+    title: str
+    x_title: str
+    x: tuple[float, ...]
+    series: dict[str, tuple[float, ...]]
+    """Series -> one value for each of `x`, from 0 to 1."""
+    marked_x: float | None = None
+    """Where to look, a place of `x`."""
+
+
 class ShownFrame(Frozen):
     """A frame, or a part of one, to be shown small."""
 
@@ -48,6 +60,7 @@ class Section(Frozen):
     columns: tuple[str, ...] = ()
     rows: tuple[tuple[str, ...], ...] = ()
     histograms: tuple[Histogram, ...] = ()
+    curves: tuple[Curve, ...] = ()
     frames: tuple[ShownFrame, ...] = ()
     to_check: int | None = None
     """How many labels a person should look at; None: this section looks for none."""

@@ -1,4 +1,4 @@
-"""Detection: boxes around things, found by a YOLO detector. An object is a `boxes.Box`."""
+"""Detection: boxes around things, found by a YOLO detector, or by one with anchors. An object is a `boxes.Box`."""
 
 from __future__ import annotations
 
@@ -34,6 +34,6 @@ if TYPE_CHECKING:  # mypy holds every part against the protocol
 
 USE = "finds, marks and counts {classes} in single frames"
 LIBRARIES = {
-    "training": ("ultralytics", "torch", "torchvision"),
+    "training": ("ultralytics", "torch", "torchvision", "timm", "safetensors"),
     "export": ("ultralytics", "torch", "onnx", "onnxruntime", "onnxslim", "openvino", "nncf"),
 }

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from tasks.kinds.detection.anchored.files import is_anchored
 from tasks.schemas import Oid
+from tasks.training.tensors import read_tensors
 from tasks.training.weights import WeightsComparison, compare_tensors
 
 
@@ -23,6 +25,8 @@ def compare_weights(ours: Path, theirs: Path, oids: tuple[Oid, Oid]) -> WeightsC
 
 
 def _tensors(path: Path) -> dict[str, Any]:
+    if is_anchored(path):
+        return read_tensors(path)
     from tasks.training.ultralytics_loading import load_checkpoint
 
     return dict(load_checkpoint(path)["model"].state_dict())

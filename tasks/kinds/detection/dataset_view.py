@@ -27,7 +27,7 @@ def local_data(job: DetectorJob) -> Path:
     if job.has_val:
         names["val"] = data["val"]
     else:
-        images = _images_below(root, data["train"])
+        images = images_below(root, data["train"])
         some = images[:: max(1, len(images) // LOOKED_AT)][:LOOKED_AT]
         (job.folder / "look.txt").write_text("".join(f"{path}\n" for path in some))
         names["val"] = str(job.folder / "look.txt")
@@ -40,7 +40,7 @@ def local_data(job: DetectorJob) -> Path:
 def longest_side_px(data_yaml: Path) -> int:
     """The longest side of any training image, in pixels (their headers say so)."""
     data = yaml.safe_load(data_yaml.read_text())
-    return max((max(shape) for shape in _shapes(_images_below(_root(data_yaml, data), data["train"]))), default=0)
+    return max((max(shape) for shape in _shapes(images_below(_root(data_yaml, data), data["train"]))), default=0)
 
 
 def _root(data_yaml: Path, data: dict[str, Any]) -> Path:
@@ -51,10 +51,11 @@ def _root(data_yaml: Path, data: dict[str, Any]) -> Path:
 def training_images(data: Path) -> list[Path]:
     """The training split's images."""
     content = yaml.safe_load(data.read_text())
-    return _images_below(Path(content["path"]), content["train"])
+    return images_below(Path(content["path"]), content["train"])
 
 
-def _images_below(root: Path, where: str | list[str]) -> list[Path]:
+def images_below(root: Path, where: str | list[str]) -> list[Path]:
+    """The images of a split: below a folder, or those that a text file lists."""
     images: list[Path] = []
     for entry in [where] if isinstance(where, str) else where:
         place = root / entry

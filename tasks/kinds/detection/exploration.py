@@ -12,6 +12,7 @@ from tasks.config import Line
 from tasks.exploration.appearance import frame_name, histogram
 from tasks.exploration.suspects import Suspect, find_suspects
 from tasks.kind import Histogram, Image, Object, Part, Row, Section, ShownFrame
+from tasks.kinds.detection.anchors import anchor_sections
 from tasks.schemas import SPLITS, digest
 
 if TYPE_CHECKING:
@@ -37,10 +38,11 @@ def features(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def sections(rows: Sequence[Row], features: NDArray[np.float32], line: Line) -> list[Section]:
-    """Samples, sizes, counts."""
+    """Samples, sizes, counts, anchors."""
     boxes = [(place, box) for place, row in enumerate(rows) for box in row["objects"] if not box.get("crowd")]
     classes = list(line.classes)
-    return [_samples(rows, boxes, classes), _sizes(rows, boxes, line), _counts(rows, classes)]
+    described = [_samples(rows, boxes, classes), _sizes(rows, boxes, line), _counts(rows, classes)]
+    return described + anchor_sections(rows, line)
 
 
 def _samples(rows: Sequence[Row], boxes: Sequence[tuple[int, Any]], classes: Sequence[str]) -> Section:

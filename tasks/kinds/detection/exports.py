@@ -19,6 +19,7 @@ from typing import Any, get_args
 from tasks.errors import ConfigError
 from tasks.kind import Row
 from tasks.kinds.detection import LIBRARIES as BY_RESULT
+from tasks.kinds.detection.anchored.files import is_anchored
 from tasks.kinds.detection.export_parity import checks as checks
 from tasks.kinds.detection.export_parity import described as described
 from tasks.kinds.detection.export_parity import refusals as refusals
@@ -77,7 +78,13 @@ def make(lake: Lake, about: Any, fmt: Format, int8: bool, training: Sequence[Row
 
     Raises:
         StepFailed: The exporter failed.
+        ConfigError: It is a detector with anchors.
     """
+    if is_anchored(lake.blobs.fetch(about.weights_oid)):
+        raise ConfigError(
+            f"export to {fmt}: the model is a detector with anchors", expected="one of ultralytics' detectors",
+            fix="train the line with a recipe whose `model` is not retinanet",
+        )  # fmt: skip
     frames = _spread(training, CALIBRATION_FRAMES) if int8 else []
     height, width = Counter((row["height_px"], row["width_px"]) for row in training).most_common(1)[0][0]
     paths = lake.blobs.fetch_many({row["frame_oid"] for row in frames})

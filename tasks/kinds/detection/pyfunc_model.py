@@ -2,7 +2,8 @@
 
 This file stands alone: MLflow copies it beside the weights, and it runs wherever its requirements are installed,
 without Nightscope. Artifacts: `weights` (a .pt), `model` (model.json: classes, imgsz, predict, weights_sha256) and
-`views` (views.py, which looks at mirrored views and at tiles, where `predict` says so).
+`views` (views.py, which looks at mirrored views and at tiles, where `predict` says so), and `retinanet` (retinanet.py,
+which reads and runs the weights of a detector with anchors: a safetensors file).
 """
 
 import hashlib
@@ -33,6 +34,12 @@ class BoxDetector(PythonModel):  # type: ignore[misc]
         found = hashlib.sha256(weights.read_bytes()).hexdigest()
         if found != about["weights_sha256"]:
             raise ValueError(f"{weights}: sha256 is {found}, expected {about['weights_sha256']}: not loading it")
+        self.about, self.anchored = about, None
+        self.views = _module(Path(context.artifacts["views"]))
+        if weights.read_bytes()[8:9] == b"{":
+            self.anchored = _module(Path(context.artifacts["retinanet"]))
+            self.model, _ = self.anchored.read(weights)
+            return
         os.environ.setdefault("YOLO_OFFLINE", "1")
         if not os.environ.get("YOLO_CONFIG_DIR"):
             os.environ["YOLO_CONFIG_DIR"] = _private_folder()
@@ -45,9 +52,7 @@ class BoxDetector(PythonModel):  # type: ignore[misc]
         tasks.SAFE_LOAD = True  # somebody may have imported it before, with the switch off
         if not tasks._SafeLoad.SUPPORTED:
             raise ValueError("this torch cannot load weights without running what they hold: take one from 2.6 on")
-        self.about = about
         self.model = YOLO(str(weights), task="detect")
-        self.views = _module(Path(context.artifacts["views"]))
 
     def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Boxes of one image, best score first. `params` may hold conf, iou, max_det, tta, slice_px, slice_overlap."""
@@ -58,6 +63,9 @@ class BoxDetector(PythonModel):  # type: ignore[misc]
         options = {**self.about["predict"], **given}
 
         def find(images: Any, imgsz: int, conf: float) -> list[Any]:
+            if self.anchored is not None:
+                least = {"iou": options["iou"], "max_det": options["max_det"]}
+                return list(self.anchored.find(self.model, images, imgsz, conf, **least))
             limits = {"conf": conf, "iou": options["iou"], "max_det": options["max_det"], "imgsz": imgsz}
             results = (
                 self.model.predict(np.ascontiguousarray(one), verbose=False, save=False, **limits) for one in images

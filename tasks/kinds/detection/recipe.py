@@ -5,7 +5,8 @@ values of `ultralytics_knobs.py` that it lacks, and our own keys:
 
     description   one sentence for the trigger form
     kind          detection
-    model         an architecture by name: a file in `architectures/`, or one that ultralytics ships (yolo11n.yaml)
+    model         an architecture by name: a file in `architectures/`, or one that ultralytics ships (yolo11n.yaml);
+                  or retinanet, a detector with anchors that knows values of its own (`anchored/plan.py`)
     weights       what to start from: the name of a file in `<state_dir>/weights/`, or the oid of a blob
     min_steps     optimizer steps that a training takes at least: epochs are raised until it does
     augmentation  light, medium or heavy: short for values of how frames are changed; what is said by name wins
@@ -39,10 +40,12 @@ from tasks.errors import ConfigError
 from tasks.escaping import short_repr
 from tasks.kind import Recipe
 from tasks.kinds.detection.allowed import ARGUMENTS, augmentation, refused, stages
+from tasks.kinds.detection.anchored import plan as anchored
 from tasks.kinds.detection.augmentation import in_values
 from tasks.kinds.detection.effects import without_effect
-from tasks.schemas import Frozen
+from tasks.schemas import Frozen, Oid
 from tasks.training import values
+from tasks.training.installed import INSTALLED, installed_file
 from tasks.training.ultralytics_arguments import argument_defaults
 from tasks.training.ultralytics_stages import spelt_out
 from tasks.training.values import Check, number, one_of, switch, text, whole
@@ -88,6 +91,15 @@ class DetectionRecipe(Recipe):
     WEIGHTS_ADVICE: ClassVar[str] = "COCO weights: https://github.com/ultralytics/assets/releases"
 
     @property
+    def anchored(self) -> bool:
+        """Whether its detector has anchors, and is not ultralytics'."""
+        return self.model == anchored.MODEL
+
+    def installed_weights(self) -> tuple[Path, Oid] | None:
+        """Those of a detector with anchors may be a backbone's that is installed with us."""
+        return installed_file(self.weights) if self.anchored and self.weights in INSTALLED else None
+
+    @property
     def input_px(self) -> int:
         """As `imgsz`."""
         return self.imgsz
@@ -99,7 +111,7 @@ class DetectionRecipe(Recipe):
 
     def sources(self) -> tuple[Path, ...]:
         """Its architecture, if that is a file of ours; one known to ultralytics by name is covered by its version."""
-        found = find_architecture(self.model) if self.model else None
+        found = find_architecture(self.model) if self.model and not self.anchored else None
         return (found,) if isinstance(found, Path) else ()
 
     @property
@@ -151,14 +163,22 @@ def load_recipe(choice: RecipeChoice) -> DetectionRecipe:
     Raises:
         ConfigError: No such recipe; or naming every key that cannot be set and every bad value at once.
     """
-    shipped = values.recipe_values(RECIPES, RecipeChoice(name=choice.name))
-    asked = {**in_values(shipped), **in_values(choice.changes)}
-    checked, faults = values.checked_values(asked, _CHECKS, refused)
-    faults += _contradictions(checked, asked) + without_effect(checked, choice.changes.keys())
+    asked = values.recipe_values(RECIPES, choice)
+    known = _ANCHORED if asked.get("model") == anchored.MODEL else _CHECKS
+    if known is _ANCHORED:
+        checked, faults = values.checked_values(asked, known)
+        faults += anchored.contradictions(checked)
+    else:
+        asked = {
+            **in_values(values.recipe_values(RECIPES, RecipeChoice(name=choice.name))),
+            **in_values(choice.changes),
+        }
+        checked, faults = values.checked_values(asked, known, refused)
+        faults += _contradictions(checked, asked) + without_effect(checked, choice.changes.keys())
     if faults:
         raise ConfigError(
             f"recipe {choice.name!r}: {'; '.join(faults)}",
-            fix=f"what can be set: {', '.join(sorted(_CHECKS.keys() - {'description', 'kind'}))}",
+            fix=f"what can be set: {', '.join(sorted(known.keys() - {'description', 'kind'}))}",
         )
     return DetectionRecipe(
         name=choice.name,
@@ -210,6 +230,11 @@ _CHECKS: dict[str, Check] = {
     "slice_overlap": lambda value: number(value, 0, MOST_OVERLAP),
 }
 """All that can be set; conf, iou and max_det are checked as ultralytics' own."""
+_ANCHORED: dict[str, Check] = {
+    **{key: check for key, check in _CHECKS.items() if key not in {*ARGUMENTS, "augmentation", "stages"}},
+    **anchored.CHECKS,
+}
+"""The same for a detector with anchors."""
 
 
 def _contradictions(checked: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:

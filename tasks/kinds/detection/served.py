@@ -8,7 +8,10 @@ from tasks.kind import Served
 
 SERVED = Served(
     code=Path(__file__).with_name("pyfunc_model.py"),
-    modules=(Path(__file__).with_name("views.py"),),
-    requirements=("mlflow", "ultralytics", "torch", "torchvision", "numpy", "pandas", "opencv-python-headless"),
+    modules=(Path(__file__).with_name("views.py"), Path(__file__).with_name("anchored") / "retinanet.py"),
+    requirements=(
+        "mlflow", "ultralytics", "torch", "torchvision", "timm", "safetensors", "numpy", "pandas",
+        "opencv-python-headless",
+    ),
     columns=dict.fromkeys(("x_px", "y_px", "width_px", "height_px"), "double") | {"label": "string", "score": "double"},
-)
+)  # fmt: skip

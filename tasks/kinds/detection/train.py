@@ -10,6 +10,7 @@ from typing import Any
 
 from tasks.errors import ConfigError
 from tasks.kind import Job
+from tasks.kinds.detection.anchored import plan as anchored
 from tasks.kinds.detection.dataset_view import longest_side_px
 from tasks.kinds.detection.job import DetectorJob
 from tasks.kinds.detection.recipe import DetectionRecipe, find_architecture
@@ -28,7 +29,7 @@ def options(recipe: DetectionRecipe, data: Path) -> dict[str, Any]:
     Raises:
         ConfigError: The architecture is not there any more.
     """
-    architecture = find_architecture(recipe.model) if recipe.model else None
+    architecture: Any = recipe.model if recipe.anchored else find_architecture(recipe.model) if recipe.model else None
     if recipe.model and architecture is None:
         raise ConfigError(
             f"recipe {recipe.name!r}: there is no architecture {recipe.model!r} any more",
@@ -48,6 +49,10 @@ def train(job: Job, report: Callable[..., None], *, rank: int = 0) -> None:
     from tasks.training import ultralytics_offline as offline
 
     own = DetectorJob.of(job)
+    if own.model == anchored.MODEL:
+        from tasks.kinds.detection.anchored import train as with_anchors
+
+        return with_anchors.train(own, report)
     offline.prepare(own.config_dir, own.threads)
     import torch
 

@@ -3,11 +3,13 @@ annotation says of its object, the line's kind reads.
 
 That is why the ids are looked at before anything is taken: an id that stands twice, or an annotation that belongs to no
 image, means that some image would get another's boxes, or pass for an empty one. Ids may be numbers or text, and `"7"`
-is 7: converters mix them. `iscrowd` marks a region of many objects.
+is 7: converters mix them. What stands there twice, and says the same, counts once: files are joined carelessly.
+`iscrowd` marks a region of many objects.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +26,7 @@ Entry = dict[str, Any]
 ReadObject = Callable[[Entry, str], Any]
 """An annotation, and its class's name → what the kind keeps of it. Raises `ValueError`, saying what is wrong."""
 _Id = int | str
-_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
+_WHOLE = re.compile(r"(0|-?[1-9][0-9]{0,17})(?:\.0+)?")
 
 
 def read_images(folder: Path, read_object: ReadObject, things: str) -> Iterator[LabelFile | BadFile]:
@@ -62,7 +64,7 @@ class _CocoFile:
 
     @classmethod
     def of(cls, name: str, content: Any, read_object: ReadObject, things: str) -> _CocoFile:
-        lists = {key: _entries(content, key) for key in ("images", "annotations", "categories")}
+        lists = {key: _once(_entries(content, key), _SAYS[key]) for key in ("images", "annotations", "categories")}
         named = {i: _name(entry) for entry in lists["categories"] if (i := _id(entry.get("id"))) is not None}
         twice = {key: _twice(entries) for key, entries in lists.items()}
         return cls(name, lists["images"], lists["annotations"], named, twice, read_object, things)
@@ -174,10 +176,36 @@ def _id(value: Any) -> _Id | None:
     """An id, the same whether it was written as a number or as text; None where it is neither."""
     if isinstance(value, str):
         text = value.strip()
-        return int(text) if _WHOLE.fullmatch(text) else text or None
+        whole = _WHOLE.fullmatch(text)
+        return int(whole[1]) if whole else text or None
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _once(entries: list[Entry], says: Callable[[Entry], Any]) -> list[Entry]:
+    """The entries without those that repeat one of the same id and say the same."""
+    twice = _twice(entries)
+    if not twice:
+        return entries
+    seen: set[tuple[_Id, Any]] = set()
+    kept = []
+    for entry in entries:
+        own = _id(entry.get("id"))
+        if own in twice and own is not None:
+            if (key := (own, says(entry))) in seen:
+                continue
+            seen.add(key)
+        kept.append(entry)
+    return kept
+
+
+_SAYS: dict[str, Callable[[Entry], Any]] = {
+    "images": lambda entry: repr([entry.get(key) for key in ("file_name", "width", "height")]),
+    "annotations": lambda entry: json.dumps(entry, sort_keys=True),
+    "categories": lambda entry: _name(entry),
+}
+"""What of an entry matters: two of one id that differ in it are not the same."""
 
 
 def _twice(entries: Sequence[Entry]) -> set[_Id]:

@@ -574,4 +574,6 @@ def test_coco_names_that_cannot_be_printed_are_shown_with_marks(tmp_path: Path) 
     entries = [{"id": "\x1b", "image_id": 8, "category_id": 3, "bbox": None}]
     found = list(coco.read(write(tmp_path, a__json=a_coco(images=images, annotations=entries))))
     assert found[0].file == "a.json: a\ufffd\ufffd\ufffd_1.png"
-    assert reason_of(found[1]) == "cannot be taken: annotation \ufffd: it has no bbox"
+    assert (
+        reason_of(found[1]) == "cannot be taken: annotation \ufffd: it has no bbox, nor a segmentation to take one from"
+    )

@@ -13,6 +13,7 @@ class ForeignBox:
         x: Left edge.
         y: Top edge.
         crowd: Whether it marks a region of many objects that were not boxed one by one.
+        picture_px: Width and height of the picture that it was measured on, where it comes from a mask.
     """
 
     label: str
@@ -21,3 +22,4 @@ class ForeignBox:
     width: float
     height: float
     crowd: bool = False
+    picture_px: tuple[int, int] | None = None
