@@ -27,6 +27,7 @@ from ultralytics.utils import RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
 from tasks.training.determinism import epoch_seed
+from tasks.training.meter import note_gradient
 from tasks.training.ultralytics_allowed import FROZEN_PARTS
 from tasks.training.ultralytics_knobs import Knobs
 from tasks.training.ultralytics_losses import focus
@@ -159,7 +160,7 @@ class ResumableTraining:
         """Step as ultralytics does, clipped as asked for, and count it."""
         self.scaler.unscale_(self.optimizer)
         if self.knobs.clip_norm:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), max_norm=self.knobs.clip_norm)
+            note_gradient(torch.nn.utils.clip_grad_norm_(self.model.parameters(), max_norm=self.knobs.clip_norm))
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
