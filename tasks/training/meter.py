@@ -102,7 +102,7 @@ class Watched:
         self.reporter, self._show = report, show
         self._images_per_step = 0.0
         self._last: tuple[float, int | None] = (time.monotonic(), None)
-        self._epoch_began = self._last
+        self._epoch_began: tuple[float, int | None] = self._last
         self._hooked = False
 
     def __call__(self, event: str, **content: Any) -> None:

@@ -48,7 +48,8 @@ def main(job_file: Path) -> None:
     rank = os.environ.get("LOCAL_RANK")
     die_with(job.parent_pid if rank is None else os.getppid())
     silent = rank not in (None, "0")
-    report = Watched(Reporter(silent=silent), EventFiles(job.shown_in) if job.shown_in and not silent else None)
+    reporter = Reporter(silent=silent)
+    report = Watched(reporter, EventFiles(job.shown_in) if job.shown_in and not silent else None)
     if rank is not None:
         Kind.named(job.kind).training.train(job, report, rank=int(rank))
         return
@@ -56,7 +57,7 @@ def main(job_file: Path) -> None:
     with devices.hold(job.locks_dir, job.devices, job.on, lambda what: report("waiting", **{"for": what})) as held:
         devices.show_only(held)
         if len(held) > 1:
-            start_ranks(job_file, len(held), report.reporter)
+            start_ranks(job_file, len(held), reporter)
             return
         training.train(job, report)
 

@@ -19,6 +19,7 @@ from tasks.kinds.classification.recipe import load_recipe
 from tasks.kinds.classification.saliency import heat
 from tasks.kinds.classification.train import EPOCH_SCORE, options
 from tasks.training import supervise
+from tasks.training.meter import Broken
 from tasks.training.supervise import WorkerKilled
 from tests.kinds.classification.pictures import (
     TINY,
@@ -68,6 +69,25 @@ def test_a_training_reports_and_hands_over_a_model_that_has_learned(data: Path, 
     assert set(finished["files"]) == {"training/augmented.png", "training/epochs.csv", "val/confusion_matrix.csv"}
     assert all(Path(path).is_file() for path in finished["files"].values())
     assert accuracy(finished["weights"], data) > 0.9
+
+
+def test_a_loss_that_is_no_number_ends_it_before_another_checkpoint(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses: list[Any] = []
+
+    def breaking(*_: Any, **__: Any) -> Any:
+        def loss(logits: Any, targets: Any) -> Any:
+            losses.append(logits)
+            return logits.sum() * (float("nan") if len(losses) == 8 else 0.0)
+
+        return loss
+
+    monkeypatch.setattr("tasks.kinds.classification.trainer.loss_of", breaking)
+    with pytest.raises(Broken, match="epoch 2, step 8: loss is nan"):
+        train_here(job(data, tmp_path, **{**TINY, "epochs": 12}))
+    assert len(losses) == 8
+    assert [path.stem for path in sorted(tmp_path.rglob("*.ckpt"))] == ["000001"]
 
 
 def test_several_labels_with_missing_ones(many: Path, tmp_path: Path) -> None:
