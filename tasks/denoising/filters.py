@@ -24,13 +24,13 @@ def classical_filters() -> dict[str, dict[str, Filter]]:
         "median": {f"{side} px": _median(side) for side in (3, 5, 7, 9)},
         "bilateral": {
             f"sigma {space} px, {levels} levels": _bilateral(space, levels)
-            for space in (2, 4)
-            for levels in (40, 80, 120)
+            for space in (2, 4, 8)
+            for levels in (20, 30, 40, 80)
         },
         "non-local means": {f"h {strength}": _nlm(strength) for strength in (15, 25, 35, 50)},
     }
     if find_spec("bm3d") is not None:
-        found["BM3D"] = {f"sigma {sigma}": _bm3d(sigma) for sigma in (20, 35, 50)}
+        found["BM3D"] = {f"sigma {sigma}": _bm3d(sigma) for sigma in (35, 50, 65, 80)}
     return found
 
 

@@ -27,6 +27,8 @@ from tasks.errors import DataError
 FORMAT = 1
 WIDTHS, LEVELS = (4, 128), (1, 4)
 """The least and the most."""
+_LEAK = 0.1
+"""Of what is negative: small networks with plain ReLU died at high rates, and only shifted the brightness."""
 
 
 class SpeckleUNet(nn.Module):  # type: ignore[misc]
@@ -66,8 +68,8 @@ class SpeckleUNet(nn.Module):  # type: ignore[misc]
 
 def _block(channels_in: int, channels: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(channels_in, channels, 3, 1, 1), nn.ReLU(inplace=True),
-        nn.Conv2d(channels, channels, 3, 1, 1), nn.ReLU(inplace=True),
+        nn.Conv2d(channels_in, channels, 3, 1, 1), nn.LeakyReLU(_LEAK, inplace=True),
+        nn.Conv2d(channels, channels, 3, 1, 1), nn.LeakyReLU(_LEAK, inplace=True),
     )  # fmt: skip
 
 

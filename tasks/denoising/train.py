@@ -16,16 +16,19 @@ from tasks.denoising.pairs import Pair
 from tasks.errors import DataError
 from tasks.schemas import Frozen
 
+_LARGEST_STEP = 1.0
+"""Norm of the gradient that a step is cut down to."""
+
 
 class DenoisingPlan(Frozen):
     """How a denoiser learns."""
 
     width: int = Field(default=16, ge=WIDTHS[0], le=WIDTHS[1], description="Channels of the first level.")
     levels: int = Field(default=2, ge=LEVELS[0], le=LEVELS[1], description="How often the picture is halved.")
-    steps: int = Field(default=600, ge=1, le=1_000_000)
+    steps: int = Field(default=3000, ge=1, le=1_000_000)
     batch: int = Field(default=4, ge=1, le=256)
     crop_px: int = Field(default=64, ge=16, le=1024, description="Side of the squares that it learns from.")
-    lr: float = Field(default=4e-3, gt=0, le=1, description="At the beginning; it falls to nothing along a cosine.")
+    lr: float = Field(default=2e-3, gt=0, le=1, description="At the beginning; it falls to nothing along a cosine.")
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
 
     @property
@@ -61,6 +64,7 @@ def train_denoiser(
         loss = functional.mse_loss(network(speckled), clean)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), _LARGEST_STEP)
         optimizer.step()
         on_step(step + 1, float(loss.detach()))
     network.eval()
