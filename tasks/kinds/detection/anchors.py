@@ -41,12 +41,7 @@ def anchor_sections(rows: Sequence[Row], line: Line) -> list[Section]:
             note=(
                 f"Clusters of the training split's {len(sizes):,} boxes by 1 - IoU (Redmon and Farhadi 2017), pictures "
                 f"{scaled}. YOLO's newer detectors (v8, 11, 12, 26) have no anchors: nothing here changes what such a "
-<<<<<<< HEAD
-                "recipe learns. For a detector with anchors the marked row, where the curve bends, says how many are "
-                "worth it."
-=======
                 "recipe learns. The marked row, where the curve bends, says how many are worth having."
->>>>>>> ultrasound
             ),
             columns=("anchors", "mean best IoU", "boxes with IoU ≥ 0.5", "width × height, px"),
             rows=tuple(_row(n, each, marked=n == best + 1) for n, each in enumerate(tried, 1)),
