@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from tasks.config import RecipeChoice
 from tasks.errors import ConfigError, DataError, IntegrityError
 from tasks.kinds.detection import exports, pyfunc_model
-from tasks.kinds.detection.anchored import retinanet
+from tasks.kinds.detection.anchored import measure, retinanet
 from tasks.kinds.detection.anchored.dataset import Example, Split, changed
 from tasks.kinds.detection.anchored.detector import AnchoredDetector
 from tasks.kinds.detection.anchored.files import is_anchored
@@ -148,6 +148,24 @@ def test_it_learns_where_things_are(tmp_path: Path, data: Path) -> None:
     first, last = (events["epoch"][place]["metrics"] for place in (0, -1))
     assert last["train/classification"] < 0.5 * first["train/classification"], (first, last)
     assert last["train/bbox_regression"] < 0.7 * first["train/bbox_regression"], (first, last)
+
+
+def test_it_is_measured_as_coco_does(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that finds every box of one class, and of the other half of them."""
+    split = Split(data, "val")
+
+    def found(network: Any, images: Any, *rest: Any, **named: Any) -> list[Any]:
+        number = next(n for n in range(len(split)) if np.array_equal(split.read(n).image, images[0]))
+        example = split.read(number)
+        rows = [[*box, 0.9, label] for box, label in zip(example.boxes, example.labels, strict=True)]
+        return [np.array([row for row in rows if row[5] == 0 or number % 2], np.float32).reshape(-1, 6)]
+
+    monkeypatch.setattr(measure, "find", found)
+    got = measure.average_precisions(None, split, 64, "cpu")
+    assert (got["AP50/sperm"], got["AP50/impurity"]) == (pytest.approx(1), pytest.approx(0.505, abs=0.01))
+    assert got["AP50"] == pytest.approx(0.75, abs=0.01) and got["AP50_95"] == pytest.approx(0.75, abs=0.01)
+    monkeypatch.setattr(measure, "find", lambda *rest, **named: [np.zeros((0, 6), np.float32)])
+    assert set(measure.average_precisions(None, split, 64, "cpu").values()) == {0.0}
 
 
 def test_it_predicts_as_every_detector_does(data: Path, trained: dict[str, list[dict[str, Any]]]) -> None:
