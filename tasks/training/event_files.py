@@ -67,7 +67,7 @@ class EventFiles:
             for name, value in _numbers(event, content).items():
                 self._writer.add_scalar(name, value, step)
             self._writer.flush()
-        except OSError as error:  # a full disk must not end a training for a picture of it
+        except Exception as error:  # a full disk, another release of the package: no training ends for a picture of it
             self._off = True
             print(f"no more files for TensorBoard: {error}", file=sys.stderr)
 

@@ -86,14 +86,16 @@ class Series:
 
 def series_of(history: Sequence[Epoch], score: str | None) -> Series | None:
     """What there is to look at: the validation score, else the training loss; None where there is neither."""
+    if not history:
+        return None
+    stage = history[-1].metrics.get("stage")  # another stage is another scale: sides, augmentation, parts of the loss
+    history = [each for each in history if each.metrics.get("stage") == stage]
     if score:
         scored = [(each.epoch, each.metrics.get(score, math.nan)) for each in history]
         if own := [(epoch, value) for epoch, value in scored if math.isfinite(value)]:
             return Series(score, tuple(e for e, _ in own), tuple(v for _, v in own), relative=False)
-    if not history:
-        return None
-    names, stage = loss_names(history[-1].metrics), history[-1].metrics.get("stage")
-    same = [each for each in history if each.metrics.get("stage") == stage and loss_names(each.metrics) == names]
+    names = loss_names(history[-1].metrics)
+    same = [each for each in history if loss_names(each.metrics) == names]
     losses = [(each.epoch, -sum(each.metrics[name] for name in names)) for each in same]
     known = [(epoch, value) for epoch, value in losses if math.isfinite(value)]
     if not names or not known:

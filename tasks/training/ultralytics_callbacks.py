@@ -82,7 +82,7 @@ class TrainingCallbacks:
         """End the training at the first loss that is no number: ultralytics would train the epoch anew, three times."""
         trainer = self.trainer
         loss = {name: float(value) for name, value in (trainer.tloss or {}).items()}
-        refuse_broken(self.report, trainer.epoch + 1, trainer.steps, loss)
+        refuse_broken(self.report, trainer.stage.first_epoch + trainer.epoch + 1, trainer.steps, loss)
 
     def epoch(self) -> None:
         """An epoch is done and `last.pt` is written."""
@@ -91,6 +91,8 @@ class TrainingCallbacks:
         metrics = {**trainer.label_loss_items(trainer.tloss), **trainer.lr}
         if trainer.fitness is not None:
             metrics |= {**trainer.metrics, **self._more(trainer.metrics), "fitness": trainer.fitness}
+        if trainer.stage.count > 1:
+            metrics["stage"] = trainer.stage.number + 1
         self.report(
             "epoch",
             epoch=epoch,

@@ -72,6 +72,14 @@ def test_parts_of_a_loss_are_summed_where_there_is_no_whole_and_stages_are_not_c
     assert plateau_of([*first, *second], None, planned=20) is None, "five epochs of a stage are few"
 
 
+def test_scores_of_two_stages_are_not_compared() -> None:
+    first = epochs([0.5, 0.9, *[0.9] * 6], stage=1.0)
+    second = [each.model_copy(update={"epoch": each.epoch + 8}) for each in epochs([0.4, 0.5, 0.6, 0.7], stage=2.0)]
+    series = series_of([*first, *second], SCORE)
+    assert series is not None and series.values == (0.4, 0.5, 0.6, 0.7)
+    assert plateau_of([*first, *second], SCORE, planned=12) is None
+
+
 def test_what_the_end_still_added() -> None:
     assert rising_at_the_end(epochs([0.1, 0.2, 0.3, 0.4, 0.5]), SCORE) == pytest.approx(0.1)
     assert rising_at_the_end(epochs([0.1, 0.9, 0.3, 0.4, 0.5]), SCORE) == pytest.approx(-0.4)

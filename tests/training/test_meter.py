@@ -140,11 +140,14 @@ def test_a_training_by_ultralytics_ends_at_the_very_batch(tmp_path: Path) -> Non
     heard = Heard()
     job = Job(kind="detection", run_key="k", folder=tmp_path, data=tmp_path, has_val=False, seed=0, state_dir=tmp_path,
               locks_dir=tmp_path, parent_pid=1, progress_every_s=1_000)  # fmt: skip
-    trainer = SimpleNamespace(epoch=1, steps=7, tloss={"box_loss": torch.tensor(1.0), "dfl_loss": torch.tensor(1.0)})
+    trainer = SimpleNamespace(
+        epoch=1, steps=7, stage=SimpleNamespace(first_epoch=8),
+        tloss={"box_loss": torch.tensor(1.0), "dfl_loss": torch.tensor(1.0)},
+    )  # fmt: skip
     callbacks = TrainingCallbacks(job, trainer, heard)
     callbacks.batch()
     trainer.tloss["dfl_loss"] = torch.tensor(math.nan)
-    with pytest.raises(Broken, match="epoch 2, step 7: dfl_loss is nan"):
+    with pytest.raises(Broken, match="epoch 10, step 7: dfl_loss is nan"):
         callbacks.batch()
     assert heard.of("broken")[0]["part"] == "dfl_loss"
 
@@ -198,11 +201,34 @@ def test_without_the_package_it_is_said_what_is_missing_and_the_training_goes_on
     assert heard.of("progress") and not (tmp_path / "cells").exists()
 
 
-def test_the_real_writer_writes_what_tensorboard_reads_or_its_absence_is_known(tmp_path: Path) -> None:
-    files = EventFiles(tmp_path / "cells" / "run-1")
-    files("progress", epoch=1, step=1, loss={"loss": 0.5})
-    written = list(tmp_path.glob("cells/run-1/events.out.tfevents.*"))
-    assert bool(written) is event_files.installed()
+def test_tensorboard_reads_what_is_written_and_a_resumed_training_writes_no_step_twice(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    folder = tmp_path / "cells" / "run-1"
+    for steps in ((1, 2, 3), (3, 4)):  # killed after step 3 was shown, gone on from what was kept at step 2
+        files = EventFiles(folder)
+        for step in steps:
+            files("progress", epoch=1, step=step, loss={"loss": 1 / step})
+    read = EventAccumulator(str(folder))
+    read.Reload()
+    assert [(each.step, round(each.value, 3)) for each in read.Scalars("live/loss")] == [
+        (1, 1.0), (2, 0.5), (3, 0.333), (4, 0.25),
+    ]  # fmt: skip
+
+
+def test_a_writer_that_fails_ends_no_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: Any) -> None:
+        raise ImportError("TensorBoard logging requires another release")
+
+    monkeypatch.setattr(EventFiles, "_open", fail)
+    heard = Heard()
+    watched = Watched(heard, EventFiles(tmp_path))
+    watched("progress", epoch=1, step=1, loss={"loss": 0.5})
+    watched("progress", epoch=1, step=2, loss={"loss": 0.5})
+    assert len(heard.of("progress")) == 2
+    assert capfd.readouterr().err.count("requires another release") == 1
 
 
 def test_the_newest_runs_of_a_line_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from tasks.kind import Curve, Histogram, Row, Section
 from tasks.kinds.detection.boxes import single
 from tasks.kinds.detection.recipe import load_recipe
 from tasks.metrics.anchors import LEVELS, MOST, Anchors, cluster_anchors, elbow, pyramid_level
+from tasks.training.ultralytics_stages import spelt_out
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,7 +60,7 @@ def trained_side_px(rows: Sequence[Row], line: Line) -> int | None:
     except ConfigError:
         return None
     longest = max((max(row["width_px"], row["height_px"]) for row in rows), default=0)
-    return int(recipe.arguments_for(longest).get("imgsz", recipe.imgsz))
+    return int(spelt_out(recipe.arguments_for(longest))[-1].get("imgsz", recipe.imgsz))
 
 
 def scaled_sizes(rows: Sequence[Row], side_px: int | None) -> tuple[NDArray[np.float64], list[str]]:

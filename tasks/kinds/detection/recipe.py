@@ -169,10 +169,7 @@ def load_recipe(choice: RecipeChoice) -> DetectionRecipe:
         checked, faults = values.checked_values(asked, known)
         faults += anchored.contradictions(checked)
     else:
-        asked = {
-            **in_values(values.recipe_values(RECIPES, RecipeChoice(name=choice.name))),
-            **in_values(choice.changes),
-        }
+        asked = _with_changes(values.recipe_values(RECIPES, RecipeChoice(name=choice.name)), choice.changes)
         checked, faults = values.checked_values(asked, known, refused)
         faults += _contradictions(checked, asked) + without_effect(checked, choice.changes.keys())
     if faults:
@@ -193,6 +190,17 @@ def load_recipe(choice: RecipeChoice) -> DetectionRecipe:
         predict=PredictOptions(**{key: checked[key] for key in PredictOptions.model_fields if key in checked}),
         arguments={key: value for key, value in sorted(checked.items()) if key not in OURS},
     )
+
+
+def _with_changes(shipped: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """What a recipe's file says, and over it what a line or a run says: by name, that holds in every stage."""
+    said = in_values(changes)
+    asked = {**in_values(shipped), **said}
+    if "stages" in shipped and "stages" not in said:
+        stages = [{key: own for key, own in in_values(each).items() if key not in said} for each in shipped["stages"]]
+        base = {key: own for key, own in asked.items() if key != "stages"}
+        asked["stages"] = [stage or {"imgsz": _imgsz(base)} for stage in stages]
+    return asked
 
 
 def _slice(value: Any) -> int:

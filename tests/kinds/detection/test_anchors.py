@@ -42,6 +42,8 @@ def test_boxes_are_measured_as_the_recipe_scales_them() -> None:
     rows = [row("train", HEAD), row("train", HEAD, side_px=1600)]
     assert trained_side_px(rows, LINE) == 512
     assert trained_side_px([row("train", HEAD, side_px=300)], LINE) == 320, "what is smaller is not blown up"
+    stages = LINE.recipe.model_copy(update={"stages": [{"imgsz": 320}, {"imgsz": 960}]})
+    assert trained_side_px(rows, LINE.model_copy(update={"recipe": stages})) == 960, "as the last stage does"
     assert scaled_sizes(rows, 400)[0].tolist() == [[160, 120], [80, 60]]
     assert scaled_sizes(rows, None)[0].tolist() == [[320, 240]] * 2
 

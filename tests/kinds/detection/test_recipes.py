@@ -14,6 +14,7 @@ from tasks.kinds.detection.allowed import OWNED
 from tasks.kinds.detection.recipe import OURS, load_recipe, recipe_names
 from tasks.training.ultralytics_allowed import ALLOWED
 from tasks.training.ultralytics_arguments import argument_defaults, schedule
+from tasks.training.ultralytics_stages import spelt_out
 
 
 def scratch(**changes: Any) -> RecipeChoice:
@@ -31,6 +32,20 @@ def test_a_line_changes_values() -> None:
     recipe = load_recipe(scratch(imgsz=320, lr0="2e-3", conf=0.5, min_steps=10, seed=7))
     assert (recipe.imgsz, recipe.arguments["lr0"], recipe.predict.conf, recipe.seed) == (320, 0.002, 0.5, 7)
     assert "conf" not in recipe.arguments
+
+
+def test_what_is_said_by_name_holds_in_every_stage_of_a_recipes_file() -> None:
+    shipped = load_recipe(RecipeChoice(name="detection-in-stages"))
+    changed = load_recipe(RecipeChoice(name="detection-in-stages", lr0=0.01, epochs=1, augmentation="light"))
+    assert [stage["imgsz"] for stage in spelt_out(changed.arguments)] == [320, 640, 640]
+    for key, value in (("lr0", 0.01), ("epochs", 1), ("hsv_v", 0.2)):
+        assert {stage[key] for stage in spelt_out(changed.arguments)} == {value}
+    assert len({stage["lr0"] for stage in spelt_out(shipped.arguments)}) == 2
+    own = load_recipe(RecipeChoice(name="detection-in-stages", lr0=0.01, stages=[{"epochs": 3}, {"lr0": 0.02}]))
+    assert [stage["lr0"] for stage in spelt_out(own.arguments)] == [0.01, 0.02]
+    every = load_recipe(RecipeChoice(name="detection-in-stages", epochs=2, imgsz=704, lr0=0.01, batch=4, nbs=4,
+                                     augmentation="heavy"))  # fmt: skip
+    assert [stage["imgsz"] for stage in spelt_out(every.arguments)] == [704] * 3
 
 
 def test_how_a_model_predicts_is_part_of_the_recipe() -> None:

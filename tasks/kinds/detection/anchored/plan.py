@@ -76,7 +76,7 @@ def _anchors(value: Any) -> list[Size] | None:
 
 
 def _weights(value: Any) -> str | None:
-    if value in INSTALLED:
+    if isinstance(value, str) and value in INSTALLED:
         if value != "efficientnet-lite0":
             raise ValueError(f"expected efficientnet-lite0, or a file's or a blob's name, found {short_repr(value)}")
         return str(value)

@@ -18,10 +18,13 @@ from tasks.kinds.detection.anchored.dataset import Split, changed, tensors_of
 from tasks.kinds.detection.anchored.measure import average_precisions
 from tasks.kinds.detection.anchored.plan import BACKBONES, FIRST_LEVEL, LEVELS, AnchoredPlan
 from tasks.metrics.anchors import cluster_anchors, pyramid_level
+from tasks.training.meter import note_gradient
 from tasks.training.tensors import by_order, known_weights, read_tensors
 
 SCORE = "metrics/mAP50(B)"
 """As the kind's other trainer calls it: AP50 on the validation split."""
+_PARTS = {"classification": "cls_loss", "bbox_regression": "box_loss"}
+"""Parts of torchvision's loss, called as those of the kind's other trainer are."""
 _RATIOS = (1.0, 0.5, 2.0, 1 / 3, 3.0, 0.25, 4.0, 0.2, 5.0)
 """Width over height of anchors that nothing was fitted to."""
 
@@ -114,16 +117,15 @@ class AnchoredTraining:
         ]
         losses = self.network(*tensors_of(examples, self.device))
         total = sum(losses.values())
+        parts = {_PARTS[name]: float(value.detach()) for name, value in losses.items()}
         if not torch.isfinite(total):
-            raise DataError(
-                f"the loss is {float(total)} at step {step}", expected="a finite one", fix="lower lr0, or set clip"
-            )
+            return parts  # who is told of the step ends the training, and nothing is learned from it
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         if self.plan.clip:
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.clip)
+            note_gradient(nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.clip))
         self.optimizer.step()
-        return {name: float(value.detach()) for name, value in losses.items()}
+        return parts
 
     def _validate(self, val: Split) -> dict[str, float]:
         found = average_precisions(self.network.eval(), val, self.spec["imgsz"], self.device)
