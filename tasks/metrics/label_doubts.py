@@ -23,6 +23,8 @@ import numpy as np
 from tasks.metrics.error_kinds import FOUND, Named
 from tasks.metrics.matching import BoolArray, IntArray, Pairs
 
+LEAST_FOUND = 0.5
+"""A model that finds less of the labels it is asked about says nothing by finding one not."""
 Sort = Literal["unlabelled", "otherwise", "unfound"]
 
 
@@ -153,16 +155,20 @@ def _agreed(
 
 
 def _unfound(looks: Sequence[Look], truth: Named, asked: IntArray) -> Iterator[Doubt]:
-    """Labels that no model finds."""
+    """Labels that no model finds which finds most of what it is asked about."""
     found = np.zeros(len(truth.label), dtype=np.bool_)
-    highest = np.zeros(len(truth.label))
+    highest, believed = np.zeros(len(truth.label)), np.zeros_like(asked)
     for look in looks:
         pairs = look.pairs
         same = look.objects.label[pairs.prediction] == truth.label[pairs.truth]
         np.maximum.at(highest, pairs.truth[same], look.objects.score[pairs.prediction[same]])
-        found[pairs.truth[same & (pairs.iou >= FOUND)]] = True
-    if not len(asked):
-        return
-    for g in np.flatnonzero(~found & ~truth.crowd & (asked[truth.image] > 0)):
+        own = np.zeros(len(truth.label), dtype=np.bool_)
+        own[pairs.truth[same & (pairs.iou >= FOUND)]] = True
+        found |= own
+        there = look.images[truth.image] & ~truth.crowd
+        if there.any() and own[there].mean() >= LEAST_FOUND:
+            believed = believed + look.images
+    for g in np.flatnonzero(~found & ~truth.crowd):
         image = int(truth.image[g])
-        yield Doubt("unfound", image, int(g), -1, -1, float(highest[g]), int(asked[image]))
+        if len(believed) and believed[image]:
+            yield Doubt("unfound", image, int(g), -1, -1, float(highest[g]), int(believed[image]))

@@ -90,6 +90,9 @@ def test_crowds_and_images_that_nobody_was_asked_about_are_left_alone() -> None:
     assert doubts(TRUTH, boxes(*RIGHT[:2]), asked=[[True, False]]) == []
 
 
-def test_a_model_that_is_never_right_is_not_believed() -> None:
-    assert {one.sort for one in doubts(TRUTH, boxes((1, SPERM, 60, 60, 0.99)))} == {"unfound"}
+def test_a_model_that_finds_next_to_nothing_is_not_believed() -> None:
+    assert doubts(TRUTH, boxes((1, SPERM, 60, 60, 0.99))) == []
+    assert doubts(TRUTH, boxes(RIGHT[0])) == [], "one of three"
+    (one,) = doubts(TRUTH, boxes(*RIGHT[:2]), boxes(RIGHT[0]))
+    assert (one.sort, one.truth, one.models) == ("unfound", 2, 1), "it does not count among those that agree"
     assert doubts(boxes(), boxes()) == [] and doubts(TRUTH) == []

@@ -14,13 +14,14 @@ import cv2
 import numpy as np
 import pytest
 
-from tasks.config import Settings, parse_line
+from tasks.config import Line, Settings, parse_line
 from tasks.kind import ModelRef
 from tasks.kinds import kind_of
 from tasks.kinds.classification import predictor
 from tasks.kinds.classification.recipe import load_recipe
 from tasks.kinds.classification.served import SERVED
 from tasks.lake import Lake
+from tasks.training.records import Training
 from tasks.training.train import train_challenger
 from tests.kinds.classification.pictures import CLASSES, TINY, pictures_to_test, write_dataset
 
@@ -51,6 +52,17 @@ CLEAN = """
 """
 
 
+def _line(recipe: dict[str, Any]) -> Line:
+    return parse_line(
+        {"line": f"served-{recipe['name']}", "kind": "classification", "classes": list(CLASSES), "recipe": recipe,
+         "gates": [{"metric": "accuracy", "at_least": 0.1}]}, "test",
+    )  # fmt: skip
+
+
+def _trained(lake: Lake, line: Line, data: Path) -> Training:
+    return train_challenger(lake, line, kind_of("classification"), "f" * 64, data, True, progress=lambda _: None)
+
+
 @pytest.mark.parametrize(
     "recipe",
     [{"name": "from-scratch", **TINY}, {"name": "centred-features", "imgsz": 64, "views": 3}],
@@ -59,13 +71,8 @@ CLEAN = """
 def test_loads_in_a_clean_process_and_predicts_what_the_predictor_predicts(
     night_lake: Lake, tmp_path: Path, registry_stack: Settings, recipe: dict[str, Any]
 ) -> None:
-    data = write_dataset(tmp_path / "data")
-    line = parse_line(
-        {"line": f"served-{recipe['name']}", "kind": "classification", "classes": list(CLASSES),
-         "recipe": recipe, "gates": [{"metric": "accuracy", "at_least": 0.1}]}, "test",
-    )  # fmt: skip
-    kind = kind_of("classification")
-    training = train_challenger(night_lake, line, kind, "f" * 64, data, True, progress=lambda _: None)
+    data, line = write_dataset(tmp_path / "data"), _line(recipe)
+    training = _trained(night_lake, line, data)
     bgr = pictures_to_test(data)[0][0]
     picture = tmp_path / "picture.png"
     cv2.imwrite(str(picture), bgr)
@@ -95,8 +102,12 @@ def test_loads_in_a_clean_process_and_predicts_what_the_predictor_predicts(
         for _, label, chance in rows:
             assert chance == pytest.approx(ours[CLASSES.index(label)], abs=1e-6)
 
-    # How a model predicts is another version, with the same weights: nothing is trained again.
+
+def test_how_a_model_predicts_is_another_version_with_the_same_weights(
+    night_lake: Lake, tmp_path: Path, registry_stack: Settings
+) -> None:
+    data, line = write_dataset(tmp_path / "data"), _line({"name": "small-cnn", **TINY, "tta": False})
     turned = line.model_copy(update={"recipe": line.recipe.model_copy(update={"tta": True})})
-    again = train_challenger(night_lake, turned, kind, "f" * 64, data, True, progress=lambda _: None)
+    training, again = (_trained(night_lake, each, data) for each in (line, turned))
     assert again.weights_oid == training.weights_oid and again.model_version != training.model_version
     assert load_recipe(turned.recipe).predicting == {"tta": True}
