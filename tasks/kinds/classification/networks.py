@@ -113,7 +113,7 @@ class FrozenFeatures(nn.Module):  # type: ignore[misc]
     ) -> None:  # fmt: skip
         super().__init__()
         self.backbone, self.views = backbone, views
-        self.seen = {"blocks": blocks, "pooling": pooling, "last_layer": last_layer, "window": window}
+        self.seen: dict[str, Any] = {"blocks": blocks, "pooling": pooling, "last_layer": last_layer, "window": window}
         seen = pca or features
         shapes = {
             "centre": (features,), "spread": (features,), "axes": (pca, features), "support": (support, seen),
