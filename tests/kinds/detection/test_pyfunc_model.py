@@ -13,7 +13,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from tasks.config import Line, Settings
+from tasks.config import Line, RecipeChoice, Settings
+from tasks.kind import ModelRef
 from tasks.kinds import kind_of
 from tasks.kinds.detection.detector import Detector
 from tasks.kinds.detection.recipe import PredictOptions
@@ -37,6 +38,41 @@ CLEAN = """
 """
 
 
+ANCHORED = {"name": "ultrasound-anchors", "backbone": "tiny", "weights": None, "width": 16, "imgsz": 64, "batch": 4,
+            "epochs": 2, "min_steps": 0, "lr0": 0.005, "anchors_per_level": 1, "seed": 3}  # fmt: skip
+
+
+def in_a_clean_process(folder: Path, registry_stack: Settings, uri: str) -> dict[str, Any]:
+    """What MLflow's model says of `image.npy` where Nightscope is not."""
+    command = [sys.executable, "-P", "-c", textwrap.dedent(CLEAN), registry_stack.mlflow.url, uri, "image.npy"]
+    reader = {
+        "MLFLOW_TRACKING_USERNAME": "reader",  # whoever may look may load
+        "MLFLOW_TRACKING_PASSWORD": registry_stack.mlflow.reader_password.get_secret_value(),
+    }
+    clean = {"PATH": os.environ["PATH"], "HOME": str(folder), "MLFLOW_DISABLE_TELEMETRY": "true"} | reader
+    done = subprocess.run(command, cwd=folder, env=clean, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_a_detector_with_anchors_is_trained_by_the_worker_published_and_served_too(
+    night_lake: Lake, line: Line, tmp_path: Path, registry_stack: Settings
+) -> None:
+    data = write_dataset(tmp_path / "data", val=True)
+    line = line.model_copy(update={"line": "anchored", "recipe": RecipeChoice.model_validate(ANCHORED)})
+    training = train_challenger(night_lake, line, DETECTION, "e" * 64, data, True, progress=lambda _: None)
+    bgr = cv2.imread(str(tmp_path / "data/images/train/000.png"))
+    np.save(tmp_path / "image.npy", np.ascontiguousarray(bgr[:, :, ::-1]))
+    served = in_a_clean_process(tmp_path, registry_stack, f"models:/anchored/{training.model_version}")
+    model = ModelRef(
+        model_version="1", weights_oid=training.weights_oid, classes=("sperm", "impurity"),
+        options={"imgsz": 64, "predict": {"max_det": 20, "conf": 0.0, "iou": 0.6}},
+    )  # fmt: skip
+    (ours,) = DETECTION.predictors.load(night_lake, model, "cpu").predict([bgr])
+    assert len(served["rows"]) == len(ours) > 0
+    np.testing.assert_allclose([row[5] for row in served["rows"]], ours[:, 4], atol=1e-5)
+
+
 def test_loads_in_a_clean_process_and_predicts_what_the_detector_predicts(
     night_lake: Lake, line: Line, tmp_path: Path, registry_stack: Settings
 ) -> None:
@@ -48,16 +84,7 @@ def test_loads_in_a_clean_process_and_predicts_what_the_detector_predicts(
     np.save(tmp_path / "image.npy", np.ascontiguousarray(bgr[:, :, ::-1]))
 
     uri = f"models:/served/{training.model_version}"
-    command = [sys.executable, "-P", "-c", textwrap.dedent(CLEAN), night_lake.settings.mlflow.url, uri, "image.npy"]
-    reader = {
-        "MLFLOW_TRACKING_USERNAME": "reader",  # whoever may look may load
-        "MLFLOW_TRACKING_PASSWORD": registry_stack.mlflow.reader_password.get_secret_value(),
-    }
-    clean = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "MLFLOW_DISABLE_TELEMETRY": "true"} | reader
-    done = subprocess.run(command, cwd=tmp_path, env=clean, capture_output=True, text=True, check=False)
-
-    assert done.returncode == 0, done.stderr[-3000:]
-    served = json.loads(done.stdout.splitlines()[-1])
+    served = in_a_clean_process(tmp_path, registry_stack, uri)
     assert served["columns"] == ["x_px", "y_px", "width_px", "height_px", "label", "score"]
     loaded: dict[str, Any] = {
         "weights": night_lake.blobs.fetch(training.weights_oid),
