@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,20 +18,36 @@ Kill = Callable[[Event], bool]
 def killing(monkeypatch: pytest.MonkeyPatch, when: Kill, times: int = 1) -> list[int]:
     """Kill -9 the worker at the first event for which `when` holds, once that is handled. Returns the pids killed.
 
-    It stands still while the event is handled: these trainings are so short that it could else be finished by then.
+    It stands still while the event is handled, and what it reported after it is not heard: these trainings are so short
+    that it could else be finished by then.
     """
     real, killed = supervise.events, []
 
     def events(job: Job, log: Path):  # type: ignore[no-untyped-def]
-        for event in real(job, log):
+        heard = real(job, log)
+        for event in heard:
             if len(killed) >= times or not when(event):
                 yield event
                 continue
-            (worker,) = (p for p in psutil.Process().children() if "tasks.training.worker" in p.cmdline())
-            worker.suspend()
+            worker = next((each for each in psutil.Process().children() if _is_worker(each)), None)
+            if worker:
+                worker.suspend()
             yield event
-            worker.kill()
-            killed.append(worker.pid)
+            if worker:
+                worker.kill()
+            killed.append(worker.pid if worker else 0)
+            deque(heard, maxlen=0)
+            raise supervise.WorkerKilled(
+                "it was finished before it was killed", fix="none is needed: as if it had been"
+            )
 
     monkeypatch.setattr(supervise, "events", events)
     return killed
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    """Whether it is a worker, and has not ended yet."""
+    try:
+        return "tasks.training.worker" in process.cmdline()
+    except psutil.NoSuchProcess:  # ended, or a zombie: it is over, and nobody has looked
+        return False
