@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tasks.config import Line
+from tasks.evaluation.report import Link
 from tasks.experiments.diagnosis.findings import DiagnosisReport, LearningCurve
 from tasks.kind import DoubtfulLabel, ShownFrame
 from tasks.lake import Lake
@@ -48,7 +49,7 @@ def render_report(lake: Lake, line: Line, found: DiagnosisReport) -> str:
     for doubt, frame in zip(found.label_noise.doubts, shown, strict=True):
         doubts[doubt.sort].append((doubt, pictures.get((frame.frame_oid, frame.box_px), "")))
     return environment.get_template(_TEMPLATE.name).render(
-        line=line, found=found, sorts=SORTS, doubts=doubts, signed=signed, what=what_of,
+        line=line, found=found, sorts=SORTS, doubts=doubts, signed=signed, what=what_of, link_of=_link_of,
         curve=curve_plot(found.learning_curve) if found.learning_curve else None,
     )  # fmt: skip
 
@@ -85,3 +86,7 @@ def _shown(doubt: DoubtfulLabel) -> ShownFrame:
     around = _AROUND * max(width, height)
     box = (x - around, y - around, width + 2 * around, height + 2 * around)
     return ShownFrame(frame_oid=doubt.frame_oid, caption="", box_px=box)
+
+
+def _link_of(doubt: DoubtfulLabel) -> Link:
+    return Link("labeling task", "in Label Studio", doubt.link)

@@ -87,9 +87,10 @@ def _plain(key: str) -> str:
 
 
 def _wait_for_plots() -> None:
-    """Ultralytics draws in threads."""
+    """Ultralytics draws in threads; others of this process are none of our business."""
     for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
+        drawing = getattr(thread, "_target", None)
+        if getattr(drawing, "__module__", "").startswith("ultralytics"):
             thread.join(timeout=60)
 
 
