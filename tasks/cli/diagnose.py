@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tasks.cli.evaluate import TestSplitOf
 from tasks.cli.output import AsJson, Line, check_writable, dump, escape, paper, print_json, screen, table
 from tasks.cli.predict import ModelVersion
 from tasks.errors import ConfigError
@@ -18,12 +19,7 @@ from tasks.session import open_session
 def diagnose(
     line: Line,
     version: ModelVersion = None,
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            "--dataset", metavar="VERSION", help="Whose test split, by its first digits; default the newest version."
-        ),
-    ] = None,
+    dataset: TestSplitOf = None,
     learning_curve: Annotated[
         bool,
         typer.Option(

@@ -29,18 +29,19 @@ if TYPE_CHECKING:
     from tasks.metrics.judgement import Metric
     from tasks.operations.evaluating import EvaluatedModel
 
+TestSplitOf = Annotated[
+    str | None,
+    typer.Option(
+        "--dataset", metavar="VERSION", help="Whose test split, by its first digits; default the newest version."
+    ),
+]
 Out = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="The report; default ./LINE-evaluation.html.")]
 
 
 def evaluate(
     line: Line,
     version: ModelVersion = None,
-    dataset: Annotated[
-        str | None,
-        typer.Option(
-            "--dataset", metavar="VERSION", help="Whose test split, by its first digits; default the newest version."
-        ),
-    ] = None,
+    dataset: TestSplitOf = None,
     out: Out = None,
     json_: AsJson = False,
 ) -> None:

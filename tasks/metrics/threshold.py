@@ -7,6 +7,7 @@ gains over the shipped threshold is what a threshold chosen today would bring on
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from tasks.metrics.average_precision import ratio
 from tasks.metrics.bootstrap import interval, paired_bootstrap, supporting_clusters
 from tasks.metrics.judgement import FloatArray, IntArray, MetricPath, Statistic
-from tasks.metrics.matching import BoolArray
+from tasks.metrics.matching import BoolArray, Matches
 from tasks.metrics.operating_point import best_threshold
 from tasks.schemas import Frozen
 
@@ -35,6 +36,17 @@ class Claims:
     right: BoolArray
     image: IntArray
     positives: IntArray
+
+    @classmethod
+    def of(cls, classes: Sequence[Matches]) -> Claims:
+        """What objects claim, by class: right where one took a label at the first IoU; the ignored claim nothing."""
+        keep = [~each.ignored[:, 0] for each in classes]
+        return cls(
+            score=np.concatenate([each.score[k] for each, k in zip(classes, keep, strict=True)]),
+            right=np.concatenate([each.tp[k, 0] for each, k in zip(classes, keep, strict=True)]),
+            image=np.concatenate([each.image[k] for each, k in zip(classes, keep, strict=True)]),
+            positives=np.sum([each.positives for each in classes], axis=0),
+        )
 
 
 class ThresholdGain(Frozen):

@@ -118,8 +118,7 @@ class Detector:
         Returns:
             Per image float32 [n, 6]: x1, y1, x2, y2 in the image's pixels, score, class index; best score first.
         """
-        given = {"conf": conf, "iou": iou, "max_det": max_det}
-        options = self.options.model_copy(update={key: value for key, value in given.items() if value is not None})
+        options = self.options.but(conf=conf, iou=iou, max_det=max_det)
 
         def find(some: Sequence[Image], imgsz: int, floor: float) -> list[Boxes]:
             return self._pass(some, imgsz, floor, options)

@@ -35,13 +35,7 @@ def shown_from(lake: Lake, model: ModelRef, line: Line) -> float:
 def claims(predictions: pa.Table, frames: Sequence[Row], line: Line) -> Claims:
     """Every box, right where it took a label of its class at IoU 0.5."""
     own = _matches(predicted_boxes(predictions, frames, line), labelled_boxes(frames, line), line, len(frames))
-    keep = [~each.ignored[:, 0] for each in own]
-    return Claims(
-        score=np.concatenate([each.score[k] for each, k in zip(own, keep, strict=True)]),
-        right=np.concatenate([each.tp[k, 0] for each, k in zip(own, keep, strict=True)]),
-        image=np.concatenate([each.image[k] for each, k in zip(own, keep, strict=True)]),
-        positives=np.sum([each.positives for each in own], axis=0),
-    )
+    return Claims.of(own)
 
 
 def doubtful_labels(answers: Sequence[Answered], line: Line) -> list[DoubtfulLabel]:

@@ -72,6 +72,10 @@ class PredictOptions(Frozen):
         default=0.2, ge=0, le=MOST_OVERLAP, description="Share of its side that a tile overlaps."
     )
 
+    def but(self, **given: float | None) -> PredictOptions:
+        """The same with what is given instead; None: as it was."""
+        return self.model_copy(update={key: value for key, value in given.items() if value is not None})
+
 
 OURS = {
     "description", "kind", "model", "weights", "min_steps", "enlarge", "device", "augmentation",

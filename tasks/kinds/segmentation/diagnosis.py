@@ -41,13 +41,7 @@ def claims(predictions: pa.Table, frames: Sequence[Row], line: Line) -> Claims:
     """Every cell, right where it took a label of its class at IoU 0.5."""
     found, truth = predicted_masks(predictions, frames, line), labelled_masks(frames, line)
     own = _matches(found, truth, overlaps(found, truth), line)
-    keep = [~each.ignored[:, 0] for each in own]
-    return Claims(
-        score=np.concatenate([each.score[k] for each, k in zip(own, keep, strict=True)]),
-        right=np.concatenate([each.tp[k, 0] for each, k in zip(own, keep, strict=True)]),
-        image=np.concatenate([each.image[k] for each, k in zip(own, keep, strict=True)]),
-        positives=np.sum([each.positives for each in own], axis=0),
-    )
+    return Claims.of(own)
 
 
 def doubtful_labels(answers: Sequence[Answered], line: Line) -> list[DoubtfulLabel]:

@@ -78,8 +78,7 @@ class AnchoredDetector:
         """Find objects; arguments and answer as `detector.Detector.predict`."""
         from tasks.kinds.detection.anchored import retinanet
 
-        given = {"conf": conf, "iou": iou, "max_det": max_det}
-        options = self.options.model_copy(update={key: value for key, value in given.items() if value is not None})
+        options = self.options.but(conf=conf, iou=iou, max_det=max_det)
 
         def find(some: Sequence[Image], imgsz: int, floor: float) -> list[Boxes]:
             found = retinanet.find(
