@@ -74,6 +74,7 @@ def write_clip(
         stream = container.add_stream(codec, rate=rate, options=chosen | (options or {}))
         stream.height, stream.width = picture(0).shape
         stream.pix_fmt = pix_fmt
+        stream.codec_context.thread_count = 1  # MJPEG's quality, for one, depends on how many cores it finds
         if codec == "mjpeg":
             stream.codec_context.qmin = stream.codec_context.qmax = 3
         if codec == "mpeg4":

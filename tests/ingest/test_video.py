@@ -174,7 +174,8 @@ def test_a_sampled_index_means_the_same_frame_when_extracted_from_a_damaged_file
     path = write_clip(tmp_path / "m.avi", 200, codec="mjpeg", pix_fmt="yuvj420p")
     data = bytearray(path.read_bytes())
     start = data.index(b"\xff\xd8", len(data) // 2)
-    data[start : start + 2000] = bytes(2000)
+    end = data.index(b"\xff\xd8", start + 2)
+    data[start:end] = bytes(end - start)  # one frame, and the header of the next
     path.write_bytes(data)
     sampler = Sampler({"line": Rate(0.5, 60, 0)})
     media, _ = read(path, sampler)
