@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.kinds.detection.job import DetectorJob
+from tasks.training.contact_sheet import NAME as CONTACT_SHEET
 from tasks.training.ultralytics_stages import spelt_out
 
 KEPT_ARGUMENTS = ("task", "imgsz", "rect", "amp", "batch", "overlap_mask", "nms")
@@ -36,6 +37,7 @@ def finished_weights(run: Path, target: Path, *, prefer_best: bool) -> Path:
     model = content["model"]
     model.args = {key: value for key, value in dict(model.args).items() if key in KEPT_ARGUMENTS}
     model.pt_path = None
+    model.__dict__.pop("class_weights", None)  # of the loss, which is over
     if "yaml_file" in model.yaml:  # else two installations in two folders would make two files of one training
         model.yaml = {**model.yaml, "yaml_file": Path(model.yaml["yaml_file"]).name}
     model.__dict__ = dict(sorted(model.__dict__.items()))  # a resumed one got its attributes in another order
@@ -116,6 +118,7 @@ def _kept_files(run: Path, look: Path, job: DetectorJob) -> dict[str, str]:
     files = {f"{where}/labels_beside_predictions_{i}.jpg": p for i, p in enumerate(sorted(look.glob("samples_*.jpg")))}
     files |= {f"{where}/{path.name}": path for path in sorted(look.glob("*.png"))}
     files |= {f"training/{path.name}": path for path in sorted(run.glob("train_batch*.jpg"))[:3]}
+    files |= {f"training/{path.name}": path for path in sorted(run.glob(f"{CONTACT_SHEET}*.jpg"))}
     files |= {f"training/{path.name}": path for path in (run / "labels.jpg", run / "results.csv")}
     if job.has_val:  # else half of its curves are of a validation that did not happen
         files["training/results.png"] = run / "results.png"
