@@ -34,7 +34,7 @@ from tasks.training.ultralytics_losses import focus
 from tasks.training.ultralytics_pipeline import keep_albumentations_out
 from tasks.training.ultralytics_precision import without_trial_model
 from tasks.training.ultralytics_sampling import class_counts, class_weights, order_epochs
-from tasks.training.ultralytics_seen import Seen, put_sheets
+from tasks.training.ultralytics_seen import Seen
 from tasks.training.ultralytics_stages import Stage
 from tasks.whole_files import written_whole
 
@@ -87,14 +87,11 @@ class ResumableTraining:
         self._state, self._before = state, before
         so_far = state or before
         self.steps = int(so_far["steps"]) if so_far else 0
-        self.seen = Seen(self.stage.number, self.stage.count, so_far)
+        self.seen = Seen(self.stage.number, self.stage.count)
         keep_albumentations_out()
         super().__init__(overrides=overrides)  # type: ignore[call-arg]
         self.add_callback(  # type: ignore[attr-defined]
             "on_train_epoch_start", lambda _: self._begin_epoch()
-        )
-        self.add_callback(  # type: ignore[attr-defined]
-            "on_train_epoch_end", lambda _: self.seen.write(self.csv.parent)
         )
 
     def _begin_epoch(self) -> None:
@@ -208,7 +205,6 @@ class ResumableTraining:
             "model": unwrap_model(self.model).state_dict(),
             "ema": self.ema.ema.state_dict(),
             "updates": self.ema.updates,
-            "sheets": self.seen.sheets,
         }
 
     def checkpoint(self) -> bytes:
@@ -259,7 +255,6 @@ def unpack(checkpoint: Path, run: Path) -> dict[str, Any]:
         if content is not None:
             _put_whole(weights / f"{name}.pt", content.numpy().tobytes())
     _put_whole(run / "results.csv", state["results"].encode())
-    put_sheets(state.get("sheets", {}), run)
     return state
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from tasks.kinds.detection.job import DetectorJob
-from tasks.training.contact_sheet import NAME as CONTACT_SHEET
 from tasks.training.ultralytics_stages import spelt_out
 
 KEPT_ARGUMENTS = ("task", "imgsz", "rect", "amp", "batch", "overlap_mask", "nms")
@@ -118,7 +117,6 @@ def _kept_files(run: Path, look: Path, job: DetectorJob) -> dict[str, str]:
     files = {f"{where}/labels_beside_predictions_{i}.jpg": p for i, p in enumerate(sorted(look.glob("samples_*.jpg")))}
     files |= {f"{where}/{path.name}": path for path in sorted(look.glob("*.png"))}
     files |= {f"training/{path.name}": path for path in sorted(run.glob("train_batch*.jpg"))[:3]}
-    files |= {f"training/{path.name}": path for path in sorted(run.glob(f"{CONTACT_SHEET}*.jpg"))}
     files |= {f"training/{path.name}": path for path in (run / "labels.jpg", run / "results.csv")}
     if job.has_val:  # else half of its curves are of a validation that did not happen
         files["training/results.png"] = run / "results.png"

@@ -37,7 +37,7 @@ def options(recipe: DetectionRecipe, data: Path) -> dict[str, Any]:
             fix="a path was taken once; put the file's layers into tasks/kinds/detection/architectures and name it",
         )
     if not recipe.anchored:
-        _refuse_unknown_classes(recipe, class_names(data))
+        _refuse_unknown_classes(recipe, data)
     return {
         "model": str(architecture) if architecture else None,
         "arguments": recipe.arguments_for(longest_side_px(data)),
@@ -46,8 +46,11 @@ def options(recipe: DetectionRecipe, data: Path) -> dict[str, Any]:
     }
 
 
-def _refuse_unknown_classes(recipe: DetectionRecipe, names: list[str]) -> None:
+def _refuse_unknown_classes(recipe: DetectionRecipe, data: Path) -> None:
     plans = [apart(stage)[1] for stage in spelt_out(recipe.arguments)]
+    if not any(plan.unknown_classes(()) for plan in plans):  # none is named
+        return
+    names = class_names(data)
     if faults := dict.fromkeys(fault for plan in plans for fault in plan.unknown_classes(names)):
         raise ConfigError(
             f"recipe {recipe.name!r}: {'; '.join(faults)}",

@@ -13,7 +13,6 @@ from tasks.kind import Job
 from tasks.kinds.segmentation.dataset import CellDataset
 from tasks.kinds.segmentation.train import EPOCH_SCORE
 from tasks.kinds.segmentation.yolo.plan import MODEL, YoloPlan
-from tasks.training.contact_sheet import NAME as CONTACT_SHEET
 
 MIN_SCORE = 0.25
 """Where there is no validation split to choose it on: ultralytics' own."""
@@ -150,7 +149,6 @@ def reviewed(run: Path, *, has_val: bool) -> tuple[dict[str, float], dict[str, s
     """Ultralytics' scores of the epoch that was taken, `val/...`, and files to keep by the name that MLflow shows."""
     table = run / "results.csv"
     files = {f"training/{path.name}": str(path) for path in sorted(run.glob("train_batch*.jpg"))[:3]}
-    files |= {f"training/{path.name}": str(path) for path in sorted(run.glob(f"{CONTACT_SHEET}*.jpg"))}
     if not table.is_file():
         return {}, files
     files["training/epochs.csv"] = str(table)
