@@ -70,6 +70,8 @@ def refitted(boxes: NDArray[Any], map_x: NDArray[Any], map_y: NDArray[Any]) -> N
     Returns:
         Corners in pixels of the new picture, float32 [n, 4]; they may lie outside of it.
     """
+    if not len(boxes):
+        return boxes.astype(np.float32)
     angles = np.linspace(0, 2 * np.pi, POINTS, endpoint=False)
     middle, half = (boxes[:, None, :2] + boxes[:, None, 2:]) / 2, (boxes[:, None, 2:] - boxes[:, None, :2]) / 2
     # Boxes count from a pixel's edge, maps from its middle.
@@ -91,7 +93,7 @@ def _spatial(plan: Microscope) -> list[Any]:
         "rotate": lambda p: A.Rotate(limit=180, rotate_method="ellipse", p=p, **edge),
         "optics": lambda p: Optics(distort_limit=(-0.15 * by, 0.15 * by), p=p, **edge),
         "grid": lambda p: Grid(num_steps=5, distort_limit=(-0.15 * by, 0.15 * by), p=p, **edge),
-        "elastic": lambda p: Elastic(alpha=60 * by, sigma=8, p=p, **edge),
+        "elastic": lambda p: Elastic(alpha=400 * by, sigma=12, p=p, **edge),
     }
     return [make(plan[name]) for name, make in makers.items() if plan.get(name)]
 
