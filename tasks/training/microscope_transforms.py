@@ -22,7 +22,7 @@ os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # read at its import, which would 
 import albumentations as A  # noqa: E402, N812  # everybody calls it so
 
 FILL = 114
-"""Grey level where the picture does not reach, as ultralytics has it."""
+"""Grey level, in all channels, where the picture does not reach, as ultralytics has it."""
 LEAST_SEEN = 0.1
 """Share of a box that must still be on the picture; as ultralytics has it."""
 LEAST_SIDE_PX = 2.0
@@ -88,7 +88,7 @@ def refitted(boxes: NDArray[Any], map_x: NDArray[Any], map_y: NDArray[Any]) -> N
 
 def _spatial(plan: Microscope) -> list[Any]:
     by = plan[STRENGTH]
-    edge = {"border_mode": cv2.BORDER_CONSTANT, "fill": FILL}
+    edge = {"border_mode": cv2.BORDER_CONSTANT, "fill": (FILL,) * 3}
     makers = {
         "rotate": lambda p: A.Rotate(limit=180, rotate_method="ellipse", p=p, **edge),
         "optics": lambda p: Optics(distort_limit=(-0.15 * by, 0.15 * by), p=p, **edge),
@@ -102,7 +102,7 @@ def _of_pixels(plan: Microscope) -> list[Any]:
     by = plan[STRENGTH]
     widest = 2 * round(1 + by) + 1  # px of the blur's window, which is odd
     makers = {
-        "brightness": lambda p: A.RandomBrightnessContrast(min(0.2 * by, 0.9), min(0.2 * by, 0.9), p=p),
+        "brightness": lambda p: A.RandomBrightnessContrast(0.12 * by, 0.2 * by, p=p),
         "hue": lambda p: A.HueSaturationValue(round(10 * by), round(20 * by), 0, p=p),
         "clahe": lambda p: A.CLAHE(clip_limit=(1.0, 1 + 2 * by), tile_grid_size=(8, 8), p=p),
         "noise": lambda p: A.GaussNoise(std_range=(0.01 * by, 0.04 * by), p=p),

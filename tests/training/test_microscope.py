@@ -136,6 +136,15 @@ def test_boxes_that_leave_the_picture_are_left_out_and_cut_ones_end_at_its_edge(
     assert found.shape == (0, 4) and rows.tolist() == [] and changed.shape == image.shape
 
 
+@pytest.mark.parametrize("name", SPATIAL)
+def test_where_the_picture_does_not_reach_it_is_grey(name: str) -> None:
+    image = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
+    found = [effects(**{name: 1.0})(image, np.zeros((0, 4), np.float32), seed)[0] for seed in range(20)]
+    outside = np.concatenate([each[each.min(axis=2) < 200] for each in found])
+    assert len(outside) and (outside[:, :1] == outside).all(), "grey, not blue"
+    assert outside.min() == 114
+
+
 def test_neighbours_that_overlap_keep_their_boxes() -> None:
     """Albumentations' own way bites a piece out of the lower box."""
     image = np.full((HEIGHT, WIDTH, 3), 114, np.uint8)
