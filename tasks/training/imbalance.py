@@ -46,8 +46,8 @@ def drawn(factors: Floats, random: np.random.Generator) -> list[int]:
     shuffled = random.permutation(len(factors))  # else neighbours would share their luck
     due = np.cumsum(factors[shuffled]) * (len(factors) / factors.sum())
     places = np.searchsorted(due, np.arange(len(factors)) + random.random(), side="right")
-    chosen: NDArray[np.int64] = random.permutation(shuffled[np.minimum(places, len(factors) - 1)])
-    return chosen.tolist()
+    chosen: list[int] = random.permutation(shuffled[np.minimum(places, len(factors) - 1)]).tolist()
+    return chosen
 
 
 def with_every_class(

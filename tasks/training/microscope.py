@@ -3,7 +3,7 @@
     microscope: medium
     microscope: {rotate: 0.5, elastic: 0.1, noise: 0.3, strength: 1.5}
 
-Each number but `strength` is how often a picture gets it. `microscope_transforms.py` does it. Nothing heavy is imported.
+Each number but `strength` is how often a picture gets it; `microscope_transforms.py` does it. Imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def microscope(value: Any) -> Microscope | None:
     if isinstance(value, str) and value.casefold() in MICROSCOPE:
         return dict(MICROSCOPE[value.casefold()])
     if not isinstance(value, Mapping):
-        words = ", ".join((NONE, *MICROSCOPE))
-        raise ValueError(f"expected {words}, or how often each happens, such as {{rotate: 0.5}}, found {short_repr(value)}")  # fmt: skip
+        wanted = f"{', '.join((NONE, *MICROSCOPE))}, or how often each happens, such as {{rotate: 0.5}}"
+        raise ValueError(f"expected {wanted}, found {short_repr(value)}")
     found, faults = {}, []
     for name, often in value.items():
         if name != STRENGTH and name not in EFFECTS:

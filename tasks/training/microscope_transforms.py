@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from tasks.training.microscope import STRENGTH, Microscope
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # read at its import, which would ask PyPI for a newer one
-import albumentations as A  # noqa: E402, N812  # everybody calls it so
+import albumentations as A  # everybody calls it so
 
 FILL = 114
 """Grey level, in all channels, where the picture does not reach, as ultralytics has it."""
@@ -89,7 +90,7 @@ def refitted(boxes: NDArray[Any], map_x: NDArray[Any], map_y: NDArray[Any]) -> N
 def _spatial(plan: Microscope) -> list[Any]:
     by = plan[STRENGTH]
     edge = {"border_mode": cv2.BORDER_CONSTANT, "fill": (FILL,) * 3}
-    makers = {
+    makers: dict[str, Callable[[float], Any]] = {
         "rotate": lambda p: A.Rotate(limit=180, rotate_method="ellipse", p=p, **edge),
         "optics": lambda p: Optics(distort_limit=(-0.15 * by, 0.15 * by), p=p, **edge),
         "grid": lambda p: Grid(num_steps=5, distort_limit=(-0.15 * by, 0.15 * by), p=p, **edge),
@@ -101,7 +102,7 @@ def _spatial(plan: Microscope) -> list[Any]:
 def _of_pixels(plan: Microscope) -> list[Any]:
     by = plan[STRENGTH]
     widest = 2 * round(1 + by) + 1  # px of the blur's window, which is odd
-    makers = {
+    makers: dict[str, Callable[[float], Any]] = {
         "brightness": lambda p: A.RandomBrightnessContrast(0.12 * by, 0.2 * by, p=p),
         "hue": lambda p: A.HueSaturationValue(round(10 * by), round(20 * by), 0, p=p),
         "clahe": lambda p: A.CLAHE(clip_limit=(1.0, 1 + 2 * by), tile_grid_size=(8, 8), p=p),
@@ -139,7 +140,7 @@ class MicroscopeEffects:
         Returns:
             The picture, of the same size; the boxes that are still on it; and which of the given ones these are.
         """
-        rows = np.arange(len(boxes))
+        rows: NDArray[np.int64] = np.arange(len(boxes))
         if self._spatial is not None:
             _seed(self._spatial, seed)
             changed = self._spatial(image=image, bboxes=boxes, rows=rows)

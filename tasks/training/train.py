@@ -459,8 +459,7 @@ def _keep(
         resumed_from_epoch=night.resumed_from,
         history=tuple(night.history),
         review=finished["review"],
-        files=pictures
-        | {name: lake.blobs.put_file(path) for name, path in sorted(files.items()) if path.is_file()},
+        files=pictures | {name: lake.blobs.put_file(path) for name, path in sorted(files.items()) if path.is_file()},
         seconds=round(seconds, 3),
     )
     write(lake, trained_key(key), trained)

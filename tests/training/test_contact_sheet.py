@@ -50,6 +50,8 @@ def test_classes_of_any_name_and_pictures_without_boxes() -> None:
     assert sheet[-25:, :200].min() < 120, "a legend"
 
 
-@pytest.mark.parametrize(("stage", "stages", "name"), [(1, 1, "contact_sheet.jpg"), (2, 3, "contact_sheet_stage_02.jpg")])
+@pytest.mark.parametrize(
+    ("stage", "stages", "name"), [(1, 1, "contact_sheet.jpg"), (2, 3, "contact_sheet_stage_02.jpg")]
+)
 def test_names_sort_by_stage(stage: int, stages: int, name: str) -> None:
     assert file_name(stage, stages) == name

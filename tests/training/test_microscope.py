@@ -6,7 +6,6 @@ import subprocess
 import sys
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -112,7 +111,8 @@ def test_each_thing_happens_as_often_as_asked_and_by_itself() -> None:
     change = effects(rotate=0.5, optics=0.5, blur=0.5, hue=0.5)
     seen = []
     for each in (*change._spatial.transforms, *change._of_pixels.transforms):
-        each._key2func["image"] = lambda image, name=type(each).__name__, **_: (seen.append(name), image)[1]
+        name = type(each).__name__
+        each._key2func["image"] = lambda image, name=name, **_: (seen.append(name), image)[1]
     pictures = []
     for seed in range(300):
         seen.clear()

@@ -64,7 +64,10 @@ class CopyPaste:
         return labels
 
     def _some(self, classes: NDArray[np.float32]) -> list[int]:
-        """Which of a frame's objects are pasted. Of few the share is rounded at random: a quarter of one is one in four."""
+        """Which of a frame's objects are pasted.
+
+        Of few the share is rounded at random: a quarter of one object is one in four.
+        """
         if self.only is None:
             return random.sample(range(len(classes)), round(self.share * len(classes)))
         wanted = np.flatnonzero(np.isin(classes.ravel(), [*self.only])).tolist()

@@ -50,12 +50,12 @@ _MEANING: dict[str, tuple[str, str]] = {
                     "focal loss of Li et al. 2020; 0: none. Ours: ultralytics dropped `fl_gamma`."),
     "cls_pw": ("power", "Weighs classes by their frequency to the power of minus this, in the classes' loss."),
     "class_weights": ("", "Of the classes' loss, class by class: `balanced` by inverse frequency (as `cls_pw: 1`), "
-                      "`effective` by the effective number of objects (Cui et al. 2019), or by name, `{impurity: 5}`, the "
-                      "others 1. Ours."),
+                      "`effective` by the effective number of objects (Cui et al. 2019), or by name, "
+                      "`{impurity: 5}`, the others 1. Ours."),
     "class_beta": ("", "Of `effective`: 0 weighs all alike, the nearer to 1 the more like `balanced`. Ours."),
-    "repeat_threshold": ("share", "Frames of a class come oftener that is in a smaller share of the frames than this: t of "
-                         "repeat-factor sampling (Gupta et al. 2019), sqrt(t / share) times as often. An epoch keeps its "
-                         "length. 0: each frame once. Ours."),
+    "repeat_threshold": ("share", "Frames of a class come oftener that is in a smaller share of the frames than this: "
+                         "t of repeat-factor sampling (Gupta et al. 2019), sqrt(t / share) times as often. An epoch "
+                         "keeps its length. 0: each frame once. Ours."),
     "balanced_batches": ("", "Each batch has a frame of every class that it has room for, the rarest first. Ours."),
     "hsv_h": ("of the circle", "Hue, by up to so much either way."),
     "hsv_s": ("share", "Saturation, by up to so much either way."),

@@ -164,7 +164,8 @@ def test_the_microscope_stands_in_the_pipeline_to_the_end(tmp_path: Path) -> Non
     )  # fmt: skip
     assert [names.count("MicroscopeOfLabels") for names in seen] == [1, 1]
     assert [names.count("CopyPaste") for names in seen] == [1, 0]
-    (ours,) = (e for e in trainer.train_loader.dataset.transforms.transforms if type(e).__name__ == "MicroscopeOfLabels")
+    transforms = trainer.train_loader.dataset.transforms.transforms
+    (ours,) = (each for each in transforms if type(each).__name__ == "MicroscopeOfLabels")
     assert ours.plan == MICROSCOPE["light"]
 
 
@@ -244,7 +245,7 @@ def test_all_faults_at_once() -> None:
     for part in (
         "repeat_threshold: expected a number from 0 to 1, found 2",
         "balanced_batches: expected true or false, found 'yes'",
-        "class_weights: 'a': expected a number from 0.001 to 1000, found 0; '': expected the name of a class, found ''; "
+        "class_weights: 'a': expected a number from 0.001 to 1000, found 0; '': expected the name of a class, found ''",
         "'b': expected a number",
         "class_beta: expected a number from 0 to 0.999999, found 1",
         "copy_paste_classes: expected 1 to 1000 names of classes, found 0",
@@ -259,7 +260,7 @@ def test_all_faults_at_once() -> None:
     ("changes", "fault"),
     [
         ({"class_beta": 0.9}, "class_beta: 0.9 has no effect: class_weights is not effective"),
-        ({"class_weights": "balanced", "cls_pw": 0.5}, "cls_pw: 0.5 has no effect: class_weights weighs classes instead"),
+        ({"class_weights": "balanced", "cls_pw": 0.5}, "cls_pw: 0.5 has no effect: class_weights weighs classes"),
         ({"copy_paste_classes": "rare"}, "copy_paste_classes: rare has no effect: copy_paste is 0"),
         ({"balanced_batches": True, "device": "0,1"}, "balanced_batches: pictures are chosen on one device, found 0,1"),
     ],
