@@ -260,6 +260,9 @@ def _contradictions(checked: Mapping[str, Any], asked: Mapping[str, Any]) -> lis
         faults.append("time: cannot bound a training of stages, which have their epochs")
     if checked.get("stages") and "," in (checked.get("device") or ""):
         faults.append(f"stages: are trained on one device, found {checked['device']}")
+    mixing = [key for key in ("repeat_threshold", "balanced_batches") if any(s.get(key) for s in spelt_out(checked))]
+    if mixing and "," in (checked.get("device") or ""):
+        faults.append(f"{', '.join(mixing)}: pictures are chosen on one device, found {checked['device']}")
     if not asked.get("model") and not asked.get("weights"):
         faults.append("model: needs an architecture, or `weights` to start from")
     return faults

@@ -78,7 +78,11 @@ def test_the_shipped_line_trains_as_it_always_has(tmp_path: Path) -> None:
     (data := tmp_path / "here.yaml").write_text(f"path: {tmp_path / 'data'}\ntrain: images/train\n")
     words = ultralytics_arguments(own, stage, "cpu", data, tmp_path / "run", resuming=False)
     given, knobs = apart(words)
-    assert knobs.model_dump() == {"focal_gamma": 0.0, "clip_norm": 10.0, "ema": 0.9999, "ema_tau": 2000.0}
+    assert knobs.model_dump() == {
+        "focal_gamma": 0.0, "clip_norm": 10.0, "ema": 0.9999, "ema_tau": 2000.0, "repeat_threshold": 0.0,
+        "balanced_batches": False, "class_weights": "none", "class_beta": 0.999, "copy_paste_classes": "all",
+        "microscope": None,
+    }  # fmt: skip
     assert {key: given[key] for key in given.keys() - {"data", "save_dir", "model"}} == {
         "amp": False, "batch": 8, "cache": "ram", "close_mosaic": 0, "cos_lr": True, "device": "cpu", "epochs": 25,
         "fliplr": 0.5, "flipud": 0.5, "hsv_h": 0.015, "hsv_s": 0.5, "hsv_v": 0.4, "imgsz": 64, "iou": 0.6, "lr0": 0.004,
