@@ -5,9 +5,9 @@
 PATH is the folder of MHSMA's .npy files; `valid` is not opened. The recipe's features of the 1,000 pictures are
 computed once, by the training's own code; then heads are fitted on all folds but one and measured on that: `--folds`
 folds by picture (donors are not known), stratified by the three labels together, shuffled by each of `--seeds` seeds,
-`calibration` within the training folds alone. Shown: mean and standard deviation over seeds of ROC AUC and of balanced accuracy (cut at a score
-of 0), which say how much the folds matter, not how other pictures would do. `--heads` tries several heads on the same
-features: `--heads "C=3 gamma=1" "C=3 gamma=1 calibration=platt"`.
+`calibration` within the training folds alone. Shown: mean and standard deviation over seeds of ROC AUC and of balanced
+accuracy (cut at a score of 0), which say how much the folds matter, not how other pictures would do. `--heads` tries
+several heads on the same features: `--heads "C=3 gamma=1" "C=3 gamma=1 calibration=platt"`.
 """
 
 from __future__ import annotations

@@ -59,12 +59,13 @@ def _looking_once(network: Any) -> Any:
 
 def _layer(network: Any) -> tuple[Any, Callable[[Any], Any] | None]:
     """The last layer that still knows where things are, and how its output becomes [n, channels, rows, columns]."""
+    ends_early = not getattr(network, "seen", {}).get("last_layer", True)
     network = getattr(network, "backbone", network)
     if hasattr(network, "patch_embed"):
         rows, columns = network.patch_embed.grid_size
         tokens = network.num_prefix_tokens
         return network.blocks[-1].norm1, lambda out: out[:, tokens:].transpose(1, 2).unflatten(2, (rows, columns))
-    if hasattr(network, "conv_head"):
+    if hasattr(network, "conv_head") and not ends_early:  # else nothing comes of it
         return network.bn2, None  # its norm and activation: before them a value may be negative where much is seen
     found = [getattr(network, name)[-1] for name in ("blocks", "stages", "layer4") if hasattr(network, name)]
     return (found[0] if found else None), None

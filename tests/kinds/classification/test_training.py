@@ -188,7 +188,8 @@ def test_a_picture_shows_where_a_model_looks(data: Path, tmp_path: Path) -> None
     models = {
         "own": {**TINY, "epochs": 12},
         "features": {**LITE, "head": "logistic", "views": 1, "imgsz": 128, "pooling": "mean+deviation", "window": 0.5},
-        "several": SEVERAL,
+        "several": {**SEVERAL, "C": 3.0, "imgsz": 128},
+        "without-the-last-layer": {**LITE, "head": "svm-rbf", "C": 3.0, "views": 1, "imgsz": 128, "last_layer": False},
         "vit": {**TINY, "model": "vit_tiny", "epochs": 1, "imgsz": 64},
     }
     for name, changes in models.items():
