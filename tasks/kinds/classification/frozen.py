@@ -111,7 +111,9 @@ class FeatureTraining:
         made = networks.FrozenFeatures(
             self._backbone, len(spec["classes"]), more=self._more, mean=spec["mean"], std=spec["std"], **head
         )
-        return made.to(self.setup.device, memory_format=torch.channels_last).eval()
+        made.to(self.setup.device, memory_format=torch.channels_last)
+        made.eval()
+        return made
 
     def checkpoint(self) -> bytes:
         """The features so far."""
