@@ -4,6 +4,8 @@
     clip_norm    longest gradient; ultralytics clips at 10, whatever one asks for
     ema          decay of the average of weights that is validated and kept; ultralytics has 0.9999
     ema_tau      steps in which that average becomes slow; ultralytics has 2000
+    iou_loss     by which overlap the loss of the boxes is measured; ultralytics has CIoU
+    attention    before the head of any architecture; ultralytics wants an architecture for each
 
 Their defaults are what ultralytics does. `ultralytics_resume.py` puts them into its trainer. Nothing heavy is imported.
 """
@@ -16,7 +18,10 @@ from typing import Any
 from pydantic import Field
 
 from tasks.schemas import Frozen
-from tasks.training.values import Check, between, number
+from tasks.training.values import Check, between, number, one_of
+
+OVERLAPS = ("ciou", "diou", "giou", "iou")
+ATTENTION = ("none", "cbam", "coordinate", "shuffle")
 
 
 class Knobs(Frozen):
@@ -26,6 +31,8 @@ class Knobs(Frozen):
     clip_norm: float = Field(default=10.0, description="Longest gradient; 0: any.")
     ema: float = Field(default=0.9999, description="Decay of the average of weights that is kept; 0: no average.")
     ema_tau: float = Field(default=2000.0, description="Steps in which the average's decay rises.")
+    iou_loss: str = Field(default="ciou", description="The overlap in the loss of the boxes.")
+    attention: str = Field(default="none", description="What is put between neck and head.")
 
 
 CHECKS: Mapping[str, Check] = {
@@ -33,6 +40,8 @@ CHECKS: Mapping[str, Check] = {
     **between(number, 0, 1000, "clip_norm"),
     **between(number, 0, 0.99999, "ema"),
     **between(number, 1, 1_000_000, "ema_tau"),
+    "iou_loss": lambda value: one_of(value, *OVERLAPS),
+    "attention": lambda value: one_of(value, *ATTENTION),
 }
 """What a good value of each is."""
 
