@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from ultralytics.nn.modules.conv import Conv
+from ultralytics.nn.modules.conv import CBAM, Conv
 
 HOME = "tasks.training.ultralytics_layers"
 """As what files of weights know this module, wherever it lies."""
@@ -194,6 +194,6 @@ def allow() -> None:
     with known._lock:
         if known._registry is None:
             known._registry = known._build()
-        for layer in LAYERS:
-            known._registry[f"{HOME}.{layer.__qualname__}"] = layer
-            setattr(tasks, layer.__name__, layer)  # where `parse_model` looks for the names in a row
+        known._registry |= {f"{HOME}.{layer.__qualname__}": layer for layer in LAYERS}
+    for layer in (*LAYERS, CBAM):  # the last is ultralytics' own, and its architectures cannot name it
+        setattr(tasks, layer.__name__, layer)  # where `parse_model` looks for the names in a row
