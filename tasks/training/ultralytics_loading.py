@@ -1,8 +1,9 @@
 """Reading a .pt without running anything that it holds.
 
 A .pt is a pickle, and a pickle is a program. Torch's `weights_only` builds nothing but what is on a list; ultralytics
-keeps the list of its own layers, to which ours are added (`ultralytics_layers.py`). Both are switched on for the whole process (`harmless`), because ultralytics loads
-files in many places of its own, and would `eval` the `activation:` of an architecture's YAML otherwise.
+keeps the list of its own layers, to which ours are added (`ultralytics_layers.py`). Both are switched on for the whole
+process (`harmless`), because ultralytics loads files in many places of its own, and would `eval` the `activation:` of
+an architecture's YAML otherwise.
 """
 
 from __future__ import annotations

@@ -47,8 +47,8 @@ _MEANING: dict[str, tuple[str, str]] = {
     "dfl": ("weight", "Of the loss of the edges' distributions (Li et al. 2020); L1 where a head has none (YOLO26)."),
     "focal_gamma": ("power", "Focal loss of the classes: abs(target - probability)^gamma x cross-entropy, the quality "
                     "focal loss of Li et al. 2020; 0: none. Ours: ultralytics dropped `fl_gamma`."),
-    "iou_loss": ("", "Overlap in the boxes' loss: CIoU, DIoU (Zheng et al. 2020), GIoU (Rezatofighi et al. 2019) or plain "
-                 "IoU. Ours: ultralytics fixes it. Places are assigned by CIoU whatever it is."),
+    "iou_loss": ("", "Overlap in the boxes' loss: CIoU, DIoU (Zheng et al. 2020), GIoU (Rezatofighi et al. 2019) or "
+                 "plain IoU. Ours: ultralytics fixes it. Places are assigned by CIoU whatever it is."),
     "cls_pw": ("power", "Weighs classes by their frequency to the power of minus this, in the classes' loss."),
     "hsv_h": ("of the circle", "Hue, by up to so much either way."),
     "hsv_s": ("share", "Saturation, by up to so much either way."),
@@ -90,8 +90,8 @@ _MEANING: dict[str, tuple[str, str]] = {
     "workers": ("processes", "That load frames, on a GPU; on a CPU there are none."),
     "compile": ("", "Compiles the network first, by torch."),
     "channels_last": ("", "Memory format; on a CPU it is on unless this says false."),
-    "attention": ("", "Put between neck and head, on each map that the head looks at: CBAM (Woo et al. 2018), coordinate "
-                  "attention (Hou et al. 2021), shuffle attention (Zhang and Yang 2021). Ours."),
+    "attention": ("", "Put between neck and head, on each map that the head looks at: CBAM (Woo et al. 2018), "
+                  "coordinate attention (Hou et al. 2021), shuffle attention (Zhang and Yang 2021). Ours."),
     "cls_remap": ("", "With `weights`: takes over what they know of classes of the same name."),
     "val": ("", "Measures on the validation split after each epoch."),
     "plots": ("", "Draws curves and samples."),

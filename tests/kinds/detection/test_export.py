@@ -59,7 +59,8 @@ def test_an_export_finds_the_same_boxes_in_images_of_any_shape(
 @pytest.mark.parametrize(
     ("model", "attention", "fmt"),
     [
-        ("p3-tiny.yaml", "cbam", "onnx"), ("p3-tiny.yaml", "coordinate", "onnx"), ("lite0-p2-p4.yaml", "shuffle", "onnx"),
+        ("p3-tiny.yaml", "cbam", "onnx"), ("p3-tiny.yaml", "coordinate", "onnx"),
+        ("lite0-p2-p4.yaml", "shuffle", "onnx"),
         ("lite0-p2-p4.yaml", "coordinate", "openvino"), ("lite0-p2-p4.yaml", "shuffle", "torchscript"),
     ],
 )  # fmt: skip
