@@ -69,10 +69,10 @@ class ImageNetFeatures(nn.Module):  # type: ignore[misc]
     def __init__(self, name: str, coarsest: int = COARSEST) -> None:
         super().__init__()
         network = NETWORKS[name]
-        # Not part of the state: an average of weights would round them a little at each step.
-        for part in ("mean", "std"):
-            values = torch.tensor(getattr(network, part)).view(1, 3, 1, 1)
-            self.register_buffer(part, values, persistent=False)
+        # Not part of the state: an average of weights would round it a little at each step. One buffer, not two: torch
+        # keeps their names in a set, which each process would write in another order.
+        scaling = torch.tensor([network.mean, network.std]).view(2, 3, 1, 1)
+        self.register_buffer("scaling", scaling, persistent=False)
         self.stem = _convolution(3, network.stem, 3, stride=2)
         self.stages = nn.ModuleList()
         before, stride = network.stem, 2
@@ -89,7 +89,7 @@ class ImageNetFeatures(nn.Module):  # type: ignore[misc]
 
     def forward(self, pictures: torch.Tensor) -> list[torch.Tensor]:
         """Maps [batch, channels, height / stride, width / stride]; sides of pictures are multiples of 32."""
-        features = self.stem((pictures - self.mean) / self.std)
+        features = self.stem((pictures - self.scaling[:1]) / self.scaling[1:])
         maps = []
         for stage in self.stages:
             features = stage(features)

@@ -73,7 +73,7 @@ def main() -> None:
     }
     least: dict[str, float] = dict.fromkeys(chosen, float("inf"))
     with tempfile.TemporaryDirectory() as folder:
-        for turn in range(given.rounds + 1):
+        for turn in range(given.rounds):
             for number, (name, (recipe, changes)) in enumerate(chosen.items()):
                 # Anew each time: all of them together would not fit in memory.
                 trainer, batch = prepared(Path(folder) / f"{turn}-{number}", recipe, changes, given.imgsz, given.batch)
