@@ -4,6 +4,8 @@
     clip_norm    longest gradient; ultralytics clips at 10, whatever one asks for
     ema          decay of the average of weights that is validated and kept; ultralytics has 0.9999
     ema_tau      steps in which that average becomes slow; ultralytics has 2000
+    iou_loss     by which overlap the loss of the boxes is measured; ultralytics has CIoU
+    attention    before the head of any architecture; ultralytics wants an architecture for each
 
     repeat_threshold, balanced_batches   which pictures an epoch shows, where classes are of very different frequency
     class_weights, class_beta            how much each class weighs in the classes' loss; ultralytics has `cls_pw` alone
@@ -25,6 +27,8 @@ from tasks.schemas import Frozen
 from tasks.training.microscope import Microscope, microscope
 from tasks.training.values import Check, between, number, one_of, switch, text
 
+OVERLAPS = ("ciou", "diou", "giou", "iou")
+ATTENTION = ("none", "cbam", "coordinate", "shuffle")
 NONE, BALANCED, EFFECTIVE = "none", "balanced", "effective"
 ALL, RARE = "all", "rare"
 MOST_WEIGHT = 1000
@@ -46,6 +50,8 @@ class Knobs(Frozen):
     class_beta: float = Field(default=0.999, description="Beta of `effective`.")
     copy_paste_classes: str | tuple[str, ...] = Field(default=ALL, description="all, rare, or names of classes.")
     microscope: Microscope | None = Field(default=None, description="How often each thing happens to a picture.")
+    iou_loss: str = Field(default="ciou", description="The overlap in the loss of the boxes.")
+    attention: str = Field(default="none", description="What is put between neck and head.")
 
     @property
     def mixes(self) -> bool:
@@ -121,6 +127,8 @@ CHECKS: Mapping[str, Check] = {
     "class_weights": class_weights,
     "copy_paste_classes": copy_paste_classes,
     "microscope": microscope,
+    "iou_loss": lambda value: one_of(value, *OVERLAPS),
+    "attention": lambda value: one_of(value, *ATTENTION),
 }
 """What a good value of each is."""
 

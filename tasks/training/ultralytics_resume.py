@@ -8,7 +8,7 @@ Six things differ from the original, each for a reason:
 - **No validation split is fine.** The original validates the last epoch, and again at the end, on whatever `val` names.
 - **Channels-last on a CPU**, as it does by itself on a GPU: the same numbers, a quarter faster.
 - **Stages**: a training may be one of several that follow each other; epochs, steps and results.csv are counted on.
-- **Values of ours** (`ultralytics_knobs.py`): focal loss, clipping, the average of weights, classes of different
+- **Values of ours** (`ultralytics_knobs.py`): losses, clipping, the average of weights, classes of different
   frequency. Albumentations is kept out where no recipe asks for it.
 - **A contact sheet** of the first pictures of each stage, as the network sees them.
 """
@@ -30,7 +30,7 @@ from tasks.training.determinism import epoch_seed
 from tasks.training.meter import note_gradient
 from tasks.training.ultralytics_allowed import FROZEN_PARTS
 from tasks.training.ultralytics_knobs import NONE, Knobs
-from tasks.training.ultralytics_losses import focus
+from tasks.training.ultralytics_losses import focus, measure_overlap
 from tasks.training.ultralytics_pipeline import keep_albumentations_out
 from tasks.training.ultralytics_precision import without_trial_model
 from tasks.training.ultralytics_sampling import class_counts, class_weights, order_epochs
@@ -145,9 +145,11 @@ class ResumableTraining:
         with without_trial_model():
             super()._setup_train()  # type: ignore[misc]
         self._set_decay()
-        if self.knobs.focal_gamma:
-            for network in (self.model, self.ema.ema):  # the latter is asked for the loss on the validation split
+        for network in (self.model, self.ema.ema):  # the latter is asked for the loss on the validation split
+            if self.knobs.focal_gamma:
                 focus(unwrap_model(network), self.knobs.focal_gamma)
+            if self.knobs.iou_loss != "ciou":
+                measure_overlap(unwrap_model(network), self.knobs.iou_loss)
         if self._before:
             self.ema.ema.load_state_dict(self._before["ema"])
             self.ema.updates = self._before["updates"]

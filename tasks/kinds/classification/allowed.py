@@ -24,6 +24,7 @@ SHORT = {
 PATCH_PX = 16
 """Of the vision transformers: their images' side is a multiple of this."""
 MOST_STAGES = 10
+MOST_ENCODERS = 8
 MOST_EPOCHS = 10_000
 
 
@@ -76,6 +77,28 @@ def _stages(value: Any) -> list[dict[str, Any]]:
     return stages
 
 
+_MORE: Mapping[str, Check] = {
+    "weights": lambda value: one_of(value, *INSTALLED),
+    "contrast": lambda value: one_of(value, "as-is", "alike"),
+}
+
+
+def _more_encoders(value: Any) -> list[dict[str, Any]]:
+    """Names of weights, or {weights, contrast}."""
+    if not isinstance(value, list | tuple) or len(value) > MOST_ENCODERS:
+        raise ValueError(f"expected a list of {MOST_ENCODERS} at most, found {short_repr(value)}")
+    encoders = []
+    for place, each in enumerate(value, start=1):
+        asked = {"weights": each} if isinstance(each, str) else each
+        if not isinstance(asked, dict) or "weights" not in asked:
+            raise ValueError(f"number {place}: expected {{weights, contrast}}, found {short_repr(each)}")
+        checked, faults = checked_values({"contrast": "as-is", **asked}, _MORE)
+        if faults:
+            raise ValueError(f"number {place}: {'; '.join(faults)}")
+        encoders.append(checked)
+    return encoders
+
+
 ARGUMENTS: Mapping[str, Check] = {
     **between(whole, 1, MOST_EPOCHS, "epochs"),
     **between(whole, 0, MOST_EPOCHS, "freeze_epochs", "patience"),
@@ -99,9 +122,11 @@ ARGUMENTS: Mapping[str, Check] = {
     **between(number, 0, 1, "brightness", "contrast", "saturation"),
     **dict.fromkeys(("flip", "deterministic", "cache", "last_layer", "average_views"), switch),
     **{key: _choice(key) for key in
-       ("fit", "head", "optimizer", "loss", "class_weights", "sampler", "monitor", "keep", "amp", "pooling")},
+       ("fit", "head", "optimizer", "loss", "class_weights", "sampler", "monitor", "keep", "amp", "pooling",
+        "calibration")},
     "model": _model,
     "stages": _stages,
+    "more_encoders": _more_encoders,
 }  # fmt: skip
 """The keys of `TrainingPlan`, each with what makes a good value of it."""
 

@@ -9,12 +9,13 @@ from a **spec**, the JSON that stands in its file of weights:
     multi_label   whether each output is a yes or no of its own (sigmoid), or all of them are one choice (softmax)
     imgsz, fit    how a picture becomes a square, see `inference.py`
     mean, std     what is subtracted from R, G and B in [0, 1], and what they are divided by
-    head          {"kind": "network"}, or what `FrozenFeatures` takes
+    head          {"kind": "network"}, or what `FrozenFeatures` takes; there `more` are {model, weights, sha256} each
     temperature   {"plain": T, "tta": T}: what logits are divided by, without and with test-time augmentation
     dropout, drop_path   of the training
 """
 
 import json
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ import torch
 from torch import nn
 
 FORMAT = 1
+ALIKE_MEAN, ALIKE_DEVIATION = 128 / 255, 48 / 255
+"""Of a picture whose contrast was made like all others', in [0, 1]."""
 
 
 class _Ours(nn.Module):  # type: ignore[misc]
@@ -105,14 +108,21 @@ class FrozenFeatures(nn.Module):  # type: ignore[misc]
         pca: Principal components, 0: none.
         support: Support vectors, 0: the head is linear.
         views: In how many of a picture's symmetries `inference.py` averages its features; 0: it does not.
+        more: Further networks.
+        looks: Whose features follow the backbone's: `network` (0: the backbone, 1: the first of `more`), and
+            `contrast`, `mean` and `std` as `as_seen_by` has them.
+        mean, std: By which pictures come normalised: those of the backbone.
     """
 
     def __init__(
         self, backbone: nn.Module, classes: int, *, blocks: int, features: int, pca: int, support: int,
         pooling: str = "mean", last_layer: bool = True, window: float = 0.0, views: int = 0,
+        more: Sequence[nn.Module] = (), looks: Sequence[dict[str, Any]] = (),
+        mean: Sequence[float] = (0.0,) * 3, std: Sequence[float] = (1.0,) * 3,
     ) -> None:  # fmt: skip
         super().__init__()
         self.backbone, self.views = backbone, views
+        self.more, self.looks, self.normalised = nn.ModuleList(more), tuple(looks), (tuple(mean), tuple(std))
         self.seen: dict[str, Any] = {"blocks": blocks, "pooling": pooling, "last_layer": last_layer, "window": window}
         seen = pca or features
         shapes = {
@@ -128,7 +138,11 @@ class FrozenFeatures(nn.Module):  # type: ignore[misc]
 
     def features(self, pictures: torch.Tensor) -> torch.Tensor:
         """Features [n, features] of pictures [n, 3, side, side]."""
-        return features_of(self.backbone, pictures, **self.seen)
+        parts = [features_of(self.backbone, pictures, **self.seen)]
+        for look in self.looks:
+            network = (self.backbone, *self.more)[look["network"]]
+            parts.append(features_of(network, as_seen_by(look, pictures, *self.normalised), **self.seen))
+        return torch.cat(parts, 1)
 
     def scores(self, features: torch.Tensor) -> torch.Tensor:
         """Scores [n, classes] of features [n, features]."""
@@ -179,6 +193,27 @@ def _mean_and_deviation(output: torch.Tensor, window: float) -> tuple[torch.Tens
     return mean, variance.clamp(min=1e-12).sqrt()  # of nothing at all there is no gradient, which saliency asks for
 
 
+def as_seen_by(
+    look: dict[str, Any], pictures: torch.Tensor, mean: Sequence[float], std: Sequence[float]
+) -> torch.Tensor:
+    """Pictures [n, 3, side, side] that are normalised by `mean` and `std`, as another look wants them.
+
+    Args:
+        look: `mean`, `std`: by which it wants them; `contrast`: 'alike' brings each picture's values, in [0, 1], to the
+            same mean and deviation first and cuts off what lies beyond; 'as-is' leaves them.
+        pictures: RGB.
+        mean, std: By which they are normalised, for R, G and B in [0, 1].
+    """
+    if look["contrast"] == "as-is" and (list(look["mean"]), list(look["std"])) == (list(mean), list(std)):
+        return pictures
+    of_channels = [pictures.new_tensor(values).view(1, 3, 1, 1) for values in (mean, std, look["mean"], look["std"])]
+    values = pictures * of_channels[1] + of_channels[0]
+    if look["contrast"] == "alike":
+        middle, spread = values.mean((1, 2, 3), keepdim=True), values.std((1, 2, 3), correction=0, keepdim=True)
+        values = ((values - middle) / spread.clamp(min=1 / 255) * ALIKE_DEVIATION + ALIKE_MEAN).clamp(0, 1)
+    return (values - of_channels[2]) / of_channels[3]
+
+
 def build_bare(model: str, classes: int, imgsz: int, dropout: float = 0.0, drop_path: float = 0.0) -> nn.Module:
     """A network with fresh weights.
 
@@ -208,7 +243,10 @@ def build(spec: dict[str, Any]) -> nn.Module:
     """The network that a spec describes, with fresh weights."""
     classes, head = len(spec["classes"]), dict(spec["head"])
     network = build_bare(spec["model"], classes, spec["imgsz"], spec["dropout"], spec["drop_path"])
-    return network if head.pop("kind") == "network" else FrozenFeatures(network, classes, **head)
+    if head.pop("kind") == "network":
+        return network
+    more = [build_bare(each["model"], classes, spec["imgsz"]) for each in head.pop("more", ())]
+    return FrozenFeatures(network, classes, more=more, mean=spec["mean"], std=spec["std"], **head)
 
 
 def write(path: Path, network: nn.Module, spec: dict[str, Any]) -> None:

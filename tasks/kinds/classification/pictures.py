@@ -40,6 +40,7 @@ class Pictures(Dataset[Any]):  # type: ignore[misc]
     ) -> None:
         images = [image for image in dataset.images if image.split == split]
         self.paths = [data.parent / image.file for image in images]
+        self.groups = [image.group for image in images]
         self.targets = targets_of(dataset, split)
         self.epoch = 0
         self._plan, self._augment, self._seed = plan, augment, seed

@@ -28,6 +28,15 @@ class StagePlan(Frozen):
     lr: float
 
 
+class MoreEncoder(Frozen):
+    """A further network whose features a classical head sees, or the first one's again of the same pictures changed."""
+
+    weights: str = Field(description="Installed with us; they say which network it is.")
+    contrast: Literal["as-is", "alike"] = Field(
+        default="as-is", description="'alike': every picture gets the same mean and deviation first."
+    )
+
+
 class TrainingPlan(Frozen):
     """How a classifier learns: `Recipe.arguments`, complete."""
 
@@ -98,9 +107,16 @@ class TrainingPlan(Frozen):
     average_views: bool = Field(
         default=False, description="Average a picture's features over these symmetries; else each is a row of its own."
     )
+    more_encoders: tuple[MoreEncoder, ...] = Field(
+        default=(), description="Further networks whose features stand in the same row: {weights, contrast} each."
+    )
     C: float = Field(default=0.01, description="Of a classical head: the smaller, the smoother.")
     gamma: float = Field(default=0.0, description="Of svm-rbf, in units of 1 / (features x variance); 0: 1.")
     pca: int = Field(default=0, description="Principal components that a classical head sees; 0: the features.")
+    calibration: Literal["none", "platt"] = Field(
+        default="none",
+        description="Of an SVM: 'platt' makes its scores log odds, by those of training pictures that it did not see.",
+    )
 
     amp: Literal["auto", "bf16", "fp16", "fp32"] = Field(
         default="auto", description="Precision of the network's arithmetic; auto: bf16 on a GPU, fp32 on a CPU."

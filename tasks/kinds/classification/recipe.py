@@ -60,7 +60,9 @@ class ClassificationRecipe(Recipe):
         return self.model_copy(update={"predict": PredictOptions()})
 
     def installed_weights(self) -> tuple[Path, Oid] | None:
-        """Where `weights` names some that are installed with us."""
+        """Where `weights` names some that are installed with us; those of `more_encoders` are verified, too."""
+        for each in self.plan.more_encoders:
+            installed_file(each.weights)
         return installed_file(self.weights) if self.weights in INSTALLED else None
 
 
@@ -111,6 +113,21 @@ def _contradictions(plan: TrainingPlan, weights: str | None, *, tta: bool) -> li
         faults.append(f"head: {plan.head} looks at the features of a trained network, and `weights` names none")
     if plan.head != "network" and plan.average_views and tta:
         faults.append("tta: `average_views` already looks at a picture in its symmetries, expected false, found true")
+    faults += _of_classical_heads(plan, weights)
     if plan.model == "improved-cnn" and plan.head == "network" and plan.batch == 1:
         faults.append(f"batch: {plan.model} normalises over a batch's pictures and wants at least 2, found 1")
+    return faults
+
+
+def _of_classical_heads(plan: TrainingPlan, weights: str | None) -> list[str]:
+    faults = []
+    if plan.calibration != "none" and not plan.head.startswith("svm-"):
+        faults.append(f"calibration: {plan.calibration} is for the scores of an SVM, and the head is {plan.head}")
+    if plan.more_encoders and plan.head == "network":
+        faults.append("more_encoders: are for a classical head on frozen features, and the head is network")
+    seen = {(weights, "as-is")}
+    for each in plan.more_encoders:
+        if (each.weights, each.contrast) in seen:
+            faults.append(f"more_encoders: {each.weights} sees the same pictures ({each.contrast}) twice")
+        seen.add((each.weights, each.contrast))
     return faults

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -30,28 +31,41 @@ def heat(predictor: LoadedClassifier, image: Image, class_index: int) -> NDArray
 
     from tasks.kinds.classification.inference import as_input, squared, stacked
 
-    layer, reshape = _layer(predictor)
+    network = _looking_once(predictor.network)
+    layer, reshape = _layer(network)
     if layer is None:
         return None
     spec = predictor.spec
     square = squared(np.ascontiguousarray(image[:, :, ::-1]), spec["imgsz"], spec["fit"])
-    with torch.enable_grad(), GradCAM(predictor.network, layer, reshape_transform=reshape) as cam:
+    with torch.enable_grad(), GradCAM(network, layer, reshape_transform=reshape) as cam:
         pictures = as_input(stacked([square]).to(predictor.device), spec).requires_grad_(True)
-        (found,) = cam(class_index, predictor.network(pictures))
+        (found,) = cam(class_index, network(pictures))
     coarse = found.squeeze(0).float().cpu().numpy()
     if not np.isfinite(coarse).all() or not coarse.any():
         return None
     return _in_picture(coarse, image.shape[0], image.shape[1], spec)
 
 
-def _layer(predictor: LoadedClassifier) -> tuple[Any, Callable[[Any], Any] | None]:
+def _looking_once(network: Any) -> Any:
+    """The network, whose backbone looks once: where it looks again, a copy of it does, or its two looks would mix."""
+    if all(look["network"] for look in getattr(network, "looks", ())):
+        return network
+    apart = copy.deepcopy(network)
+    apart.more.append(copy.deepcopy(apart.backbone))
+    last = len(apart.more)
+    apart.looks = tuple({**look, "network": look["network"] or last} for look in network.looks)
+    return apart
+
+
+def _layer(network: Any) -> tuple[Any, Callable[[Any], Any] | None]:
     """The last layer that still knows where things are, and how its output becomes [n, channels, rows, columns]."""
-    network = getattr(predictor.network, "backbone", predictor.network)
+    ends_early = not getattr(network, "seen", {}).get("last_layer", True)
+    network = getattr(network, "backbone", network)
     if hasattr(network, "patch_embed"):
         rows, columns = network.patch_embed.grid_size
         tokens = network.num_prefix_tokens
         return network.blocks[-1].norm1, lambda out: out[:, tokens:].transpose(1, 2).unflatten(2, (rows, columns))
-    if hasattr(network, "conv_head"):
+    if hasattr(network, "conv_head") and not ends_early:  # else nothing comes of it
         return network.bn2, None  # its norm and activation: before them a value may be negative where much is seen
     found = [getattr(network, name)[-1] for name in ("blocks", "stages", "layer4") if hasattr(network, name)]
     return (found[0] if found else None), None

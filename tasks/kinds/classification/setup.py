@@ -30,6 +30,7 @@ class Setup:
         device: 'cpu' or 'cuda:0'.
         seed: Of everything random.
         has_val: Whether there is a validation split.
+        weights_name: What the recipe calls those that it starts from.
     """
 
     data: Path
@@ -39,6 +40,7 @@ class Setup:
     device: str
     seed: int
     has_val: bool
+    weights_name: str | None = None
 
     def pictures(self, split: Split, augment: Any = None) -> Pictures:
         """The pictures of a split."""
@@ -58,8 +60,9 @@ def prepare(job: Job) -> Setup:
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = not plan.deterministic
     device = "cuda:0" if torch.cuda.is_available() else "cpu"
-    spec = spec_of(dataset, plan, job.options.get("weights_name"))
-    return Setup(job.data, dataset, plan, spec, device, job.seed, job.has_val)
+    weights_name = job.options.get("weights_name")
+    spec = spec_of(dataset, plan, weights_name)
+    return Setup(job.data, dataset, plan, spec, device, job.seed, job.has_val, weights_name)
 
 
 def spec_of(dataset: ImageDataset, plan: TrainingPlan, weights_name: str | None) -> dict[str, Any]:

@@ -100,11 +100,12 @@ def _run_epochs(
     from tasks.training.worker_reports import Checkpoints, Pace, hardware
 
     epochs, per_epoch = training.epochs, training.steps_per_epoch
+    more = getattr(training, "more_encoders", [])
     report(
         "started", device=setup.device, hardware=hardware(torch.device(setup.device)),
         parameters=sum(parameter.numel() for parameter in training.network.parameters()),
         train_images=len(training.pictures), epochs=epochs, steps_per_epoch=per_epoch, first_epoch=training.epoch,
-        imgsz=setup.plan.imgsz,
+        imgsz=setup.plan.imgsz, **({"more_encoders": more} if more else {}),
     )  # fmt: skip
     if not setup.plan.deterministic:
         report("nondeterministic", operation=NOT_ASKED)

@@ -11,6 +11,7 @@ from typing import Any
 from tasks.errors import ConfigError
 from tasks.kind import Job
 from tasks.kinds.detection.anchored import plan as anchored
+from tasks.kinds.detection.backbone import is_backbone
 from tasks.kinds.detection.dataset_view import class_names, longest_side_px
 from tasks.kinds.detection.job import DetectorJob
 from tasks.kinds.detection.recipe import DetectionRecipe, find_architecture
@@ -122,8 +123,9 @@ def _run_stage(
     if before is not None:
         (run / "weights" / "best.pt").unlink(missing_ok=True)  # the best epoch is looked for in the last stage alone
     trainer = ResumableDetectionTraining(
-        arguments, has_val=job.has_val, state=state, knobs=knobs, stage=stage, before=before
-    )
+        arguments, has_val=job.has_val, state=state, knobs=knobs, stage=stage, before=before,
+        backbone=job.weights if is_backbone(job.weights) else None,
+    )  # fmt: skip
     if os.environ.get("LOCAL_RANK", "0") == "0":
         callbacks = TrainingCallbacks(job, trainer, report)
         trainer.add_callback("on_train_start", lambda _: callbacks.start())
@@ -164,7 +166,9 @@ def ultralytics_arguments(
         "max_det": job.predict.max_det,
     }
     if job.weights and job.model:
-        own |= {"model": str(job.model), "pretrained": str(job.weights)}
+        own["model"] = str(job.model)
+        if not is_backbone(job.weights):  # the trainer puts those in itself: they are no checkpoint of ultralytics'
+            own["pretrained"] = str(job.weights)
     if resuming:
         own |= {"resume": str(run / "weights" / "last.pt"), "model": str(run / "weights" / "last.pt")}
     return arguments | own

@@ -78,6 +78,25 @@ def _assert_a_window_weighs(network: Any, pictures: torch.Tensor, outputs: list[
     assert np.array_equal(alone, both[:, both.shape[1] // 2 :])
 
 
+def test_contrast_made_alike_and_another_networks_normalisation() -> None:
+    random = np.random.default_rng(0)
+    values = np.stack(
+        [random.uniform(0.2, 0.3, (3, 16, 16)), random.uniform(0, 1, (3, 16, 16)), np.full((3, 16, 16), 0.4)]
+    )
+    mean, std = [0.5, 0.4, 0.3], [0.2, 0.3, 0.1]
+    given = (torch.from_numpy(values) - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+    look = {"contrast": "as-is", "mean": [0.1, 0.2, 0.3], "std": [0.5, 0.5, 1.0]}
+    wanted = (values - np.array(look["mean"])[:, None, None]) / np.array(look["std"])[:, None, None]
+    assert np.allclose(networks.as_seen_by(look, given, mean, std).numpy(), wanted, atol=1e-6)
+    assert networks.as_seen_by({"contrast": "as-is", "mean": mean, "std": std}, given, mean, std) is given
+    plain = {"contrast": "alike", "mean": [0.0] * 3, "std": [1.0] * 3}
+    alike = networks.as_seen_by(plain, given, mean, std).numpy()
+    middle = values.mean((1, 2, 3), keepdims=True)
+    spread = np.maximum(values.std((1, 2, 3), keepdims=True), 1 / 255)
+    assert np.allclose(alike, np.clip((values - middle) / spread * 48 / 255 + 128 / 255, 0, 1), atol=1e-6)
+    assert np.allclose(alike[:2].std((1, 2, 3)), 48 / 255, atol=1e-3) and np.allclose(alike[2], 128 / 255, atol=1e-6)
+
+
 def test_every_model_that_a_recipe_may_name_can_be_built_without_a_download() -> None:
     import timm
 

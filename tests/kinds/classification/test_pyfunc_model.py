@@ -65,8 +65,12 @@ def _trained(lake: Lake, line: Line, data: Path) -> Training:
 
 @pytest.mark.parametrize(
     "recipe",
-    [{"name": "from-scratch", **TINY}, {"name": "centred-features", "imgsz": 64, "views": 3}],
-    ids=["network", "averaged-features"],
+    [
+        {"name": "from-scratch", **TINY},
+        {"name": "centred-features", "imgsz": 64, "views": 3},
+        {"name": "centred-encoders", "imgsz": 64, "views": 2},
+    ],
+    ids=["network", "averaged-features", "several-encoders"],
 )
 def test_loads_in_a_clean_process_and_predicts_what_the_predictor_predicts(
     night_lake: Lake, tmp_path: Path, registry_stack: Settings, recipe: dict[str, Any]

@@ -18,7 +18,8 @@ from tasks.kinds.classification.recipe import load_recipe, recipe_names, recorde
 from tasks.training import installed
 
 RECIPES = (
-    "centred-features", "fine-tune", "from-scratch", "frozen-features", "improved-cnn", "small-cnn", "texture-features",
+    "centred-encoders", "centred-features", "fine-tune", "from-scratch", "frozen-features", "improved-cnn", "small-cnn",
+    "texture-features",
 )  # fmt: skip
 
 
@@ -72,6 +73,19 @@ def test_a_line_and_a_run_change_values() -> None:
         ({"stages": [{"train": "tail", "epochs": 1, "lr": 0.1}]}, "stages: stage 1: train: expected one of head, all"),
         ({"stages": [{"train": "head", "epoch": 1}]}, "stage 1: epoch: no such argument (did you mean epochs?)"),
         ({"stages": [{"train": "head", "epochs": 1}]}, "stage 1: lr: is missing"),
+        (
+            {"more_encoders": "efficientnet-lite2"},
+            "more_encoders: expected a list of 8 at most, found 'efficientnet-lite2'",
+        ),
+        ({"more_encoders": [3]}, "more_encoders: number 1: expected {weights, contrast}, found 3"),
+        (
+            {"more_encoders": ["/etc/passwd"]},
+            "number 1: weights: expected one of efficientnet-lite0, efficientnet-lite2",
+        ),
+        (
+            {"more_encoders": [{"weights": "efficientnet-lite2", "contrast": "more"}]},
+            "contrast: expected one of as-is, alike",
+        ),
         ({"stages": 3}, "stages: expected a list of 10 stages at most, found 3"),
         ({"kind": "detection"}, "kind: expected one of classification"),
     ],
@@ -98,6 +112,15 @@ def test_all_faults_are_named_at_once() -> None:
         ({"model": "resnet18"}, "weights: efficientnet-lite0 are of tf_efficientnet_lite0, and the model is resnet18"),
         ({"model": "vit_tiny", "weights": None, "imgsz": 100}, "imgsz: vit_tiny_patch16_224 wants a multiple of 16"),
         ({"weights": None, "head": "logistic"}, "head: logistic looks at the features of a trained network"),
+        ({"more_encoders": ["efficientnet-lite2"]}, "more_encoders: are for a classical head on frozen features"),
+        (
+            {"head": "logistic", "calibration": "platt"},
+            "calibration: platt is for the scores of an SVM, and the head is",
+        ),
+        (
+            {"head": "svm-rbf", "more_encoders": ["efficientnet-lite0"]},
+            "efficientnet-lite0 sees the same pictures (as-is) twice",
+        ),
         ({"head": "svm-rbf", "average_views": True, "tta": True}, "tta: `average_views` already looks at a picture"),
     ],
 )
@@ -134,6 +157,23 @@ def test_installed_weights_are_found_and_verified(monkeypatch: pytest.MonkeyPatc
     absent = installed.Installed("no_such_package", known.file, known.oid, known.model)
     monkeypatch.setitem(installed.INSTALLED, "efficientnet-lite0", absent)
     with pytest.raises(ConfigError, match="the package that brings them is not installed"):
+        recipe.installed_weights()
+
+
+def test_further_weights_are_verified_before_a_training_and_may_be_named_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {
+        "head": "svm-rbf",
+        "more_encoders": ["efficientnet-lite2", {"weights": "efficientnet-lite0", "contrast": "alike"}],
+    }
+    recipe = load_recipe(tuned(**changes))
+    assert [(each.weights, each.contrast) for each in recipe.plan.more_encoders] == [
+        ("efficientnet-lite2", "as-is"), ("efficientnet-lite0", "alike"),
+    ]  # fmt: skip
+    assert recipe.installed_weights() == installed.installed_file("efficientnet-lite0")
+    known = installed.INSTALLED["efficientnet-lite2"]
+    other = installed.Installed(known.package, known.file, "0" * 64, known.model)
+    monkeypatch.setitem(installed.INSTALLED, "efficientnet-lite2", other)
+    with pytest.raises(IntegrityError, match="weights 'efficientnet-lite2'"):
         recipe.installed_weights()
 
 

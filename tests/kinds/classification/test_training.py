@@ -33,7 +33,13 @@ from tests.kinds.classification.pictures import (
 
 pytestmark = pytest.mark.integration
 
+LITE2 = "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
+
 LITE = {"model": "tf_efficientnet_lite0", "weights": "efficientnet-lite0", "imgsz": 64}
+SEVERAL = {
+    **LITE, "head": "svm-rbf", "calibration": "platt", "views": 2, "average_views": True, "tta": False,
+    "more_encoders": ["efficientnet-lite2", {"weights": "efficientnet-lite0", "contrast": "alike"}],
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -156,12 +162,34 @@ def test_centred_features_are_alike_whichever_way_a_picture_is_turned(
     assert (model.spec["head"]["views"], model.spec["head"]["window"]) == (8, 0.3)
 
 
+@pytest.mark.parametrize("several", [False, True], ids=["one-class", "many-labels"])
+def test_several_encoders_stand_in_one_model(data: Path, many: Path, tmp_path: Path, several: bool) -> None:
+    asked = job(many if several else data, tmp_path, name="frozen-features", **{**SEVERAL, "C": 3.0})
+    events = train_here(asked)
+    (started,), (finished,) = of(events, "started"), of(events, "finished")
+    (listed,) = started["more_encoders"]
+    assert listed == {"model": "tf_efficientnet_lite2", "weights": "efficientnet-lite2", "sha256": LITE2}
+    model = LoadedClassifier(Path(finished["weights"]), device="cpu")
+    head = model.spec["head"]
+    assert head["more"] == [listed] and [look["network"] for look in head["looks"]] == [1, 0]
+    lite0, lite2 = (sum(parameter.numel() for parameter in part.parameters()) for part in
+                    (model.network.backbone, model.network.more[0]))  # fmt: skip
+    assert started["parameters"] == lite0 + lite2 and lite0 < lite2
+    assert accuracy(finished["weights"], asked.data) > 0.8
+    alone = job(asked.data, tmp_path / "alone", name="frozen-features", **{**SEVERAL, "more_encoders": []})
+    (other,) = of(train_here(alone), "finished")
+    fewer = LoadedClassifier(Path(other["weights"])).spec["head"]
+    assert "more" not in fewer and "looks" not in fewer and fewer["features"] < head["features"] / 2
+
+
 def test_a_picture_shows_where_a_model_looks(data: Path, tmp_path: Path) -> None:
     images, targets = pictures_to_test(data)
     disc = next(image for image, row in zip(images, targets, strict=True) if row[0] == 1)
     models = {
         "own": {**TINY, "epochs": 12},
         "features": {**LITE, "head": "logistic", "views": 1, "imgsz": 128, "pooling": "mean+deviation", "window": 0.5},
+        "several": {**SEVERAL, "C": 3.0, "imgsz": 128},
+        "without-the-last-layer": {**LITE, "head": "svm-rbf", "C": 3.0, "views": 1, "imgsz": 128, "last_layer": False},
         "vit": {**TINY, "model": "vit_tiny", "epochs": 1, "imgsz": 64},
     }
     for name, changes in models.items():
@@ -194,8 +222,9 @@ def killed_after(asked: Job, epoch: int) -> None:
         {**TINY, "epochs": 4, "freeze_epochs": 1, "mixup": 0.2, "ema": 0.9, "keep": "best", "dropout": 0.5},
         {**LITE, "head": "logistic", "views": 2},
         {**LITE, "head": "svm-rbf", "views": 3, "average_views": True, "window": 0.2, "tta": False},
+        SEVERAL,
     ],
-    ids=["network", "features", "averaged"],
+    ids=["network", "features", "averaged", "several"],
 )
 def test_killed_and_resumed_is_the_same_to_the_byte(data: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
     name = "frozen-features" if "head" in changes else "from-scratch"

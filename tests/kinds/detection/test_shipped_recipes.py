@@ -38,7 +38,10 @@ def test_it_says_why_and_nothing_that_has_no_effect(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "stage"), STAGES)
 def test_each_stage_trains_a_step(tmp_path: Path, name: str, stage: int) -> None:
-    start = {"weights": None} if name == "detection-from-coco" else {}
+    start: dict[str, Any] = {
+        "detection-from-coco": {"weights": None},
+        "detection-from-imagenet": {"model": "lite0-p2-p4.yaml"},
+    }.get(name, {})
     trainer = set_up(tmp_path, name, stage=stage, nbs=1, batch=2, enlarge=False, **start)
     before = [each.detach().clone() for each in trainer.model.parameters()]
 
@@ -81,7 +84,7 @@ def test_the_shipped_line_trains_as_it_always_has(tmp_path: Path) -> None:
     assert knobs.model_dump() == {
         "focal_gamma": 0.0, "clip_norm": 10.0, "ema": 0.9999, "ema_tau": 2000.0, "repeat_threshold": 0.0,
         "balanced_batches": False, "class_weights": "none", "class_beta": 0.999, "copy_paste_classes": "all",
-        "microscope": None,
+        "microscope": None, "iou_loss": "ciou", "attention": "none",
     }  # fmt: skip
     assert {key: given[key] for key in given.keys() - {"data", "save_dir", "model"}} == {
         "amp": False, "batch": 8, "cache": "ram", "close_mosaic": 0, "cos_lr": True, "device": "cpu", "epochs": 25,
