@@ -143,6 +143,18 @@ def test_resumed_it_ends_with_the_same_bytes(
     assert compare_weights(weights_of(resumed)[0], weights_of(trained)[0], ("a", "b")).same_tensors
 
 
+def test_sampling_and_microscope_are_resumed_too_and_people_see_what_it_saw(tmp_path: Path, data: Path) -> None:
+    mixed = {"repeat_threshold": 1.0, "balanced_batches": True, "microscope": "heavy"}
+    whole = run(tmp_path / "whole", data, **mixed)
+    (picture,) = whole["picture"]
+    assert picture["name"] == "training/contact_sheet.jpg"
+    assert Path(picture["path"]).read_bytes().startswith(b"\xff\xd8\xff")
+    shutil.copy(whole["checkpoint"][0]["path"], tmp_path / "first.ckpt")
+    resumed = run(tmp_path / "again", data, resume_from=tmp_path / "first.ckpt", **mixed)
+    assert weights_of(resumed)[1] == weights_of(whole)[1] and "picture" not in resumed
+    assert weights_of(run(tmp_path / "plain", data))[1] != weights_of(whole)[1]
+
+
 def test_it_learns_where_things_are(tmp_path: Path, data: Path) -> None:
     """White squares and grey bars on black, in seconds."""
     fixed = {"fliplr": 0, "scale": 0, "translate": 0, "hsv_v": 0}
