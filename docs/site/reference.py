@@ -20,6 +20,7 @@ from tasks.cli import app
 from tasks.config import HOME, Line, Settings
 from tasks.kinds.detection.augmentation import AUGMENTATIONS
 from tasks.kinds.detection.knobs import knobs
+from tasks.training.microscope import EFFECTS, MICROSCOPE, STRENGTH
 
 Schema = dict[str, Any]
 
@@ -109,6 +110,16 @@ def detector_augmentations() -> str:
     return _rows("value", *(f"`{word}`" for word in AUGMENTATIONS), rows=rows)
 
 
+def detector_microscope() -> str:
+    """What may happen to a frame under a microscope, and how often the words have it happen."""
+    meanings = {**EFFECTS, STRENGTH: "how strong all of it is"}
+    rows = [
+        (f"`{name}`", meaning, *(f"{values.get(name, 0):g}" for values in MICROSCOPE.values()))
+        for name, meaning in meanings.items()
+    ]
+    return _rows("value", "what", *(f"`{word}`" for word in MICROSCOPE), rows=rows)
+
+
 def _plain(value: Any) -> str:
     return "as the recipe has it" if value is None else str(value).lower() if isinstance(value, bool) else f"{value:g}"
 
@@ -122,6 +133,7 @@ def dags() -> str:
 TABLES = {
     "line-keys": line_keys, "settings": settings_table, "commands": commands, "recipes": recipes, "dags": dags,
     "detector-values": detector_values, "detector-augmentations": detector_augmentations,
+    "detector-microscope": detector_microscope,
 }  # fmt: skip
 
 

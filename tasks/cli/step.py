@@ -20,6 +20,7 @@ from tasks.session import Session, open_session
 app = typer.Typer(help="Run one step of a DAG, without Airflow. Prints JSON.", no_args_is_help=True)
 
 Force = Annotated[bool, typer.Option("--force", help="Go on even if nothing is new.")]
+OnlyCount = Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")]
 DatasetVersion = Annotated[str, typer.Argument(metavar="DATASET_VERSION", help="What freeze-dataset printed.")]
 
 
@@ -181,11 +182,19 @@ def summarise_folds(
 
 
 @app.command("collect-garbage")
-def collect_garbage() -> None:
+def collect_garbage(dry_run: OnlyCount = False) -> None:
     """Remove blobs that nothing names (what killed steps left behind)."""
     from tasks import steps
 
-    _print(lambda session: steps.collect_garbage(session))
+    _print(lambda session: steps.collect_garbage(session, dry_run=dry_run))
+
+
+@app.command("free-local-space")
+def free_local_space(dry_run: OnlyCount = False) -> None:
+    """Remove caches and scratch of this machine that were not used for long, or are too much."""
+    from tasks import steps
+
+    _print(lambda session: steps.free_local_space(session, dry_run=dry_run))
 
 
 @app.command("verify-evidence")

@@ -153,6 +153,17 @@ class ServeSettings(BaseModel):
     check_every_s: float = Field(default=15.0, gt=0, description="How often it looks for a new champion.")
 
 
+class LocalSpaceSettings(BaseModel):
+    """How long this machine keeps what it can make again (caches, layouts of datasets), and how much of it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    keep_days: float = Field(default=30.0, ge=1, description="What was not used for so long goes.")
+    most_gb: float | None = Field(
+        default=None, ge=0, description="The least recently used goes until the rest is under it (10^9 bytes)."
+    )
+
+
 class CatalogSettings(BaseModel):
     """The Iceberg catalog that says which state each table is in: any kind that PyIceberg can load.
 
@@ -204,6 +215,7 @@ class Settings(BaseSettings):
     mlflow: MlflowSettings = MlflowSettings()
     signing: SigningSettings = SigningSettings()
     serve: ServeSettings = ServeSettings()
+    local_space: LocalSpaceSettings = LocalSpaceSettings()
 
     @property
     def signing_key(self) -> Path:

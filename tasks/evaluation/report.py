@@ -59,6 +59,19 @@ class Link:
 
 
 @dataclass(frozen=True)
+class Sheet:
+    """A picture of what the model learned from: of which stage, in words ('' where there is one), and the JPEG."""
+
+    stage: str
+    jpeg: bytes
+
+    @property
+    def base64(self) -> Markup:
+        """The picture as it stands in a page."""
+        return Markup(base64.b64encode(self.jpeg).decode())
+
+
+@dataclass(frozen=True)
 class Judged:
     """What the gates made of an evaluation: the decision, why (what decided it first), each gate's finding, when.
 
@@ -72,20 +85,22 @@ class Judged:
 
 
 def store_report(
-    lake: Lake, line: Line, kind: Kind, evaluation: Evaluation, judged: Judged, *, links: Sequence[Link] = ()
-) -> Oid:
+    lake: Lake, line: Line, kind: Kind, evaluation: Evaluation, judged: Judged, *, links: Sequence[Link] = (),
+    sheets: Sequence[Sheet] = (),
+) -> Oid:  # fmt: skip
     """Write the report of a verdict and store it; as `render_stored`.
 
     Returns:
         The HTML's oid.
     """
-    html = render_stored(lake, line, kind, evaluation, judged, links=links)
+    html = render_stored(lake, line, kind, evaluation, judged, links=links, sheets=sheets)
     return lake.blobs.put_bytes(html.encode(), "text/html; charset=utf-8")
 
 
 def render_stored(
-    lake: Lake, line: Line, kind: Kind, evaluation: Evaluation, judged: Judged, *, links: Sequence[Link] = ()
-) -> str:
+    lake: Lake, line: Line, kind: Kind, evaluation: Evaluation, judged: Judged, *, links: Sequence[Link] = (),
+    sheets: Sequence[Sheet] = (),
+) -> str:  # fmt: skip
     """Write the report of an evaluation with the frames that the lake holds.
 
     Args:
@@ -95,6 +110,7 @@ def render_stored(
         evaluation: What was measured.
         judged: What the gates made of it.
         links: Validation report, leak audit, MLflow run and so on, beside what the evaluation itself names.
+        sheets: What the challenger saw in training, stage by stage.
 
     Returns:
         The HTML.
@@ -105,7 +121,7 @@ def render_stored(
     images = {oid: _jpeg(path.read_bytes(), area) for oid, path in paths.items()}
     looked = overlays(lake, line, kind, evaluation.challenger.model, worst, paths)
     heats = {oid: (_encoded(overlay.image, area), overlay.label) for oid, overlay in looked.items()}
-    return render(line, kind, evaluation, judged, links=links, images=images, heats=heats)
+    return render(line, kind, evaluation, judged, links=links, images=images, heats=heats, sheets=sheets)
 
 
 def render(
@@ -117,6 +133,7 @@ def render(
     links: Sequence[Link] = (),
     images: Mapping[Oid, bytes] | None = None,
     heats: Mapping[Oid, tuple[bytes, str]] | None = None,
+    sheets: Sequence[Sheet] = (),
 ) -> str:
     """The report's HTML.
 
@@ -124,6 +141,7 @@ def render(
         line, kind, evaluation, judged, links: As for `store_report`.
         images: JPEGs of the worst frames by oid; frames without one are left out.
         heats: The same with the saliency over them, and the class that it is about.
+        sheets: As for `render_stored`.
     """
     metrics = kind.metrics.METRICS
     weak_by, weakest = content.weakest(evaluation, metrics)
@@ -174,6 +192,7 @@ def render(
             for view in evaluation.challenger.worst
             if images and view.frame_oid in images and not view.whole
         ],
+        sheets=sheets,
         signed=signed,
         number=content.number,
         place=lambda where: where.replace(".", " ", 1),

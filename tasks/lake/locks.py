@@ -10,6 +10,9 @@ from pathlib import Path
 from tasks.config import Settings
 from tasks.errors import StorageUnavailable
 
+_WORK = ("train-", "export-", "materialise-", "device-")
+"""Locks that are held while something is read from, or written to, scratch."""
+
 
 @contextmanager
 def lake_lock(settings: Settings, name: str, *, timeout_s: float = -1) -> Iterator[Path]:
@@ -48,3 +51,21 @@ def lake_lock(settings: Settings, name: str, *, timeout_s: float = -1) -> Iterat
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
+
+
+def at_work(settings: Settings) -> list[str]:
+    """Work on this machine, by the names of its locks, whose scratch must not be taken away; never waits."""
+    locks = sorted((settings.state_dir / "locks").glob("*.lock"))
+    return [path.stem for path in locks if path.name.startswith(_WORK) and _is_held(path)]
+
+
+def _is_held(path: Path) -> bool:
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    lock.release()
+    return False

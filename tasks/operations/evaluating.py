@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from tasks.kinds import kind_of
-from tasks.operations.predicting.loading import find_model
+from tasks.promotion.in_charge import find_model
 from tasks.schemas import Frozen, Oid, now
 from tasks.session import Session
 from tasks.steps.audit import require_apart, require_audit

@@ -18,6 +18,7 @@ from tasks.schemas import Decision, EvidenceEntry, NightState, Verdict
 
 if TYPE_CHECKING:
     from tasks.registry import ModelRecord, Registry
+    from tasks.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,31 @@ def champion_now(lake: Lake, registry: Registry, line: str) -> ModelRecord | Non
             f"line {line} has no champion yet: a promotion is under way: {said}", fix="ask again in a moment"
         )
     return champion
+
+
+def find_model(session: Session, name: str, version: str | None = None) -> ModelRecord:
+    """Find a version as the lake knows it: never by a tag of MLflow alone.
+
+    Args:
+        session: Whose lake and registry.
+        name: The line.
+        version: Of its model; default the champion.
+
+    Raises:
+        NotFound: The line has no champion yet, or no such version.
+        DataError: MLflow calls a version champion that no verdict and no person of ours put there.
+        IntegrityError: No training in the lake says that it made the version.
+    """
+    from tasks.training.records import vouched
+
+    session.line(name)
+    if version is None:
+        record = champion_now(session.lake, session.registry, name)
+        if record is None:
+            raise NotFound(f"line {name} has no champion yet", fix=f"nightscope run {name}, or name a version")
+    else:
+        record = session.registry.version(name, version)
+    return vouched(session.lake, record)
 
 
 def last_promotion(lake: Lake, line: str) -> EvidenceEntry | None:

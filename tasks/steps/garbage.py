@@ -1,22 +1,34 @@
-"""Remove what killed steps left behind in the lake."""
+"""Remove what killed steps left behind in the lake, and what this machine can make again and does not use."""
 
 from __future__ import annotations
+
+import logging
 
 from tasks.config import load_lines
 from tasks.schemas import Frozen
 from tasks.session import Session
 
+log = logging.getLogger(__name__)
+
 
 class CollectedGarbage(Frozen):
-    """What was removed, and what is too young to be."""
+    """What was removed (in a dry run: what would be), and what is too young to be."""
 
     removed: int
     size_bytes: int
     kept_young: int
 
 
-def collect_garbage(session: Session) -> CollectedGarbage:
-    """Remove blobs that nothing names and that are older than the grace period.
+class FreedSpace(Frozen):
+    """What went of this machine's caches and scratch, or would go: how many files and folders of each area."""
+
+    pieces: dict[str, int]
+    size_bytes: int
+    kept_bytes: int
+
+
+def collect_garbage(session: Session, *, dry_run: bool = False) -> CollectedGarbage:
+    """Remove blobs that nothing names and that are older than the grace period; a dry run only counts them.
 
     Raises:
         ConfigError: A line's file is wrong, and may name weights: then nothing is removed.
@@ -24,5 +36,25 @@ def collect_garbage(session: Session) -> CollectedGarbage:
     from tasks.lake.gc import collect
 
     weights = [str(line.recipe.changes.get("weights")) for line in load_lines(session.settings.lines_dir)]
-    report = collect(session.lake, dry_run=False, protected=weights)
-    return CollectedGarbage(removed=report.removed, size_bytes=report.size_bytes, kept_young=report.kept_young)
+    report = collect(session.lake, dry_run=dry_run, protected=weights)
+    count = len(report.unreferenced) + len(report.table_files)
+    log.info(f"{_verb(dry_run)}: {count} objects that nothing names, {report.size_bytes / 1e6:.1f} MB")
+    return CollectedGarbage(removed=count, size_bytes=report.size_bytes, kept_young=report.kept_young)
+
+
+def free_local_space(session: Session, *, dry_run: bool = False) -> FreedSpace:
+    """Remove caches and scratch that were not used for long or are too much (`Settings.local_space`).
+
+    Raises:
+        StorageUnavailable: Something is at work on this machine whose folders might go; nothing was removed.
+    """
+    from tasks.lake.local_space import free
+
+    found = free(session.settings, dry_run=dry_run)
+    what = ", ".join(f"{count} of {area}" for area, count in found.pieces.items())
+    log.info(f"{_verb(dry_run)}: {what}; {found.size_bytes / 1e6:.1f} MB, {found.kept_bytes / 1e6:.1f} MB stay")
+    return FreedSpace(pieces=found.pieces, size_bytes=found.size_bytes, kept_bytes=found.kept_bytes)
+
+
+def _verb(dry_run: bool) -> str:
+    return "would go" if dry_run else "gone"

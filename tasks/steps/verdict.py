@@ -20,10 +20,15 @@ from tasks.steps.change_detection import run_fingerprint
 
 if TYPE_CHECKING:
     from tasks.evaluation.evaluation import Evaluation
-    from tasks.evaluation.report import Judged, Link
+    from tasks.evaluation.report import Judged, Link, Sheet
     from tasks.kind import Kind
+    from tasks.training.records import Trained
 
 log = logging.getLogger(__name__)
+
+MOST_SHEETS = 4
+"""Of a training's stages, in a report."""
+JPEG = b"\xff\xd8\xff"
 
 
 class RegisteredTraining(Frozen):
@@ -140,6 +145,7 @@ def _show_in_mlflow(session: Session, verdict: Verdict, evaluation: Evaluation) 
 
 def _report(session: Session, line: Line, evaluation: Evaluation, judged: Judged, training: RegisteredTraining) -> str:
     from tasks.evaluation.report import Link, store_report
+    from tasks.training.records import Trained, read, trained_key
 
     lake, mlflow_run = session.lake, str(training.mlflow_run)
     about = lake.datasets.load(line.line, evaluation.dataset_version).about
@@ -148,9 +154,11 @@ def _report(session: Session, line: Line, evaluation: Evaluation, judged: Judged
     )
     links += _exploration(lake, line.line, evaluation.dataset_version)
     links += _leak_audit(lake, about.get("leak_check") or {})
-    links += _training(lake, kind_of(line.kind), training.run_key)
+    trained = read(lake, trained_key(training.run_key), Trained, unsigned=True)  # to show: nothing of it is loaded
+    links += _training(kind_of(line.kind), trained)
     links += [Link("MLflow run", mlflow_run, _run_url(session, mlflow_run))]
-    return store_report(lake, line, kind_of(line.kind), evaluation, judged, links=links)
+    sheets = _sheets(lake, trained)
+    return store_report(lake, line, kind_of(line.kind), evaluation, judged, links=links, sheets=sheets)
 
 
 def _exploration(lake: Lake, line: str, version: str) -> list[Link]:
@@ -162,18 +170,33 @@ def _exploration(lake: Lake, line: str, version: str) -> list[Link]:
     return [Link("Exploration report", lake.blobs.uri(found.report_oid))] if found else []
 
 
-def _training(lake: Lake, kind: Kind, run_key: str) -> list[Link]:
+def _training(kind: Kind, trained: Trained | None) -> list[Link]:
     """How long the training was, and whether it stood still at its end."""
     from tasks.evaluation.report import Link
     from tasks.training.health import plateau_of
-    from tasks.training.records import Trained, read, trained_key
 
-    trained = read(lake, trained_key(run_key), Trained, unsigned=True)  # numbers to show: nothing of it is loaded
     if trained is None:
         return []
     plateau = plateau_of(trained.history, kind.epoch_score, trained.epochs)
     text = f"{trained.epochs:,} epochs, {trained.steps:,} steps, {trained.seconds:,.0f} s"
     return [Link("Training", f"{text}; {plateau}" if plateau else text)]
+
+
+def _sheets(lake: Lake, trained: Trained | None) -> list[Sheet]:
+    """The training's contact sheets; of many stages the first ones and the last, so that the page stays small."""
+    from tasks.evaluation.report import Sheet
+    from tasks.training.contact_sheet import MOST_BYTES, NAME
+
+    files = trained.files if trained else {}
+    names = sorted(name for name in files if name.startswith(f"training/{NAME}") and name.endswith(".jpg"))
+    shown = names if len(names) <= MOST_SHEETS else [*names[: MOST_SHEETS - 1], names[-1]]
+    sheets = []
+    for name in shown:
+        number = name.removesuffix(".jpg").rpartition("_stage_")[2]
+        jpeg = lake.blobs.get_bytes(files[name]) if lake.blobs.exists(files[name]) else b""  # a donor's, erased
+        if len(jpeg) <= MOST_BYTES and jpeg.startswith(JPEG):
+            sheets.append(Sheet(f"Stage {int(number)} of {len(names)}" if number.isdecimal() else "", jpeg))
+    return sheets
 
 
 def _leak_audit(lake: Lake, summary: Mapping[str, Any]) -> list[Link]:

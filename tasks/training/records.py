@@ -43,6 +43,9 @@ class Checkpoint(Frozen):
     history: tuple[EpochMetrics, ...]
     setup: dict[str, Any] = Field(description="The worker's event `started`.")
     nondeterministic: tuple[str, ...] = ()
+    files: dict[str, Oid] = Field(
+        default_factory=dict, description="Pictures of the training so far, by the name MLflow will show."
+    )
 
 
 class Trained(Frozen):

@@ -292,6 +292,7 @@ class _TrainingRun:
         self.resumed_from: int | None = None
         self.checkpoint: Oid | None = None
         self.nondeterministic: tuple[str, ...] = ()
+        self.files: dict[str, Oid] = {}
         self._plateau: Plateau | None = None
         self._saved_at, self._cost_s = 0.0, 0.0
 
@@ -304,6 +305,7 @@ class _TrainingRun:
         self.started = dict(checkpoint.setup) if checkpoint else {}
         self.checkpoint = checkpoint.oid if checkpoint else None
         self.nondeterministic = checkpoint.nondeterministic if checkpoint else ()
+        self.files = dict(checkpoint.files) if checkpoint else {}
         self.resumed_from = self.epoch or None
         if checkpoint:
             self.progress(f"going on from the checkpoint of epoch {checkpoint.epoch}")
@@ -339,6 +341,8 @@ class _TrainingRun:
                 raise diverged(self.key, event)
             case "checkpoint":
                 self._save(Path(event["path"]), event["epoch"], always=event["last"] or event.get("stage_over", False))
+            case "picture":
+                self.files[event["name"]] = self.lake.blobs.put_file(Path(event["path"]))
             case "nondeterministic":
                 self.nondeterministic = tuple(sorted({*self.nondeterministic, event["operation"]}))
             case "finished":
@@ -366,6 +370,7 @@ class _TrainingRun:
                 history=tuple(self.history),
                 setup=self.started,
                 nondeterministic=self.nondeterministic,
+                files=self.files,
             )
             write(self.lake, checkpoint_key(self.key), checkpoint)
             self.epoch, self.checkpoint = epoch, oid
@@ -429,6 +434,8 @@ def _keep(
     finished = night.finished or {}
     files = {name: Path(path) for name, path in finished["files"].items()}
     files["training/training.log"] = folder / "training.log"
+    # A checkpoint's pictures may be gone: a donor was erased while the training waited to be gone on with.
+    pictures = {name: oid for name, oid in night.files.items() if lake.blobs.exists(oid)}
     setup = {name: value for name, value in night.started.items() if name not in {"event", "hardware", "first_epoch"}}
     trained = Trained(
         run_key=key,
@@ -452,7 +459,7 @@ def _keep(
         resumed_from_epoch=night.resumed_from,
         history=tuple(night.history),
         review=finished["review"],
-        files={name: lake.blobs.put_file(path) for name, path in sorted(files.items()) if path.is_file()},
+        files=pictures | {name: lake.blobs.put_file(path) for name, path in sorted(files.items()) if path.is_file()},
         seconds=round(seconds, 3),
     )
     write(lake, trained_key(key), trained)

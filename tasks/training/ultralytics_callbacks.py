@@ -101,6 +101,8 @@ class TrainingCallbacks:
             at_ms=round(time.time() * 1000),
             metrics={name: float(value) for name, value in metrics.items()},
         )
+        if sheet := trainer.seen.written(trainer.csv.parent):
+            self.report("picture", name=f"training/{sheet.name}", path=sheet)
         over = bool(trainer.stop)
         self._checkpoints.write(
             epoch, trainer.checkpoint, last=over and trainer.stage.last, stage_over=over and not trainer.stage.last

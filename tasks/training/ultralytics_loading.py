@@ -1,8 +1,9 @@
 """Reading a .pt without running anything that it holds.
 
 A .pt is a pickle, and a pickle is a program. Torch's `weights_only` builds nothing but what is on a list; ultralytics
-keeps the list of its own layers. Both are switched on for the whole process (`harmless`), because ultralytics loads
-files in many places of its own, and would `eval` the `activation:` of an architecture's YAML otherwise.
+keeps the list of its own layers, to which ours are added (`ultralytics_layers.py`). Both are switched on for the whole
+process (`harmless`), because ultralytics loads files in many places of its own, and would `eval` the `activation:` of
+an architecture's YAML otherwise.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ def harmless() -> None:
     from ultralytics.nn import tasks
     from ultralytics.utils import patches
 
+    from tasks.training import ultralytics_layers
+
     Image.open = patches._image_open  # theirs would install a reader of HEIF whenever a file is no picture
     tasks.SAFE_LOAD = True  # imported before with the switch off, it would never look again
     if not tasks._SafeLoad.SUPPORTED:
@@ -38,6 +41,7 @@ def harmless() -> None:
             expected="torch from 2.6 on, which can load without running",
             fix="use the locked environment: make install",
         )
+    ultralytics_layers.allow()
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """A trainer of ultralytics', made to go on exactly where it was killed: detection, segmentation. For workers only.
 
-Five things differ from the original, each for a reason:
+Six things differ from the original, each for a reason:
 
 - **Exact resume.** Its checkpoint holds half-precision averages of the weights, not the weights. Ours adds the weights,
   the optimizer and the averages in full precision, and every epoch's shuffling and augmentation follow from (seed,
@@ -8,7 +8,9 @@ Five things differ from the original, each for a reason:
 - **No validation split is fine.** The original validates the last epoch, and again at the end, on whatever `val` names.
 - **Channels-last on a CPU**, as it does by itself on a GPU: the same numbers, a quarter faster.
 - **Stages**: a training may be one of several that follow each other; epochs, steps and results.csv are counted on.
-- **Values of ours** (`ultralytics_knobs.py`): focal loss, clipping, the average of weights.
+- **Values of ours** (`ultralytics_knobs.py`): losses, clipping, the average of weights, classes of different
+  frequency. Albumentations is kept out where no recipe asks for it.
+- **A contact sheet** of the first pictures of each stage, as the network sees them.
 """
 
 from __future__ import annotations
@@ -16,40 +18,25 @@ from __future__ import annotations
 import io
 import math
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import RandomSampler, Sampler
 from ultralytics.utils import RANK
 from ultralytics.utils.torch_utils import unwrap_model
 
 from tasks.training.determinism import epoch_seed
 from tasks.training.meter import note_gradient
 from tasks.training.ultralytics_allowed import FROZEN_PARTS
-from tasks.training.ultralytics_knobs import Knobs
-from tasks.training.ultralytics_losses import focus
+from tasks.training.ultralytics_knobs import NONE, Knobs
+from tasks.training.ultralytics_losses import focus, measure_overlap
+from tasks.training.ultralytics_pipeline import keep_albumentations_out
 from tasks.training.ultralytics_precision import without_trial_model
+from tasks.training.ultralytics_sampling import class_counts, class_weights, order_epochs
+from tasks.training.ultralytics_seen import Seen
 from tasks.training.ultralytics_stages import Stage
 from tasks.whole_files import written_whole
-
-
-class EpochOrder(Sampler[int]):  # type: ignore[misc]
-    """Shuffles `images` anew each time around, by (seed, epoch) alone. It counts epochs itself: loaders read ahead."""
-
-    def __init__(self, images: int, seed: int, epoch: int) -> None:
-        self.images, self.seed, self.epoch = images, seed, epoch
-
-    def __len__(self) -> int:
-        return self.images
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator()
-        generator.manual_seed(epoch_seed(self.seed, self.epoch))
-        self.epoch += 1
-        yield from torch.randperm(self.images, generator=generator).tolist()
 
 
 class ResumableTraining:
@@ -72,6 +59,7 @@ class ResumableTraining:
     batch: Any
     best: Path
     csv: Path
+    data: dict[str, Any]
     device: Any
     ema: Any
     epoch: int
@@ -82,6 +70,7 @@ class ResumableTraining:
     scaler: Any
     start_epoch: int
     stop: Any
+    train_loader: Any
 
     def __init__(
         self,
@@ -98,10 +87,23 @@ class ResumableTraining:
         self._state, self._before = state, before
         so_far = state or before
         self.steps = int(so_far["steps"]) if so_far else 0
+        self.seen = Seen(self.stage.number, self.stage.count)
+        keep_albumentations_out()
         super().__init__(overrides=overrides)  # type: ignore[call-arg]
         self.add_callback(  # type: ignore[attr-defined]
-            "on_train_epoch_start", lambda _: self._seed_epoch()
+            "on_train_epoch_start", lambda _: self._begin_epoch()
         )
+
+    def _begin_epoch(self) -> None:
+        self._seed_epoch()
+        if self.epoch == 0 and RANK in (-1, 0):
+            self.seen.look(self.data["names"])
+
+    def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Prepare a batch as ultralytics does, and keep what it looks like for people, of a stage's first pictures."""
+        batch = super().preprocess_batch(batch)  # type: ignore[misc]
+        self.seen.add(batch)
+        return batch
 
     def _seed_epoch(self) -> None:
         """Make this epoch's augmentation a function of (seed, epoch)."""
@@ -112,13 +114,20 @@ class ResumableTraining:
         torch.manual_seed(seed)
 
     def get_dataloader(self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train") -> Any:
-        """The loader, which shuffles each epoch by (seed, epoch)."""
+        """The loader, which shows each epoch what follows from (seed, epoch)."""
         loader = super().get_dataloader(dataset_path, batch_size, rank, mode)  # type: ignore[misc]
-        batches = loader.batch_sampler.sampler
-        if mode == "train" and isinstance(batches.sampler, RandomSampler):
+        if mode == "train":
             first = self._state["epoch"] + 1 if self._state else self.start_epoch  # rebuilt where memory ran out
-            batches.sampler = EpochOrder(len(loader.dataset), self.args.seed, self.stage.first_epoch + first)
+            order_epochs(loader, self.args.seed, self.stage.first_epoch + first, self.knobs)
         return loader
+
+    def set_class_weights(self) -> None:
+        """Weigh classes as ultralytics does, or as our knobs say."""
+        super().set_class_weights()  # type: ignore[misc]
+        if self.knobs.class_weights != NONE:
+            names = [str(self.data["names"][index]) for index in sorted(self.data["names"])]
+            weights = class_weights(self.knobs, class_counts(self.train_loader.dataset, len(names)), names)
+            unwrap_model(self.model).class_weights = torch.from_numpy(weights).float().to(self.device)
 
     def setup_model(self) -> Any:
         """Build or load the model; a later stage's has the weights that the one before ended with."""
@@ -136,9 +145,11 @@ class ResumableTraining:
         with without_trial_model():
             super()._setup_train()  # type: ignore[misc]
         self._set_decay()
-        if self.knobs.focal_gamma:
-            for network in (self.model, self.ema.ema):  # the latter is asked for the loss on the validation split
+        for network in (self.model, self.ema.ema):  # the latter is asked for the loss on the validation split
+            if self.knobs.focal_gamma:
                 focus(unwrap_model(network), self.knobs.focal_gamma)
+            if self.knobs.iou_loss != "ciou":
+                measure_overlap(unwrap_model(network), self.knobs.iou_loss)
         if self._before:
             self.ema.ema.load_state_dict(self._before["ema"])
             self.ema.updates = self._before["updates"]

@@ -126,8 +126,8 @@ def measured(
     folder = Path(tempfile.mkdtemp(dir=scratch))
     data = write_dataset(folder / "data", learned, val)
     trained = train_for(
-        asked.cpu_seconds, recipe, changes, seed, data, folder, has_val=bool(val), threads=asked.threads,
-        weights=asked.weights,
+        asked.cpu_seconds, "segmentation", recipe, changes, seed, data, folder, has_val=bool(val),
+        threads=asked.threads, weights=asked.weights,
     )  # fmt: skip
     network, spec = networks.read(trained.weights)
     found = []

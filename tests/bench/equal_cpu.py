@@ -1,4 +1,4 @@
-"""A training of a segmenter that takes a given number of CPU seconds, whatever the recipe."""
+"""A training that takes a given number of CPU seconds, whatever its recipe and its kind."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import resource
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ import psutil
 
 from tasks.config import RecipeChoice
 from tasks.kind import Job
-from tasks.kinds.segmentation.recipe import load_recipe
-from tasks.kinds.segmentation.train import options
+from tasks.kinds import kind_of
 from tasks.training import supervise
+from tasks.training.ultralytics_stages import spelt_out
 
 PILOT = 4
 """Epochs of a pilot's stage: the first ones also pay for what is done once, the last two are its pace."""
@@ -34,25 +35,24 @@ class Trained:
 
 
 def train_for(
-    cpu_seconds: float, recipe: str, changes: Mapping[str, Any], seed: int, data: Path, folder: Path, *,
+    cpu_seconds: float, kind: str, recipe: str, changes: Mapping[str, Any], seed: int, data: Path, folder: Path, *,
     has_val: bool, threads: int, weights: Path | None = None,
 ) -> Trained:  # fmt: skip
     """Measure the pace of a recipe in a pilot, set its epochs to the budget, train."""
-    base = load_recipe(RecipeChoice(name=recipe, seed=seed, **changes))
+    base = kind_of(kind).recipes.load_recipe(RecipeChoice(name=recipe, seed=seed, **changes))
+    whole = partial(_run, kind, data=data, has_val=has_val, threads=threads, weights=weights)
     wanted = epochs_of(base.arguments)
     if not any(wanted.values()):  # nothing is trained: the weights are judged as they are
-        return _run(
-            RecipeChoice(name=recipe, seed=seed, **changes), {}, data, folder / "whole", has_val, threads, weights
-        )[0]
+        return whole(RecipeChoice(name=recipe, seed=seed, **changes), {}, folder=folder / "whole")[0]
     pilot = {name: PILOT for name, count in wanted.items() if count}
-    _, took, rest = _run(_choice(base, changes, pilot), pilot, data, folder / "pilot", has_val, threads, weights)
+    _, took, rest = whole(_choice(base, changes, pilot), pilot, folder=folder / "pilot")
     factor = (cpu_seconds - rest) / sum(wanted[name] * pace for name, pace in took.items())
     epochs = {name: max(1, round(factor * wanted[name])) for name in pilot}
     print(
         f"{recipe}: an epoch takes " + ", ".join(f"{pace:.1f} CPU s ({name})" for name, pace in took.items())
         + f", the rest {rest:.1f}; epochs {epochs}", flush=True,
     )  # fmt: skip
-    return _run(_choice(base, changes, epochs), epochs, data, folder / "whole", has_val, threads, weights)[0]
+    return whole(_choice(base, changes, epochs), epochs, folder=folder / "whole")[0]
 
 
 def epochs_of(arguments: Mapping[str, Any]) -> dict[str, int]:
@@ -61,6 +61,8 @@ def epochs_of(arguments: Mapping[str, Any]) -> dict[str, int]:
         return {"stage1": int(arguments["stage1"]["total_epochs"])}
     if "stage1" in arguments:
         return {stage: int(arguments[stage][key]) for stage, key in STAGES.items()}
+    if arguments.get("stages"):
+        return {f"stage {n}": int(each["epochs"]) for n, each in enumerate(spelt_out(arguments), 1)}
     return {"epochs": int({**arguments, **arguments.get("ultralytics", {})}["epochs"])}
 
 
@@ -68,28 +70,29 @@ def _choice(base: Any, changes: Mapping[str, Any], epochs: Mapping[str, int]) ->
     """The recipe with so many epochs, and no least number of steps."""
     more: dict[str, Any] = {}
     for stage, count in epochs.items():
-        more[stage] = {**changes.get(stage, {}), STAGES[stage]: count} if stage in STAGES else count
-    if "min_steps" in base.arguments:
+        if stage in STAGES:
+            more[stage] = {**changes.get(stage, {}), STAGES[stage]: count}
+        elif stage == "epochs":
+            more[stage] = count
+    if base.arguments.get("stages"):
+        counts = list(epochs.values())
+        more["stages"] = [{**each, "epochs": n} for each, n in zip(base.arguments["stages"], counts, strict=True)]
+    if getattr(base, "min_steps", 0) or "min_steps" in base.arguments:
         more["min_steps"] = 0
     return RecipeChoice(name=base.name, seed=base.seed, **{**changes, **more})
 
 
 def _run(
-    choice: RecipeChoice,
-    epochs: Mapping[str, int],
-    data: Path,
-    folder: Path,
-    has_val: bool,
-    threads: int,
-    weights: Path | None,
-) -> tuple[Trained, dict[str, float], float]:
+    kind: str, choice: RecipeChoice, epochs: Mapping[str, int], *, data: Path, folder: Path, has_val: bool,
+    threads: int, weights: Path | None,
+) -> tuple[Trained, dict[str, float], float]:  # fmt: skip
     """Train in the worker; also what an epoch of each stage took in CPU seconds (the last ones), and all the rest."""
     folder.mkdir(parents=True)
-    recipe = load_recipe(choice)
+    recipe = kind_of(kind).recipes.load_recipe(choice)
     installed = recipe.installed_weights()
     job = Job(
-        kind="segmentation", run_key="b" * 64, folder=folder, data=data, has_val=has_val, seed=recipe.seed,
-        options=options(recipe, data), weights=weights or (installed and installed[0]),
+        kind=kind, run_key="b" * 64, folder=folder, data=data, has_val=has_val, seed=recipe.seed,
+        options=kind_of(kind).training.options(recipe, data), weights=weights or (installed and installed[0]),
         state_dir=folder, locks_dir=folder / "locks", parent_pid=os.getpid(), threads=threads,
     )  # fmt: skip
     began, before, ended = time.monotonic(), _cpu_s(), []

@@ -62,6 +62,11 @@ def ended(api: httpx.Client, dag_id: str) -> str:
 
 def reason(api: httpx.Client, dag_id: str, task_id: str) -> str:
     """What a task left as its reason."""
+    return str(outcome(api, dag_id, task_id, "outcome"))
+
+
+def outcome(api: httpx.Client, dag_id: str, task_id: str, key: str) -> Any:
+    """What a task of that run left under a key."""
     run = newest_run(api, dag_id)["dag_run_id"]
-    path = f"/api/v2/dags/{dag_id}/dagRuns/{run}/taskInstances/{task_id}/xcomEntries/outcome"
-    return str(api.get(path).json()["value"])
+    path = f"/api/v2/dags/{dag_id}/dagRuns/{run}/taskInstances/{task_id}/xcomEntries/{key}"
+    return api.get(path).json()["value"]

@@ -10,7 +10,18 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tasks import evidence
-from tests.browser.airflow_pages import choose, ended, open_form, reason, states, submit, switch_on, until
+from tests.browser.airflow_pages import (
+    choose,
+    ended,
+    newest_run,
+    open_form,
+    outcome,
+    reason,
+    states,
+    submit,
+    switch_on,
+    until,
+)
 from tests.browser.conftest import ASKED, Visitor
 from tests.promotion.promoting import Scene
 
@@ -69,6 +80,22 @@ def test_a_search_names_what_cannot_be_tried(visitor: Visitor, airflow_api: http
     assert ended(airflow_api, "search") == "failed"
     told = reason(airflow_api, "search", "plan_search")
     assert "low must be below high" in told and "did you mean momentum" in told
+
+
+def test_tidying_up_says_what_would_go(visitor: Visitor, airflow_api: httpx.Client, shot: Shot) -> None:
+    cached = visitor.settings.cache_dir / "tables" / "read-today.json"
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    cached.write_text("{}")
+    page = visitor.airflow("/dags/maintain_lake")
+    form = open_form(page)
+    switch_on(form, "dry_run")
+    shot(page, "form-tidy-up")
+    submit(form)
+    assert ended(airflow_api, "maintain_lake") == "success"
+    assert newest_run(airflow_api, "maintain_lake")["conf"]["dry_run"] is True
+    told = outcome(airflow_api, "maintain_lake", "free_local_space", "return_value")
+    assert set(told["pieces"]) == {"cache", "layouts", "scratch", "uploads"}
+    assert told["kept_bytes"] >= 2 and cached.exists()
 
 
 def test_a_person_reads_the_report_and_approves(

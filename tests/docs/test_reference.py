@@ -84,6 +84,7 @@ def test_every_recipe_and_every_dag_is_listed() -> None:
 def test_every_value_of_a_detectors_training_is_in_the_table_with_range_default_and_meaning() -> None:
     from tasks.kinds.detection.allowed import ARGUMENTS
     from tasks.kinds.detection.knobs import knobs
+    from tasks.training.microscope import EFFECTS, STRENGTH
 
     found = {each.name: each for each in knobs()}
     assert found.keys() == ARGUMENTS.keys() | {"augmentation", "stages"}
@@ -93,6 +94,8 @@ def test_every_value_of_a_detectors_training_is_in_the_table_with_range_default_
     rows = re.findall(r"^\| `(\w+)` \|", REFERENCE.detector_values(), re.M)
     assert rows == list(found)
     assert "| `degrees` | 0 | 0 | 180 |" in REFERENCE.detector_augmentations()
+    effects = re.findall(r"^\| `(\w+)` \|", REFERENCE.detector_microscope(), re.M)
+    assert effects == [*EFFECTS, STRENGTH]
 
 
 def test_the_upgrade_note_names_the_schema_of_bundles_and_tombstones() -> None:

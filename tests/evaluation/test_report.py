@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -14,7 +15,7 @@ import pytest
 from tasks.evaluation.content import losses
 from tasks.evaluation.evaluation import Evaluation
 from tasks.evaluation.plots import signed
-from tasks.evaluation.report import Judged, Link, _jpeg, store_report
+from tasks.evaluation.report import Judged, Link, Sheet, _jpeg, store_report
 from tasks.gates.decide import decide
 from tasks.kind import ModelRef
 from tasks.lake import Lake
@@ -156,6 +157,26 @@ def test_it_needs_nothing_from_outside_and_links_only_to_the_web(lake: Lake) -> 
     assert "<script" not in html and "@import" not in html and "url(" not in html
     assert found.dataset_version in html and found.challenger.predictions_oid in html
     assert len(html) < 5_000_000
+
+
+def test_it_shows_what_the_model_saw_in_training(lake: Lake) -> None:
+    world = make_world(lake, a_line(), ["a.mp4", "b.mp4"])
+    _, found = judged(lake, world, model("2", 0.3))
+    outcome = Judged(*decide(world.line, found, DETECTION), AT)
+
+    def shown(*sheets: Sheet) -> str:
+        oid = store_report(lake, world.line, DETECTION, found, outcome, sheets=sheets)
+        return lake.blobs.get_bytes(oid).decode()
+
+    one, two = b"\xff\xd8\xffone", b"\xff\xd8\xfftwo"
+    staged = shown(Sheet("Stage 1 of 2", one), Sheet("Stage 2 of 2", two))
+    text = read(staged).text
+    assert "What the model saw in training" in text and "the first epoch of each stage" in text
+    assert text.index("Stage 1 of 2") < text.index("Stage 2 of 2")
+    for jpeg in (one, two):
+        assert f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}" in read(staged).addresses
+    assert "of each stage" not in read(shown(Sheet("", one))).text
+    assert "What the model saw" not in read(shown()).text
 
 
 def test_names_from_people_cannot_become_markup(lake: Lake) -> None:

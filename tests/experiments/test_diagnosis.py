@@ -191,18 +191,18 @@ def test_slices_and_the_threshold_of_a_detector(lake: Lake) -> None:
     line = a_line(recipe={"name": "any", "conf": 0.9})
     world = make_world(lake, line, [f"{name}.mp4" for name in "abcdef"])
     shy = model("2", 0.1).model_copy(update={"options": {"error": 0.1, "predict": {"conf": 0.9}}})
+    frames = frames_of_test_split(lake, line, world.version)
     _, evaluation = judged(lake, world, shy)
-    found = _threshold(lake, line, DETECTION, evaluation)
+    predictions = stored_predictions(lake, evaluation.challenger.predictions_oid)
+    found = _threshold(lake, line, DETECTION, evaluation, predictions, frames)
     assert found is not None and found.shipped == 0.9 and found.best < 0.6
     assert found.gain is not None and found.gain > 0.2 and found.low is not None and found.low > 0
     own = a_line(evaluation={"resamples": 100, "score_threshold": 0.45})
     _, evaluation = judged(lake, world, shy, line=own)
-    own_threshold = _threshold(lake, own, DETECTION, evaluation)
+    predictions = stored_predictions(lake, evaluation.challenger.predictions_oid)
+    own_threshold = _threshold(lake, own, DETECTION, evaluation, predictions, frames)
     assert own_threshold is not None and own_threshold.shipped == 0.45, "the line's comes first"
-    judgement = DETECTION.metrics.judge(
-        stored_predictions(lake, evaluation.challenger.predictions_oid),
-        frames_of_test_split(lake, line, world.version), line,
-    )  # fmt: skip
+    judgement = DETECTION.metrics.judge(predictions, frames, line)
     slices = slices_of(DETECTION.metrics.METRICS, evaluation.metrics, judgement)
     assert {one.family for one in slices} == {"class", "size", "density"}, "a recording has too few labels"
     assert [one.value - one.overall for one in slices] == sorted(one.value - one.overall for one in slices)

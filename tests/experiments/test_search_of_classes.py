@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -157,6 +157,53 @@ def test_a_trial_that_two_ask_for_at_once_is_run_once(installation: Settings) ->
     assert one == same and one.state == "complete", "whoever came second was given the first one's record"
     trials = experiments.summarise_search(open_session(), LINE, "twice").trials
     assert [trial["state"] for trial in trials] == ["complete", "waiting"]
+
+
+WORKER = """
+import sys
+from tasks import experiments
+from tasks.session import open_session
+line, search, *numbers = sys.argv[1:]
+with open_session() as session:
+    for number in map(int, numbers):
+        print("begun", number, flush=True)
+        print("done", number, experiments.run_trial(session, line, search, number).state, flush=True)
+"""
+TRIALS = 6
+
+
+def a_worker(numbers: Sequence[int]) -> subprocess.Popen[str]:
+    """A process that runs trials one after the other, as one of Airflow's workers does with mapped tasks."""
+    asked = [sys.executable, "-c", WORKER, LINE, "shared", *map(str, numbers)]
+    return subprocess.Popen(asked, stdout=subprocess.PIPE, text=True)
+
+
+def test_two_workers_of_which_one_is_killed_end_with_every_trial_once(installation: Settings) -> None:
+    lake = open_lake(installation)
+    rates = [round(0.001 * 1.1**n, 6) for n in range(TRIALS)]
+    planned = experiments.plan_search(
+        open_session(), LINE, {"epochs": 1}, {"lr": rates}, sampler="grid", search="shared", pruner="none"
+    )
+    assert len(planned.trials) == TRIALS
+    steady, killed = a_worker(planned.trials[::2]), a_worker(planned.trials[1::2])
+    assert killed.stdout is not None
+    told = [killed.stdout.readline() for _ in range(3)]  # begun, done, begun: in the middle of its second trial
+    killed.kill()
+    killed.communicate()
+    assert [line.split()[0] for line in told] == ["begun", "done", "begun"]
+    again = a_worker(planned.trials[1::2])  # Airflow gives another worker all that has not ended
+    assert (again.wait(), steady.wait()) == (0, 0)
+    steady.communicate()
+    again.communicate()
+
+    summary = experiments.summarise_search(open_session(), LINE, "shared")
+    assert [trial["number"] for trial in summary.trials] == list(planned.trials)
+    assert {trial["state"] for trial in summary.trials} == {"complete"}
+    assert sorted(trial["params"]["lr"] for trial in summary.trials) == sorted(rates)
+    assert len({trial["run_key"] for trial in summary.trials}) == TRIALS
+    search = records.load_search(lake, LINE, "shared")
+    trainings = [read(lake, trained_key(trial["run_key"]), Trained) for trial in summary.trials]
+    assert all(trained is not None and trained.dataset_version == search.dataset_version for trained in trainings)
 
 
 def test_a_record_that_somebody_else_wrote_counts_for_nothing(installation: Settings) -> None:

@@ -27,7 +27,7 @@ from tasks.registry.runs import EpochMetrics
 from tasks.schemas import Landing, Prediction, QuarantineItem, Recording, SplitAssignment, canonical_json, now
 from tasks.session import open_session
 from tasks.steps.change_detection import finish_night, finished_night
-from tasks.training.records import Origin, Trained, trained_key, version_key, write
+from tasks.training.records import Checkpoint, Origin, Trained, checkpoint_key, trained_key, version_key, write
 from tests.ingest.stills.pictures import a_line
 from tests.ingest.stills.pictures import write as picture
 from tests.lake.nouns import before_tables_retired
@@ -37,6 +37,7 @@ DONOR, OTHER, LINE, RUN = "Mara Quillfeather", "Otto Other", "cells", "e" * 64
 PICTURES = (
     "training/train_batch0.jpg",
     "training/labels.jpg",
+    "training/contact_sheet_stage_02.jpg",
     "val/labels_beside_predictions_0.jpg",
     "train_sample/labels_beside_predictions_1.jpg",
 )
@@ -126,6 +127,12 @@ def _train(lake: Lake, version: str) -> None:
     )  # fmt: skip
     write(lake, trained_key(RUN), trained)
     write(lake, version_key(LINE, "1"), Origin(run_key=RUN))
+    sheet = lake.blobs.put_bytes(b"\xff\xd8\xffa mosaic of the frames of a training that waits to be gone on with")
+    waiting = Checkpoint(
+        oid=lake.blobs.put_bytes(b"a checkpoint"), epoch=1, history=(), setup={},
+        files={"training/contact_sheet.jpg": sheet},
+    )  # fmt: skip
+    write(lake, checkpoint_key("f" * 64), waiting)
 
 
 def _warm(lake: Lake) -> None:

@@ -17,7 +17,9 @@ from tasks.lake import Lake
 from tasks.promotion.verdict_rows import verdict_named
 from tasks.schemas import Decision, Verdict
 from tasks.session import open_session
-from tasks.steps.verdict import RegisteredTraining, _leak_audit
+from tasks.steps.verdict import RegisteredTraining, _leak_audit, _sheets
+from tasks.training.contact_sheet import MOST_BYTES
+from tasks.training.records import Trained
 from tests.evaluation.world import a_line, loader, make_world, model
 from tests.promotion.promoting import Scene
 
@@ -91,6 +93,25 @@ def test_mlflow_down_loses_no_verdict(scene: Scene, monkeypatch: pytest.MonkeyPa
     assert told.verdict_id == recorded.verdict_id
     report = artifact(scene, str(training.mlflow_run), "test/report.html", tmp_path)
     assert report == scene.lake.blobs.get_bytes(str(recorded.report_oid))
+
+
+def test_contact_sheets_are_taken_from_the_training_in_order_and_few(lake: Lake) -> None:
+    def sheets(*names: str, jpeg: bytes = b"\xff\xd8\xff") -> list[tuple[str, bytes]]:
+        files = {name: lake.blobs.put_bytes(jpeg + name.encode()) for name in names}
+        trained = Trained(
+            run_key="a" * 64, line="x", dataset_version="1", recipe={}, seed=0, code_version="1", git_commit=None,
+            libraries={}, hardware={}, setup={}, weights_oid="b" * 64, epochs=1, steps=1, resumed_from_epoch=None,
+            history=(), review={}, files=files, seconds=1,
+        )  # fmt: skip
+        return [(sheet.stage, sheet.jpeg) for sheet in _sheets(lake, trained)]
+
+    only = "training/contact_sheet.jpg"
+    assert sheets(only, "training/labels.jpg", "val/contact_sheet.jpg") == [("", b"\xff\xd8\xff" + only.encode())]
+    ten = [f"training/contact_sheet_stage_{stage:02d}.jpg" for stage in range(1, 11)]
+    assert [stage for stage, _ in sheets(*ten)] == [f"Stage {stage} of 10" for stage in (1, 2, 3, 10)]
+    assert sheets(only, jpeg=b"<svg onload=alert(1)>") == [], "it is not a JPEG"
+    assert sheets(only, jpeg=b"\xff\xd8\xff" + bytes(MOST_BYTES)) == [], "it is not one of ours"
+    assert _sheets(lake, None) == []
 
 
 def test_the_report_names_the_leak_audit(lake: Lake) -> None:

@@ -136,7 +136,10 @@ def test_killed_in_the_second_stage_it_is_one_run_with_the_same_weights(
     night_lake: Lake, line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = write_dataset(tmp_path / "data", val=True)
-    recipe = line.recipe.model_copy(update={"plots": False, "min_steps": 0, "epochs": 1, "stages": STAGES})
+    mixed = {"repeat_threshold": 1.0, "balanced_batches": True, "class_weights": "effective", "microscope": "heavy"}
+    recipe = line.recipe.model_copy(
+        update={"plots": False, "min_steps": 0, "epochs": 1, "stages": STAGES, **mixed},
+    )
     whole, cut = (line.model_copy(update={"line": name, "recipe": recipe}) for name in ("staged", "cut"))
     before = train_challenger(night_lake, whole, DETECTION, "e" * 64, data, True, progress=lambda _: None)
     killed = killing(monkeypatch, lambda event: event["event"] == "epoch" and event["epoch"] == 4)
@@ -156,4 +159,12 @@ def test_killed_in_the_second_stage_it_is_one_run_with_the_same_weights(
     assert params["setup.imgsz"] == "64" and "all-but-head" in params["train.stages"]
     trained = read(night_lake, trained_key(training.run_key), Trained)
     assert trained is not None and trained.setup["epochs"] == 5
+    sheets = {f"training/contact_sheet_stage_0{stage}.jpg" for stage in (1, 2)}
+    assert sheets <= trained.files.keys(), "of the stage before it was killed, too"
+    shown = {file.path for file in registry.client.list_artifacts(training.mlflow_run, "training")}
+    assert sheets <= shown
+    other = read(night_lake, trained_key(before.run_key), Trained)
+    assert other is not None and {name: trained.files[name] for name in sheets} == {
+        name: other.files[name] for name in sheets
+    }
     assert registry.version("cut", training.model_version).about.imgsz == 64

@@ -8,18 +8,15 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from tasks.config import Settings
 from tasks.errors import StorageUnavailable
 from tasks.evidence.erasure.scope import Scope
 from tasks.lake.blobs import hash_file
+from tasks.lake.locks import at_work
 from tasks.lake.pseudonyms import forget
 
 _LOGS = ("logs", "airflow/logs")
 _FILES = ("demo",)
-_WORK = ("train-", "export-", "materialise-", "device-")
-"""Locks that are held while something is read from, or written to, scratch."""
 
 
 def refuse_running(settings: Settings) -> None:
@@ -28,27 +25,13 @@ def refuse_running(settings: Settings) -> None:
     Raises:
         StorageUnavailable: Naming what is running.
     """
-    running = [path.stem for path in sorted((settings.state_dir / "locks").glob("*.lock")) if _at_work(path)]
-    if running:
+    if running := at_work(settings):
         raise StorageUnavailable(
             f"erase: at work on this machine: {', '.join(running)}",
             expected="no training, export, layout of a dataset or evaluation, whose folders would be emptied",
             found=f"{len(running)} locks held",
             fix="wait for it, or end it, and run this again",
         )
-
-
-def _at_work(path: Path) -> bool:
-    """Whether somebody holds the lock of a piece of work; never waits."""
-    if not path.name.startswith(_WORK):
-        return False
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return True
-    lock.release()
-    return False
 
 
 def clear_local(settings: Settings) -> None:

@@ -31,7 +31,7 @@ from tasks.lake.signed import is_signed, open_json, seal_json
 from tasks.lake.tombstones import PREFIX, LearnedModel, Tombstone, hidden
 from tasks.registry.erasing import SHOWS_FRAMES
 from tasks.schemas import Oid, QuarantineItem, Verdict, canonical_json, now
-from tasks.training.records import Origin, Trained, read, trained_key
+from tasks.training.records import Checkpoint, Origin, Trained, read, trained_key
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -87,6 +87,7 @@ def make_plan(lake: Lake, scope: Scope, *, reason: str, by: str, at: datetime | 
     versions = {version for own in held.values() for version in own}
     verdicts = [one for one in lake.tables.rows("verdicts", Verdict) if one.dataset_version in versions]
     models, files, trainings = _models(lake, held)
+    files |= _pictures_of_checkpoints(lake)
     reports = {str(one.report_oid) for one in verdicts if one.report_oid} | _reports_of(lake, held) | files
     looks = list(_look_at_all(lake, scope, reports, versions))
     gone = {named(look.info.key) for look in looks if look.remove}
@@ -351,6 +352,16 @@ def _models(lake: Lake, held: dict[str, set[str]]) -> tuple[list[LearnedModel], 
         if SHOWS_FRAMES.search(name)
     }
     return [models[one] for one in sorted(models)], pictures, {one.mlflow_run for one, _ in learned if one.mlflow_run}
+
+
+def _pictures_of_checkpoints(lake: Lake) -> set[Oid]:
+    """What unfinished trainings have shown of their frames: their checkpoints do not say what they learn from."""
+    found: set[Oid] = set()
+    for info in lake.store.list("checkpoints/"):
+        with suppress(DataError):  # damaged: nobody goes on from it
+            if checkpoint := read(lake, info.key, Checkpoint, unsigned=True):
+                found |= set(checkpoint.files.values())
+    return found
 
 
 def _trainings(lake: Lake) -> Iterable[_Training]:

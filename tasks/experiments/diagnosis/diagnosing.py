@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tasks.config import Line
-from tasks.errors import NotFound
 from tasks.experiments.diagnosis.advice import advise
 from tasks.experiments.diagnosis.findings import DiagnosisReport, ErrorCost, LearningCurve, Measure
 from tasks.experiments.diagnosis.labels import label_noise
@@ -18,17 +17,19 @@ from tasks.experiments.diagnosis.learning_curve import measure_curve, trainings
 from tasks.experiments.diagnosis.slices import slices_of
 from tasks.experiments.diagnosis.training import health_of
 from tasks.experiments.experiment_runs import evaluate, file_result, filed_result
-from tasks.kind import Kind, ModelRef
+from tasks.kind import Kind, ModelRef, Row
 from tasks.kinds import kind_of
 from tasks.lake import Lake, Manifest
 from tasks.metrics.threshold import ThresholdGain
-from tasks.promotion.in_charge import champion_now
+from tasks.promotion.in_charge import find_model
 from tasks.schemas import Oid, digest
 from tasks.session import Session
 from tasks.steps.audit import require_apart, require_audit
 from tasks.steps.predictors import reference
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from tasks.evaluation.evaluation import Evaluation
     from tasks.registry.models import ModelRecord
 
@@ -72,7 +73,7 @@ def diagnose(
     began = time.monotonic()
     lake, line = session.lake, session.line(name)
     kind = kind_of(line.kind)
-    record, base = _model(session, name, version), starting_version(lake, line, dataset_version)
+    record, base = find_model(session, name, version), starting_version(lake, line, dataset_version)
     require_classes(line, base)
     require_audit(lake, base)
     require_apart(lake, name, base.version, record.dataset_version)
@@ -110,7 +111,7 @@ def _findings(
         advice=(),
         errors=_errors(evaluation),
         slices=slices_of(kind.metrics.METRICS, evaluation.metrics, judgement),
-        threshold=_threshold(lake, line, kind, evaluation),
+        threshold=_threshold(lake, line, kind, evaluation, predictions, frames),
         label_noise=label_noise(lake, line, kind, base, evaluation, curve),
         training=health_of(lake, kind, record.about.run_key),
         learning_curve=curve,
@@ -119,17 +120,6 @@ def _findings(
         evaluation_oid=oid,
         seconds=0.0,
     )
-
-
-def _model(session: Session, name: str, version: str | None) -> ModelRecord:
-    """The model to be looked at, as the lake vouches for it."""
-    from tasks.training.records import vouched
-
-    registry = session.registry
-    record = registry.version(name, version) if version else champion_now(session.lake, registry, name)
-    if record is None:
-        raise NotFound(f"line {name} has no champion yet", fix=f"nightscope run {name}, or name a version")
-    return vouched(session.lake, record)
 
 
 def _evaluated(lake: Lake, line: Line, base: Manifest, model: ModelRef) -> tuple[Oid, Evaluation]:
@@ -197,15 +187,13 @@ def _mixed_up(evaluation: Evaluation) -> tuple[ErrorCost, ...]:
     return tuple(sorted(found, key=lambda error: (-error.cost, -error.count, error.name)))
 
 
-def _threshold(lake: Lake, line: Line, kind: Kind, evaluation: Evaluation) -> ThresholdGain | None:
-    from tasks.evaluation.evaluate import frames_of_test_split, stored_predictions
+def _threshold(
+    lake: Lake, line: Line, kind: Kind, evaluation: Evaluation, predictions: pa.Table, frames: Sequence[Row]
+) -> ThresholdGain | None:
     from tasks.metrics.threshold import threshold_gain
 
-    if kind.diagnosis is None:
-        return None
-    frames = frames_of_test_split(lake, line, evaluation.dataset_version)
-    claims = kind.diagnosis.claims(stored_predictions(lake, evaluation.challenger.predictions_oid), frames, line)
-    if claims is None:
+    claims = kind.diagnosis.claims(predictions, frames, line) if kind.diagnosis is not None else None
+    if kind.diagnosis is None or claims is None:
         return None
     place = {name: i for i, name in enumerate(evaluation.clusters)}
     return threshold_gain(

@@ -65,8 +65,8 @@ ARGUMENTS: Mapping[str, Check] = {**{key: partial(check_argument, key) for key i
 """What a trainer takes: ultralytics' own arguments, and ours."""
 
 _NOT_OF_A_STAGE = frozenset({
-    "amp", "cache", "channels_last", "cls_remap", "compile", "conf", "deterministic", "fraction", "iou", "max_det",
-    "patience", "plots", "time", "val", "verbose", "workers",
+    "amp", "attention", "cache", "channels_last", "cls_remap", "compile", "conf", "deterministic", "fraction", "iou",
+    "max_det", "patience", "plots", "time", "val", "verbose", "workers",
 })  # fmt: skip
 MOST_STAGES = 10
 

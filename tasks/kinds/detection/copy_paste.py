@@ -7,6 +7,7 @@ for each epoch.
 from __future__ import annotations
 
 import random
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -31,17 +32,24 @@ class CopyPaste:
     Args:
         dataset: Of ultralytics, that frames come from.
         share: Of the other frame's objects, from 0 to 1.
+        only: The classes whose objects are pasted; the other frame is one that has some. None: all.
     """
 
-    def __init__(self, dataset: Any, share: float) -> None:
-        self.dataset, self.share = dataset, share
+    def __init__(self, dataset: Any, share: float, only: Collection[int] | None = None) -> None:
+        self.dataset, self.share, self.only = dataset, share, only
+        self._donors: list[int] | None = None
+        if only is not None:
+            self._donors = [index for index, each in enumerate(dataset.labels) if np.isin(each["cls"], [*only]).any()]
 
     def __call__(self, labels: dict[str, Any]) -> dict[str, Any]:
         """Paste into one frame, as `dataset.get_image_and_label` gives it."""
-        donor = self.dataset.get_image_and_label(random.randrange(len(self.dataset)))
+        if self._donors is not None and not self._donors:
+            return labels
+        chosen = random.choice(self._donors) if self._donors else random.randrange(len(self.dataset))
+        donor = self.dataset.get_image_and_label(chosen)
         image, boxes, classes = labels["img"].copy(), _boxes(labels), labels["cls"]
         theirs, their_classes = _boxes(donor), donor["cls"]
-        for index in random.sample(range(len(theirs)), round(self.share * len(theirs))):
+        for index in self._some(their_classes):
             at = _whole_px(theirs[index], donor["img"])
             width, height = at[2] - at[0], at[3] - at[1]
             place = _free_place(width, height, image, boxes)
@@ -54,6 +62,16 @@ class CopyPaste:
         labels["img"], labels["cls"] = image, classes
         labels["instances"] = _instances(boxes)
         return labels
+
+    def _some(self, classes: NDArray[np.float32]) -> list[int]:
+        """Which of a frame's objects are pasted.
+
+        Of few the share is rounded at random: a quarter of one object is one in four.
+        """
+        if self.only is None:
+            return random.sample(range(len(classes)), round(self.share * len(classes)))
+        wanted = np.flatnonzero(np.isin(classes.ravel(), [*self.only])).tolist()
+        return random.sample(wanted, int(self.share * len(wanted) + random.random()))
 
 
 def _boxes(labels: dict[str, Any]) -> Boxes:

@@ -43,6 +43,12 @@ def longest_side_px(data_yaml: Path) -> int:
     return max((max(shape) for shape in _shapes(images_below(_root(data_yaml, data), data["train"]))), default=0)
 
 
+def class_names(data_yaml: Path) -> list[str]:
+    """The dataset's classes, by their numbers."""
+    names = yaml.safe_load(data_yaml.read_text())["names"]
+    return [str(names[index]) for index in sorted(names)]
+
+
 def _root(data_yaml: Path, data: dict[str, Any]) -> Path:
     root = Path(data.get("path") or data_yaml.parent)
     return root if root.is_absolute() else data_yaml.parent / root

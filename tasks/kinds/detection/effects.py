@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.training.ultralytics_arguments import argument_defaults
-from tasks.training.ultralytics_knobs import Knobs
+from tasks.training.ultralytics_knobs import ALL, EFFECTIVE, NONE, Knobs
 from tasks.training.ultralytics_precision import HALF
 
 _ADAM = ("Adam", "Adamax", "AdamW", "NAdam", "RAdam")
@@ -47,6 +47,15 @@ _RULES = (
         ("close_mosaic",),
         lambda values, _: bool(values["close_mosaic"]) and not any(values[key] for key in (*_MIXING, "copy_paste")),
         "mosaic, mixup, cutmix and copy_paste are 0 all along",
+    ),
+    _Rule(
+        ("cls_pw",), lambda values, _: bool(values["cls_pw"]) and values["class_weights"] != NONE,
+        "class_weights weighs classes instead", "class_weights",
+    ),
+    _Rule(("class_beta",), lambda values, _: values["class_weights"] != EFFECTIVE, "class_weights is not effective"),
+    _Rule(
+        ("copy_paste_classes",), lambda values, _: values["copy_paste_classes"] != ALL and not values["copy_paste"],
+        "copy_paste is 0: nothing is pasted", "copy_paste",
     ),
     _Rule(("ema_tau",), lambda values, _: not values["ema"], "ema is 0: there is no average"),
     _Rule(

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 from tasks.kinds.detection.allowed import ARGUMENTS, MOST_STAGES
 from tasks.kinds.detection.augmentation import AUGMENTATIONS
+from tasks.training.microscope import MICROSCOPE, NONE
 from tasks.training.ultralytics_allowed import ALLOWED, FROZEN_PARTS, OPTIMIZERS, PRECISIONS
 from tasks.training.ultralytics_arguments import argument_defaults
-from tasks.training.ultralytics_knobs import Knobs
+from tasks.training.ultralytics_knobs import ATTENTION, OVERLAPS, Knobs
 
 
 class Knob(NamedTuple):
@@ -42,12 +43,22 @@ _MEANING: dict[str, tuple[str, str]] = {
     "warmup_epochs": ("epochs", "In which the rate rises from 0; at most all but the last."),
     "warmup_momentum": ("", "Momentum that the warm-up begins with; refused with the Adam family, which has none."),
     "warmup_bias_lr": ("per step", "Rate that biases begin the warm-up with; it falls to lr0 meanwhile."),
-    "box": ("weight", "Of the boxes' loss (1 - CIoU)."),
+    "box": ("weight", "Of the boxes' loss (1 - overlap, see `iou_loss`)."),
     "cls": ("weight", "Of the classes' loss (cross-entropy of each class by itself)."),
     "dfl": ("weight", "Of the loss of the edges' distributions (Li et al. 2020); L1 where a head has none (YOLO26)."),
     "focal_gamma": ("power", "Focal loss of the classes: abs(target - probability)^gamma x cross-entropy, the quality "
                     "focal loss of Li et al. 2020; 0: none. Ours: ultralytics dropped `fl_gamma`."),
+    "iou_loss": ("", "Overlap in the boxes' loss: CIoU, DIoU (Zheng et al. 2020), GIoU (Rezatofighi et al. 2019) or "
+                 "plain IoU. Ours: ultralytics fixes it. Places are assigned by CIoU whatever it is."),
     "cls_pw": ("power", "Weighs classes by their frequency to the power of minus this, in the classes' loss."),
+    "class_weights": ("", "Of the classes' loss, class by class: `balanced` by inverse frequency (as `cls_pw: 1`), "
+                      "`effective` by the effective number of objects (Cui et al. 2019), or by name, "
+                      "`{impurity: 5}`, the others 1. Ours."),
+    "class_beta": ("", "Of `effective`: 0 weighs all alike, the nearer to 1 the more like `balanced`. Ours."),
+    "repeat_threshold": ("share", "Frames of a class come oftener that is in a smaller share of the frames than this: "
+                         "t of repeat-factor sampling (Gupta et al. 2019), sqrt(t / share) times as often. An epoch "
+                         "keeps its length. 0: each frame once. Ours."),
+    "balanced_batches": ("", "Each batch has a frame of every class that it has room for, the rarest first. Ours."),
     "hsv_h": ("of the circle", "Hue, by up to so much either way."),
     "hsv_s": ("share", "Saturation, by up to so much either way."),
     "hsv_v": ("share", "Brightness, by up to so much either way."),
@@ -64,6 +75,10 @@ _MEANING: dict[str, tuple[str, str]] = {
     "cutmix": ("probability", "A part of another frame in its place."),
     "copy_paste": ("share", "Such a share of another frame's objects is pasted where they cover nothing, as bright as "
                    "their new surroundings. Ours: ultralytics pastes outlines only."),
+    "copy_paste_classes": ("", "Whose objects: all; rare, of classes with less than half of the commonest's boxes; or "
+                           "names. Else than all, the other frame is one that has some. Ours."),
+    "microscope": ("", "A word, or how often each happens to a frame, `{rotate: 0.5, noise: 0.2, strength: 1}`; see "
+                   "below. By albumentations, with boxes fitted again. Ours."),
     "close_mosaic": ("epochs", "The last so many see no mosaic, mixup, cutmix and copy-paste."),
     "multi_scale": ("of imgsz", "Each batch is scaled by up to so much either way."),
     "rect": ("", "Frames keep their shape, not padded to a square, where all have the same."),
@@ -88,6 +103,8 @@ _MEANING: dict[str, tuple[str, str]] = {
     "workers": ("processes", "That load frames, on a GPU; on a CPU there are none."),
     "compile": ("", "Compiles the network first, by torch."),
     "channels_last": ("", "Memory format; on a CPU it is on unless this says false."),
+    "attention": ("", "Put between neck and head, on each map that the head looks at: CBAM (Woo et al. 2018), "
+                  "coordinate attention (Hou et al. 2021), shuffle attention (Zhang and Yang 2021). Ours."),
     "cls_remap": ("", "With `weights`: takes over what they know of classes of the same name."),
     "val": ("", "Measures on the validation split after each epoch."),
     "plots": ("", "Draws curves and samples."),
@@ -102,9 +119,14 @@ _RANGES = {
     "scale": "0 to 1, or two numbers from 0.01 to 10",
     "freeze": f"0 to 1000, a list, {' or '.join(f'`{part}`' for part in FROZEN_PARTS)}",
     "amp": ", ".join(f"`{name}`" for name in PRECISIONS),
+    "iou_loss": ", ".join(f"`{word}`" for word in OVERLAPS),
+    "attention": ", ".join(f"`{word}`" for word in ATTENTION),
     "fraction": "above 0 to 1, or 2 to 10000000",
     "cache": "`ram`, `disk` or false",
     "compile": "true, false, or a mode of torch's",
+    "class_weights": "`none`, `balanced`, `effective`, or 0.001 to 1000 by name",
+    "copy_paste_classes": "`all`, `rare`, or a list of names",
+    "microscope": ", ".join(f"`{word}`" for word in (NONE, *MICROSCOPE)) + ", or 0 to 1 by name",
     "augmentation": ", ".join(f"`{word}`" for word in AUGMENTATIONS),
     "stages": f"1 to {MOST_STAGES}",
 }

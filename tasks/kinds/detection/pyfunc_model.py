@@ -2,8 +2,9 @@
 
 This file stands alone: MLflow copies it beside the weights, and it runs wherever its requirements are installed,
 without Nightscope. Artifacts: `weights` (a .pt), `model` (model.json: classes, imgsz, predict, weights_sha256) and
-`views` (views.py, which looks at mirrored views and at tiles, where `predict` says so), and `retinanet` (retinanet.py,
-which reads and runs the weights of a detector with anchors: a safetensors file).
+`views` (views.py, which looks at mirrored views and at tiles, where `predict` says so), `ultralytics_layers`
+(ultralytics_layers.py, layers of ours that a .pt may hold), and `retinanet` (retinanet.py, which reads and runs the
+weights of a detector with anchors: a safetensors file).
 """
 
 import hashlib
@@ -52,6 +53,7 @@ class BoxDetector(PythonModel):  # type: ignore[misc]
         tasks.SAFE_LOAD = True  # somebody may have imported it before, with the switch off
         if not tasks._SafeLoad.SUPPORTED:
             raise ValueError("this torch cannot load weights without running what they hold: take one from 2.6 on")
+        _module(Path(context.artifacts["ultralytics_layers"])).allow()
         self.model = YOLO(str(weights), task="detect")
 
     def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:

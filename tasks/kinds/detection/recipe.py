@@ -7,7 +7,8 @@ values of `ultralytics_knobs.py` that it lacks, and our own keys:
     kind          detection
     model         an architecture by name: a file in `architectures/`, or one that ultralytics ships (yolo11n.yaml);
                   or retinanet, a detector with anchors that knows values of its own (`anchored/plan.py`)
-    weights       what to start from: the name of a file in `<state_dir>/weights/`, or the oid of a blob
+    weights       what to start from: the name of a file in `<state_dir>/weights/`, or the oid of a blob; or
+                  efficientnet-lite0, installed ImageNet weights, with a model whose backbone they are of
     min_steps     optimizer steps that a training takes at least: epochs are raised until it does
     augmentation  light, medium or heavy: short for values of how frames are changed; what is said by name wins
     stages        one after the other, each with what it says otherwise: [{epochs: 5, freeze: backbone}, {epochs: 20}]
@@ -42,6 +43,7 @@ from tasks.kind import Recipe
 from tasks.kinds.detection.allowed import ARGUMENTS, augmentation, refused, stages
 from tasks.kinds.detection.anchored import plan as anchored
 from tasks.kinds.detection.augmentation import in_values
+from tasks.kinds.detection.backbone import backbone_of
 from tasks.kinds.detection.effects import without_effect
 from tasks.schemas import Frozen, Oid
 from tasks.training import values
@@ -100,8 +102,8 @@ class DetectionRecipe(Recipe):
         return self.model == anchored.MODEL
 
     def installed_weights(self) -> tuple[Path, Oid] | None:
-        """Those of a detector with anchors may be a backbone's that is installed with us."""
-        return installed_file(self.weights) if self.anchored and self.weights in INSTALLED else None
+        """Those of a backbone, which are installed with us."""
+        return installed_file(self.weights) if self.weights in INSTALLED else None
 
     @property
     def input_px(self) -> int:
@@ -231,7 +233,7 @@ _CHECKS: dict[str, Check] = {
     "description": lambda value: text(value, 2000),
     "kind": lambda value: one_of(value, "detection"),
     "model": _architecture,
-    "weights": values.weights,
+    "weights": lambda value: value if isinstance(value, str) and value in INSTALLED else values.weights(value),
     "min_steps": lambda value: whole(value, 0, 10_000_000),
     "enlarge": switch,
     "augmentation": augmentation,
@@ -260,6 +262,12 @@ def _contradictions(checked: Mapping[str, Any], asked: Mapping[str, Any]) -> lis
         faults.append("time: cannot bound a training of stages, which have their epochs")
     if checked.get("stages") and "," in (checked.get("device") or ""):
         faults.append(f"stages: are trained on one device, found {checked['device']}")
+    mixing = [key for key in ("repeat_threshold", "balanced_batches") if any(s.get(key) for s in spelt_out(checked))]
+    if mixing and "," in (checked.get("device") or ""):
+        faults.append(f"{', '.join(mixing)}: pictures are chosen on one device, found {checked['device']}")
+    weights, model = checked.get("weights"), checked.get("model")
+    if weights in INSTALLED and backbone_of(find_architecture(model) if model else None) != weights:
+        faults.append(f"weights: {weights} are not those of the backbone of {model}; name a model that begins with it")
     if not asked.get("model") and not asked.get("weights"):
         faults.append("model: needs an architecture, or `weights` to start from")
     return faults

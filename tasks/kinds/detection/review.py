@@ -36,6 +36,7 @@ def finished_weights(run: Path, target: Path, *, prefer_best: bool) -> Path:
     model = content["model"]
     model.args = {key: value for key, value in dict(model.args).items() if key in KEPT_ARGUMENTS}
     model.pt_path = None
+    model.__dict__.pop("class_weights", None)  # of the loss, which is over
     if "yaml_file" in model.yaml:  # else two installations in two folders would make two files of one training
         model.yaml = {**model.yaml, "yaml_file": Path(model.yaml["yaml_file"]).name}
     model.__dict__ = dict(sorted(model.__dict__.items()))  # a resumed one got its attributes in another order

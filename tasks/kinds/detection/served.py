@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from tasks.kind import Served
+from tasks.training import ultralytics_offline
 
 SERVED = Served(
     code=Path(__file__).with_name("pyfunc_model.py"),
-    modules=(Path(__file__).with_name("views.py"), Path(__file__).with_name("anchored") / "retinanet.py"),
+    modules=(
+        Path(__file__).with_name("views.py"), Path(__file__).with_name("anchored") / "retinanet.py",
+        Path(ultralytics_offline.__file__).with_name("ultralytics_layers.py"),
+    ),
     requirements=(
         "mlflow", "ultralytics", "torch", "torchvision", "timm", "safetensors", "numpy", "pandas",
         "opencv-python-headless",

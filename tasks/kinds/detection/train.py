@@ -11,13 +11,14 @@ from typing import Any
 from tasks.errors import ConfigError
 from tasks.kind import Job
 from tasks.kinds.detection.anchored import plan as anchored
-from tasks.kinds.detection.dataset_view import longest_side_px
+from tasks.kinds.detection.backbone import is_backbone
+from tasks.kinds.detection.dataset_view import class_names, longest_side_px
 from tasks.kinds.detection.job import DetectorJob
 from tasks.kinds.detection.recipe import DetectionRecipe, find_architecture
 from tasks.stack.devices import CPU
 from tasks.training.ultralytics_knobs import apart
 from tasks.training.ultralytics_precision import precision
-from tasks.training.ultralytics_stages import Stage, stages_of
+from tasks.training.ultralytics_stages import Stage, spelt_out, stages_of
 
 EPOCH_SCORE = "metrics/mAP50(B)"
 """AP50 on the validation split, as ultralytics reports it after an epoch."""
@@ -27,7 +28,7 @@ def options(recipe: DetectionRecipe, data: Path) -> dict[str, Any]:
     """What the worker needs beside the job: see `DetectorJob`.
 
     Raises:
-        ConfigError: The architecture is not there any more.
+        ConfigError: The architecture is not there any more, or the recipe names a class that the dataset has not.
     """
     architecture: Any = recipe.model if recipe.anchored else find_architecture(recipe.model) if recipe.model else None
     if recipe.model and architecture is None:
@@ -36,12 +37,27 @@ def options(recipe: DetectionRecipe, data: Path) -> dict[str, Any]:
             expected="one that is shipped",
             fix="a path was taken once; put the file's layers into tasks/kinds/detection/architectures and name it",
         )
+    if not recipe.anchored:
+        _refuse_unknown_classes(recipe, data)
     return {
         "model": str(architecture) if architecture else None,
         "arguments": recipe.arguments_for(longest_side_px(data)),
         "min_steps": recipe.min_steps,
         "predict": recipe.predict.model_dump(),
     }
+
+
+def _refuse_unknown_classes(recipe: DetectionRecipe, data: Path) -> None:
+    plans = [apart(stage)[1] for stage in spelt_out(recipe.arguments)]
+    if not any(plan.unknown_classes(()) for plan in plans):  # none is named
+        return
+    names = class_names(data)
+    if faults := dict.fromkeys(fault for plan in plans for fault in plan.unknown_classes(names)):
+        raise ConfigError(
+            f"recipe {recipe.name!r}: {'; '.join(faults)}",
+            expected=f"classes of the dataset: {', '.join(names)}",
+            fix="name classes as the line does",
+        )
 
 
 def train(job: Job, report: Callable[..., None], *, rank: int = 0) -> None:
@@ -107,8 +123,9 @@ def _run_stage(
     if before is not None:
         (run / "weights" / "best.pt").unlink(missing_ok=True)  # the best epoch is looked for in the last stage alone
     trainer = ResumableDetectionTraining(
-        arguments, has_val=job.has_val, state=state, knobs=knobs, stage=stage, before=before
-    )
+        arguments, has_val=job.has_val, state=state, knobs=knobs, stage=stage, before=before,
+        backbone=job.weights if is_backbone(job.weights) else None,
+    )  # fmt: skip
     if os.environ.get("LOCAL_RANK", "0") == "0":
         callbacks = TrainingCallbacks(job, trainer, report)
         trainer.add_callback("on_train_start", lambda _: callbacks.start())
@@ -149,7 +166,9 @@ def ultralytics_arguments(
         "max_det": job.predict.max_det,
     }
     if job.weights and job.model:
-        own |= {"model": str(job.model), "pretrained": str(job.weights)}
+        own["model"] = str(job.model)
+        if not is_backbone(job.weights):  # the trainer puts those in itself: they are no checkpoint of ultralytics'
+            own["pretrained"] = str(job.weights)
     if resuming:
         own |= {"resume": str(run / "weights" / "last.pt"), "model": str(run / "weights" / "last.pt")}
     return arguments | own

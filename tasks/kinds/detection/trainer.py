@@ -2,20 +2,65 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.nn.tasks import DetectionModel, yaml_model_load
 
+from tasks.kinds.detection.attention import with_attention
+from tasks.kinds.detection.backbone import start_from
 from tasks.kinds.detection.copy_paste import CopyPaste
+from tasks.training.ultralytics_pipeline import put_microscope_in
 from tasks.training.ultralytics_resume import ResumableTraining
+from tasks.training.ultralytics_sampling import pasted_classes
 
 
 class ResumableDetectionTraining(ResumableTraining, DetectionTrainer):  # type: ignore[misc]
-    """Trains a detector."""
+    """Trains a detector.
+
+    Args:
+        overrides, has_val, and others by name: see `ResumableTraining`.
+        backbone: Installed ImageNet weights of the architecture's backbone, to start from.
+    """
+
+    def __init__(self, overrides: dict[str, Any], *, backbone: Path | None = None, **others: Any) -> None:
+        self._backbone = backbone
+        super().__init__(overrides, **others)
+
+    def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> Any:
+        """The network: an architecture, by name or as that of weights, with attention where it is asked for."""
+        if self.knobs.attention == "none":
+            network = super().get_model(cfg, weights, verbose)
+        else:
+            plain = cfg if isinstance(cfg, dict) else yaml_model_load(cfg)
+            head = DetectionModel(plain, nc=self.data["nc"], ch=self.data["channels"], verbose=False).model[-1]
+            channels = [branch[0].conv.in_channels for branch in head.cv2]
+            network = super().get_model(with_attention(plain, self.knobs.attention, channels), weights, verbose)
+        if weights is None and self._backbone is not None:
+            start_from(network, self._backbone)
+        if weights is not None and len(weights.model) != len(network.model):
+            _transfer_head(network, weights)
+        return network
 
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
-        """The frames of a split; those to learn from with objects of others pasted in, until mosaic is closed."""
+        """The frames of a split; those to learn from with objects of others pasted in, until mosaic is closed.
+
+        And changed as under a microscope, to the end.
+        """
         dataset = super().build_dataset(img_path, mode, batch)
-        if mode == "train" and self.args.copy_paste:
-            dataset.transforms.insert(0, CopyPaste(dataset, self.args.copy_paste))
+        if mode != "train":
+            return dataset
+        if self.knobs.microscope:
+            put_microscope_in(dataset, self.knobs.microscope)
+        if self.args.copy_paste:
+            only = pasted_classes(self.knobs, dataset, self.data["names"])
+            dataset.transforms.insert(0, CopyPaste(dataset, self.args.copy_paste, only))
         return dataset
+
+
+def _transfer_head(network: Any, weights: Any) -> None:
+    """Take over what fits of a head: attention has moved it to another number, and ultralytics goes by numbers."""
+    theirs, ours = weights.float().model[-1].state_dict(), network.model[-1].state_dict()
+    fitting = {name: value for name, value in theirs.items() if name in ours and value.shape == ours[name].shape}
+    network.model[-1].load_state_dict(fitting, strict=False)

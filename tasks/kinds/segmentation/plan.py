@@ -36,6 +36,24 @@ class InputPlan(Frozen):
     )
 
 
+class PreparedPlan(Frozen):
+    """What every recipe of this kind says of its input."""
+
+    imgsz: int = Field(default=512, description="Side of a training crop and of a tile, in pixels after scaling.")
+    scale: float = Field(default=1.0, description="Pixels that the network sees for each pixel, along a side.")
+    normalise: Literal["percentile", "fixed"] = "percentile"
+    percentiles: tuple[float, float] = (1.0, 99.0)
+    gamma: float = Field(default=1.0, description="Power of the normalised values.")
+    stain_transform: Literal["none", "macenko", "reinhard"] = "none"
+
+    def input_plan(self, channels: Mapping[str, int]) -> InputPlan:
+        """How pictures are prepared, with the line's mapping of channels."""
+        return InputPlan(
+            channels=dict(channels), normalise=self.normalise, percentiles=self.percentiles, gamma=self.gamma,
+            stain=self.stain_transform, imgsz=self.imgsz, scale=self.scale,
+        )  # fmt: skip
+
+
 class AugmentationPlan(Frozen):
     """What a training crop may look like as well; see `augmentation.augment`."""
 
@@ -98,7 +116,7 @@ class PredictOptions(Frozen):
     min_score: float = Field(default=0.0, description="Cells that score lower are left out; 0: as training chose.")
 
 
-class TrainingPlan(Frozen):
+class TrainingPlan(PreparedPlan):
     """How a segmenter learns: `Recipe.arguments`, complete."""
 
     model: Literal["two-stage", "star-convex"] = Field(
@@ -110,13 +128,6 @@ class TrainingPlan(Frozen):
     width: int = Field(default=64, description="Channels of the feature pyramid.")
     stage1: Stage1Plan = Field(default_factory=Stage1Plan)
     stage2: Stage2Plan = Field(default_factory=Stage2Plan, description="Star-convex models have no second stage.")
-
-    imgsz: int = Field(default=512, description="Side of a training crop and of a tile, in pixels after scaling.")
-    scale: float = Field(default=1.0, description="Pixels that the network sees for each pixel, along a side.")
-    normalise: Literal["percentile", "fixed"] = "percentile"
-    percentiles: tuple[float, float] = (1.0, 99.0)
-    gamma: float = Field(default=1.0, description="Power of the normalised values.")
-    stain_transform: Literal["none", "macenko", "reinhard"] = "none"
     augmentation: AugmentationPlan = Field(default_factory=AugmentationPlan)
 
     batch_size: int = Field(default=4, description="Crops in a step.")
@@ -137,10 +148,3 @@ class TrainingPlan(Frozen):
     cache: bool = Field(default=True, description="Keep the prepared pictures in memory.")
     preeval: bool = Field(default=False, description="Measure on the validation split before training.")
     debug: bool = Field(default=False, description="Record memory, parts of the loss, and pictures of every stage.")
-
-    def input_plan(self, channels: Mapping[str, int]) -> InputPlan:
-        """How pictures are prepared, with the line's mapping of channels."""
-        return InputPlan(
-            channels=dict(channels), normalise=self.normalise, percentiles=self.percentiles, gamma=self.gamma,
-            stain=self.stain_transform, imgsz=self.imgsz, scale=self.scale,
-        )  # fmt: skip

@@ -6,10 +6,10 @@ import logging
 from dataclasses import dataclass
 
 from tasks.config import Line
-from tasks.errors import NotFound
 from tasks.kind import Image, Kind, ModelRef, Predictor, Row
 from tasks.kinds import kind_of
 from tasks.operations.predicting.rows import columns_of, rows_of
+from tasks.promotion.in_charge import find_model
 from tasks.registry.models import ModelRecord
 from tasks.session import Session
 from tasks.steps.predictors import reference
@@ -44,32 +44,6 @@ class LoadedModel:
         """What it says of one image: BGR uint8 [height, width, 3], or what the predictor's `read_original` gave."""
         (output,) = self.predictor.predict([image])
         return rows_of(self.kind, self.line, self.model, output, min_score)
-
-
-def find_model(session: Session, name: str, version: str | None = None) -> ModelRecord:
-    """Find a version as the lake knows it: never by a tag of MLflow alone.
-
-    Args:
-        session: Whose lake and registry.
-        name: The line.
-        version: Of its model; default the champion.
-
-    Raises:
-        NotFound: The line has no champion yet, or no such version.
-        DataError: MLflow calls a version champion that no verdict and no person of ours put there.
-        IntegrityError: No training in the lake says that it made the version.
-    """
-    from tasks.promotion.in_charge import champion_now
-    from tasks.training.records import vouched
-
-    session.line(name)
-    if version is None:
-        record = champion_now(session.lake, session.registry, name)
-        if record is None:
-            raise NotFound(f"line {name} has no champion yet", fix=f"nightscope run {name}, or name a version")
-    else:
-        record = session.registry.version(name, version)
-    return vouched(session.lake, record)
 
 
 def load_model(session: Session, name: str, version: str | None = None, device: str | None = "cpu") -> LoadedModel:

@@ -17,7 +17,8 @@ import numpy as np
 from tasks.config import Line
 from tasks.errors import NightscopeError, NotFound
 from tasks.operations.evidence import read_card
-from tasks.operations.predicting.loading import LoadedModel, find_model, load_record
+from tasks.operations.predicting.loading import LoadedModel, load_record
+from tasks.promotion.in_charge import find_model
 from tasks.schemas import now
 from tasks.session import Session
 from tasks.steps.predictors import reference

@@ -10,6 +10,7 @@ from typing import Any
 
 from tasks.config import RecipeChoice
 from tasks.kind import Job
+from tasks.kinds.detection.backbone import is_backbone
 from tasks.kinds.detection.job import DetectorJob
 from tasks.kinds.detection.recipe import load_recipe
 from tasks.kinds.detection.train import options, train, ultralytics_arguments
@@ -30,9 +31,11 @@ def make_job(folder: Path, recipe: str = "detection-from-scratch", *, seed: int 
     own.mkdir(parents=True)
     data = write_dataset(folder / "data", val=True)
     made = load_recipe(RecipeChoice(name=recipe, **{**TINY, **changes}))
+    installed = made.installed_weights()
     return Job(
         kind="detection", run_key="a" * 64, folder=own, data=data, has_val=True, seed=seed, options=options(made, data),
         state_dir=folder, locks_dir=folder, parent_pid=os.getpid(), progress_every_s=0, threads=1,
+        weights=installed and installed[0],
     )  # fmt: skip
 
 
@@ -46,7 +49,8 @@ def set_up(folder: Path, recipe: str = "detection-from-scratch", *, stage: int =
     part = stages_of(job.arguments, job.min_steps, 8)[stage]
     words = ultralytics_arguments(job, part, "cpu", local_data(job), job.folder / "run", resuming=False)
     arguments, knobs = apart(words)
-    trainer = ResumableDetectionTraining(arguments, has_val=True, knobs=knobs, stage=part)
+    backbone = job.weights if is_backbone(job.weights) else None
+    trainer = ResumableDetectionTraining(arguments, has_val=True, knobs=knobs, stage=part, backbone=backbone)
     trainer._setup_train()
     return trainer
 

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
+import yaml
 
 from tasks.errors import ConfigError, StepFailed
-from tasks.kinds.detection.detector import Boxes, Detector
-from tasks.kinds.detection.export_process import ExportJob, Format, UseJob, make_export, time_models
+from tasks.kinds.detection.attention import with_attention
+from tasks.kinds.detection.export_process import Format, UseJob, time_models
 from tasks.kinds.detection.exports import check_supported, input_shape
-from tasks.kinds.detection.recipe import PredictOptions
+from tasks.kinds.detection.recipe import ARCHITECTURES, PredictOptions
 from tasks.training import ultralytics_offline as offline
+from tests.kinds.detection.exporting import CLASSES, EVERYTHING, Files, drawn, exported, farthest, load, oid_of
 from tests.operations.exporting import one_cpu
 from tests.training.conftest import TINY_MODEL
-
-CLASSES = ("sperm", "impurity")
-EVERYTHING = PredictOptions(conf=0.0, iou=1.0, max_det=2000)
-"""Every box of every cell, none suppressed: nothing depends on the order of equal scores."""
-
-Files = dict[str, tuple[Path, str]]
 
 
 @pytest.fixture(scope="module")
@@ -35,59 +29,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def original(folder: Path) -> tuple[Path, str]:
-    """Weights of the tiny model, drawn so that it has opinions: untrained, all scores are the same up to rounding."""
-    offline.prepare(folder / "yolo")
-    import torch
-    import yaml
-    from ultralytics.nn.tasks import DetectionModel
-
-    torch.manual_seed(0)
-    model = DetectionModel(yaml.safe_load(TINY_MODEL), nc=2, verbose=False)
-    model.names = dict(enumerate(CLASSES))
-    judging = model.model[-1].cv3[0][-1]
-    judging.weight.data.normal_(0, 2)
-    judging.bias.data.zero_()
-    path = folder / "weights"
-    torch.save({"model": model.half(), "train_args": {}, "epoch": -1}, path)
-    return path, _oid(path)
-
-
-def exported(folder: Path, original: tuple[Path, str], fmt: Format, turn: int = 0, *, int8: bool = False) -> Files:
-    place = folder / f"{fmt}-{int8}-{turn}"
-    place.mkdir()
-    images = []
-    for index in range(4 if int8 else 0):
-        picture = np.random.default_rng(index).integers(0, 255, (56, 96, 3), dtype=np.uint8)
-        images.append(place / f"{index:064x}")  # a blob: no suffix
-        images[-1].write_bytes(cv2.imencode(".png", picture)[1].tobytes())
-    job = ExportJob(
-        folder=place, weights=original[0], format=fmt, int8=int8, imgsz=(64, 96), max_det=300, images=tuple(images),
-        config_dir=folder / "yolo", parent_pid=os.getpid(),
-    )  # fmt: skip
-    said = make_export(job)
-    assert (said["opset"] is not None) == (fmt == "onnx")
-    return {name: (place / "files" / name, _oid(place / "files" / name)) for name in said["files"]}
+    """Weights of the tiny model."""
+    return drawn(yaml.safe_load(TINY_MODEL), folder)
 
 
 @pytest.fixture(scope="module")
 def onnx(folder: Path, original: tuple[Path, str]) -> Files:
     return exported(folder, original, "onnx")
-
-
-def _oid(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def load(files: Files | tuple[Path, str], folder: Path, options: PredictOptions) -> Detector:
-    usual = {"classes": CLASSES, "imgsz": 96, "config_dir": folder / "yolo", "predict": options, "device": "cpu"}
-    if isinstance(files, tuple):
-        return Detector(files[0], oid=files[1], **usual)  # type: ignore[arg-type]
-    return Detector(files, **usual)  # type: ignore[arg-type]
-
-
-def farthest(mine: Boxes, theirs: Boxes) -> float:
-    """How far the box is, in pixels or score, whose counterpart is farthest."""
-    return max(float(np.abs(theirs - box).max(axis=1).min()) for box in mine)
 
 
 @pytest.mark.parametrize("fmt", ["onnx", "torchscript", "openvino"])
@@ -106,6 +54,28 @@ def test_an_export_finds_the_same_boxes_in_images_of_any_shape(
     (one,), (other,) = mine.predict([image]), theirs.predict([image])
     assert abs(len(one) - len(other)) <= 5  # some overlap by just as much as the threshold says
     np.testing.assert_allclose(one[:10, 4], other[:10, 4], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("model", "attention", "fmt"),
+    [
+        ("p3-tiny.yaml", "cbam", "onnx"), ("p3-tiny.yaml", "coordinate", "onnx"),
+        ("lite0-p2-p4.yaml", "shuffle", "onnx"),
+        ("lite0-p2-p4.yaml", "coordinate", "openvino"), ("lite0-p2-p4.yaml", "shuffle", "torchscript"),
+    ],
+)  # fmt: skip
+def test_so_does_one_with_layers_of_ours(tmp_path: Path, model: str, attention: str, fmt: Format) -> None:
+    plain = yaml.safe_load((ARCHITECTURES / model).read_text())
+    channels = [32, 48, 64] if model.startswith("lite0") else [16]
+    with one_cpu():
+        weights = drawn(with_attention(plain, attention, channels), tmp_path)
+        files = exported(tmp_path, weights, fmt)
+        mine, theirs = load(weights, tmp_path, EVERYTHING), load(files, tmp_path, EVERYTHING)
+        for shape in ((56, 96, 3), (90, 41, 3), (200, 300, 3)):
+            image = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
+            (one,), (other,) = mine.predict([image]), theirs.predict([image])
+            assert len(one) == len(other) > 0, shape
+            assert farthest(one, other) < 0.01, shape
 
 
 def test_the_same_model_gives_the_same_bytes(folder: Path, original: tuple[Path, str], onnx: Files) -> None:
@@ -138,7 +108,7 @@ def test_a_failed_export_says_why(folder: Path) -> None:
     junk = folder / "junk"
     junk.write_bytes(b"no weights")
     with pytest.raises(StepFailed, match=r"export to onnx failed .*(Error|invalid)"):
-        exported(folder, (junk, _oid(junk)), "onnx", 3)
+        exported(folder, (junk, oid_of(junk)), "onnx", 3)
 
 
 @pytest.mark.parametrize(

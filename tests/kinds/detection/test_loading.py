@@ -21,6 +21,8 @@ from tasks.kinds.detection.detector import Detector
 from tasks.kinds.detection.exports import ExportJob, make_export
 from tasks.kinds.detection.recipe import ARCHITECTURES, PredictOptions
 from tasks.kinds.detection.review import finished_weights
+from tasks.kinds.detection.served import SERVED
+from tasks.training import ultralytics_layers
 from tasks.training import ultralytics_offline as offline
 from tasks.training.ultralytics_loading import harmless, load_checkpoint
 from tasks.training.ultralytics_resume import unpack
@@ -80,6 +82,20 @@ def test_what_is_no_checkpoint_at_all(tmp_path: Path, data: bytes, mark: Path) -
         load_checkpoint(tmp_path / "some.pt")
 
 
+@pytest.mark.parametrize("name", ["allow", "Network"])
+def test_of_our_module_of_layers_only_the_layers(tmp_path: Path, mark: Path, name: str) -> None:
+    class Named:
+        def __reduce__(self) -> Any:
+            return getattr(ultralytics_layers, name), ()
+
+    torch.save({"model": Named()}, tmp_path / "other.pt")
+    with pytest.raises(DataError, match=rf"ultralytics_layers\.{name}"):
+        load_checkpoint(tmp_path / "other.pt")
+    attention = ultralytics_layers.ShuffleAttention(16)
+    torch.save({"model": attention}, tmp_path / "ours.pt")
+    assert type(load_checkpoint(tmp_path / "ours.pt")["model"]) is type(attention)
+
+
 def test_the_predictor(bomb: Path, mark: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be loaded"):
         Detector(bomb, oid=oid_of(bomb), classes=("sperm",), imgsz=64, config_dir=tmp_path / "yolo")
@@ -108,8 +124,9 @@ def test_the_served_model(bomb: Path, mark: Path, tmp_path: Path) -> None:
     from tasks.kinds.detection.pyfunc_model import BoxDetector
 
     (tmp_path / "model.json").write_text(f'{{"weights_sha256": "{oid_of(bomb)}"}}')
-    (tmp_path / "views.py").write_text("")
-    files = {"weights": str(bomb), "model": str(tmp_path / "model.json"), "views": str(tmp_path / "views.py")}
+    files = {"weights": str(bomb), "model": str(tmp_path / "model.json")} | {
+        path.stem: str(path) for path in SERVED.modules
+    }
     with pytest.raises(TypeError, match="outside the supported"):
         BoxDetector().load_context(SimpleNamespace(artifacts=files))
     assert not mark.exists()

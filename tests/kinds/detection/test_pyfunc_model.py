@@ -73,6 +73,26 @@ def test_a_detector_with_anchors_is_trained_by_the_worker_published_and_served_t
     np.testing.assert_allclose([row[5] for row in served["rows"]], ours[:, 4], atol=1e-5)
 
 
+def test_layers_of_ours_are_served_too(night_lake: Lake, line: Line, tmp_path: Path, registry_stack: Settings) -> None:
+    data = write_dataset(tmp_path / "data", val=True)
+    recipe = RecipeChoice(
+        name="detection-from-imagenet", imgsz=64, batch=4, nbs=4, min_steps=0, plots=False, attention="coordinate",
+        stages=[{"epochs": 1}], seed=3,
+    )  # fmt: skip
+    line = line.model_copy(update={"line": "imagenet", "recipe": recipe})
+    training = train_challenger(night_lake, line, DETECTION, "e" * 64, data, True, progress=lambda _: None)
+    bgr = cv2.imread(str(tmp_path / "data/images/train/000.png"))
+    np.save(tmp_path / "image.npy", np.ascontiguousarray(bgr[:, :, ::-1]))
+    served = in_a_clean_process(tmp_path, registry_stack, f"models:/imagenet/{training.model_version}")
+    model = ModelRef(
+        model_version="1", weights_oid=training.weights_oid, classes=("sperm", "impurity"),
+        options={"imgsz": 64, "predict": {"max_det": 20, "conf": 0.0, "iou": 0.6}},
+    )  # fmt: skip
+    (ours,) = DETECTION.predictors.load(night_lake, model, "cpu").predict([bgr])
+    assert len(served["rows"]) == len(ours) > 0
+    np.testing.assert_allclose([row[5] for row in served["rows"]], ours[:, 4], atol=1e-5)
+
+
 def test_loads_in_a_clean_process_and_predicts_what_the_detector_predicts(
     night_lake: Lake, line: Line, tmp_path: Path, registry_stack: Settings
 ) -> None:

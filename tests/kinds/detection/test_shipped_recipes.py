@@ -38,7 +38,10 @@ def test_it_says_why_and_nothing_that_has_no_effect(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "stage"), STAGES)
 def test_each_stage_trains_a_step(tmp_path: Path, name: str, stage: int) -> None:
-    start = {"weights": None} if name == "detection-from-coco" else {}
+    start: dict[str, Any] = {
+        "detection-from-coco": {"weights": None},
+        "detection-from-imagenet": {"model": "lite0-p2-p4.yaml"},
+    }.get(name, {})
     trainer = set_up(tmp_path, name, stage=stage, nbs=1, batch=2, enlarge=False, **start)
     before = [each.detach().clone() for each in trainer.model.parameters()]
 
@@ -78,7 +81,11 @@ def test_the_shipped_line_trains_as_it_always_has(tmp_path: Path) -> None:
     (data := tmp_path / "here.yaml").write_text(f"path: {tmp_path / 'data'}\ntrain: images/train\n")
     words = ultralytics_arguments(own, stage, "cpu", data, tmp_path / "run", resuming=False)
     given, knobs = apart(words)
-    assert knobs.model_dump() == {"focal_gamma": 0.0, "clip_norm": 10.0, "ema": 0.9999, "ema_tau": 2000.0}
+    assert knobs.model_dump() == {
+        "focal_gamma": 0.0, "clip_norm": 10.0, "ema": 0.9999, "ema_tau": 2000.0, "repeat_threshold": 0.0,
+        "balanced_batches": False, "class_weights": "none", "class_beta": 0.999, "copy_paste_classes": "all",
+        "microscope": None, "iou_loss": "ciou", "attention": "none",
+    }  # fmt: skip
     assert {key: given[key] for key in given.keys() - {"data", "save_dir", "model"}} == {
         "amp": False, "batch": 8, "cache": "ram", "close_mosaic": 0, "cos_lr": True, "device": "cpu", "epochs": 25,
         "fliplr": 0.5, "flipud": 0.5, "hsv_h": 0.015, "hsv_s": 0.5, "hsv_v": 0.4, "imgsz": 64, "iou": 0.6, "lr0": 0.004,

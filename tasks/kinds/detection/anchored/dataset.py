@@ -67,6 +67,10 @@ class Split:
         boxes = np.concatenate([middle - half, middle + half], axis=1).astype(np.float32) * size
         return Example(np.asarray(image, np.uint8), boxes, rows[:, 0].astype(np.int64))
 
+    def classes_of(self) -> list[list[int]]:
+        """Of each picture the classes that are in it."""
+        return [_rows(path)[:, 0].astype(int).tolist() for path in self.images]
+
     def sizes(self, side_px: int) -> npt.NDArray[np.float64]:
         """Width and height of every box of the split, its picture's longest side scaled to `side_px`; [n, 2]."""
         from PIL import Image

@@ -11,6 +11,8 @@ from tasks.escaping import short_repr
 from tasks.schemas import Frozen
 from tasks.training import values
 from tasks.training.installed import INSTALLED
+from tasks.training.microscope import Microscope
+from tasks.training.ultralytics_knobs import CHECKS as KNOBS
 from tasks.training.values import Check, between, number, one_of, whole
 
 MODEL = "retinanet"
@@ -38,6 +40,8 @@ class AnchoredPlan(Frozen):
         fliplr, flipud: How often a picture is mirrored.
         scale, translate: How much larger or smaller, and how far off, by share of its side.
         hsv_v: By how much grey levels are multiplied, at most.
+        repeat_threshold, balanced_batches: Which pictures an epoch shows; see `tasks/training/imbalance.py`.
+        microscope: How often each thing happens to a picture; see `tasks/training/microscope.py`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,6 +63,9 @@ class AnchoredPlan(Frozen):
     scale: float = 0.3
     translate: float = 0.1
     hsv_v: float = 0.4
+    repeat_threshold: float = 0.0
+    balanced_batches: bool = False
+    microscope: Microscope | None = None
 
 
 def _anchors(value: Any) -> list[Size] | None:
@@ -104,6 +111,7 @@ CHECKS: Mapping[str, Check] = {
     **between(number, 0, 0.9, "scale", "warmup"),
     **between(number, 0, 1000, "clip"),
     **between(whole, 1, 10_000, "max_det"),
+    **{key: KNOBS[key] for key in ("repeat_threshold", "balanced_batches", "microscope")},
 }
 """Beside what every recipe of the kind may say; the others of ultralytics' arguments mean nothing here."""
 

@@ -60,6 +60,17 @@ def _begun(job: DetectorJob) -> AnchoredTraining:
     )  # fmt: skip
 
 
+def _show(job: DetectorJob, training: AnchoredTraining, report: Callable[..., None]) -> None:
+    """After the first epoch: the contact sheet of what the network saw."""
+    from tasks.training.contact_sheet import contact_sheet, file_name
+
+    if training.seen:
+        path = job.folder / file_name(1, 1)
+        path.write_bytes(contact_sheet(training.seen, training.train.classes))
+        training.seen = []
+        report("picture", name=f"training/{path.name}", path=path)
+
+
 def _run_epochs(job: DetectorJob, training: AnchoredTraining, report: Callable[..., None]) -> None:
     """Train to the end."""
     import torch
@@ -89,4 +100,5 @@ def _run_epochs(job: DetectorJob, training: AnchoredTraining, report: Callable[.
                 at_ms=round(time.time() * 1000),
                 metrics={name: value for name, value in measured.items() if math.isfinite(value)},
             )  # fmt: skip
+            _show(job, training, report)
             checkpoints.write(training.epoch, training.checkpoint, last=training.finished)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,13 @@ from torch import nn
 
 from tasks.errors import DataError
 from tasks.kinds.detection.anchored import retinanet
-from tasks.kinds.detection.anchored.dataset import Split, changed, tensors_of
+from tasks.kinds.detection.anchored.dataset import Example, Split, changed, tensors_of
 from tasks.kinds.detection.anchored.measure import average_precisions
 from tasks.kinds.detection.anchored.plan import BACKBONES, FIRST_LEVEL, LEVELS, AnchoredPlan
 from tasks.metrics.anchors import cluster_anchors, pyramid_level
+from tasks.training.contact_sheet import PICTURES, Picture
+from tasks.training.determinism import epoch_seed
+from tasks.training.imbalance import Mixture
 from tasks.training.meter import note_gradient
 from tasks.training.tensors import by_order, known_weights, read_tensors
 
@@ -73,6 +76,10 @@ class AnchoredTraining:
         self.network.to(device)
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=plan.lr0, weight_decay=plan.weight_decay)
         self.epoch, self.best, self.best_state = 0, -1.0, None
+        self._mixture = mixture(plan, train)
+        self._microscope = microscope(plan)
+        self.seen: list[Picture] = []
+        """The first pictures of the first epoch, as the network sees them."""
         if state:
             self.network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
@@ -85,8 +92,7 @@ class AnchoredTraining:
 
     def run_epoch(self, after_step: Callable[[int, dict[str, float]], None]) -> dict[str, float]:
         """Train one epoch, and measure it; what was measured, by name."""
-        rng = np.random.default_rng([self.seed, self.epoch])
-        order = rng.permutation(len(self.train))
+        order = self._order()
         self.network.train()
         # `find` sets the transform's size for prediction; training pictures are squares of imgsz already.
         self.network.transform.min_size, self.network.transform.max_size = (self.spec["imgsz"],), self.spec["imgsz"]
@@ -102,19 +108,28 @@ class AnchoredTraining:
             sums |= self._validate(self.val)
         return sums
 
+    def _order(self) -> Sequence[int]:
+        if self._mixture:
+            return self._mixture.epoch(epoch_seed(self.seed, self.epoch))
+        order: list[int] = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.train)).tolist()
+        return order
+
+    def _example(self, step: int, index: int) -> Example:
+        """A picture of the training split, changed by what follows from seed, step and picture."""
+        rng = np.random.default_rng([self.seed, 1, step, index])
+        example = changed(self.train.read(index), self.plan, self.spec["imgsz"], rng)
+        if self._microscope:
+            image, boxes, rows = self._microscope(example.image, example.boxes, int(rng.integers(2**32)))
+            example = Example(image, boxes, example.labels[rows])
+        if self.epoch == 0 and len(self.seen) < PICTURES:
+            self.seen.append(Picture(np.ascontiguousarray(example.image[..., ::-1]), example.boxes, example.labels))
+        return example
+
     def _step(self, step: int, chosen: list[int]) -> dict[str, float]:
         rate = self.plan.lr0 * rate_at(step, self.epochs * self.steps_per_epoch, self.plan)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        examples = [
-            changed(
-                self.train.read(index),
-                self.plan,
-                self.spec["imgsz"],
-                np.random.default_rng([self.seed, 1, step, index]),
-            )
-            for index in chosen
-        ]
+        examples = [self._example(step, index) for index in chosen]
         losses = self.network(*tensors_of(examples, self.device))
         total = sum(losses.values())
         parts = {_PARTS[name]: float(value.detach()) for name, value in losses.items()}
@@ -151,6 +166,22 @@ class AnchoredTraining:
         if self.best_state is not None:
             self.network.load_state_dict(self.best_state)
         return self.network.eval()
+
+
+def mixture(plan: AnchoredPlan, train: Split) -> Mixture | None:
+    """Which pictures an epoch shows, where that is not each one once."""
+    if not plan.repeat_threshold and not plan.balanced_batches:
+        return None
+    return Mixture(train.classes_of(), plan.repeat_threshold, plan.batch if plan.balanced_batches else 0)
+
+
+def microscope(plan: AnchoredPlan) -> Any:
+    """What changes pictures as under a microscope, where the plan asks for it; it takes a second to import."""
+    if plan.microscope is None:
+        return None
+    from tasks.training.microscope_transforms import MicroscopeEffects
+
+    return MicroscopeEffects(plan.microscope)
 
 
 def rate_at(step: int, steps: int, plan: AnchoredPlan) -> float:

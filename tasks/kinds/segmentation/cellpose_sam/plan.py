@@ -16,16 +16,15 @@ from typing import Any, Literal
 from pydantic import Field
 
 from tasks.errors import ConfigError
-from tasks.kinds.segmentation.plan import InputPlan
+from tasks.kinds.segmentation.plan import PreparedPlan
 from tasks.kinds.segmentation.yolo.plan import COMMON_CHECKS
-from tasks.schemas import Frozen
 from tasks.training.starting import WEIGHTS_NAME
 from tasks.training.values import Check, number, one_of, weights, whole
 
 MODEL = "cellpose"
 
 
-class CellposePlan(Frozen):
+class CellposePlan(PreparedPlan):
     """How cellpose learns and answers: `Recipe.arguments`, complete."""
 
     model: Literal["cellpose"] = "cellpose"
@@ -37,20 +36,6 @@ class CellposePlan(Frozen):
     cellprob_threshold: float = Field(default=0.0, description="Logit above which a pixel is of a cell.")
     min_size: int = Field(default=15, description="Smaller cells are left out, in pixels after scaling.")
     iterations: int = Field(default=200, description="Steps along the flows.")
-
-    imgsz: int = Field(default=512, description="Side of a tile, in pixels after scaling.")
-    scale: float = Field(default=1.0, description="Pixels that the network sees for each pixel, along a side.")
-    normalise: Literal["percentile", "fixed"] = "percentile"
-    percentiles: tuple[float, float] = (1.0, 99.0)
-    gamma: float = Field(default=1.0, description="Power of the normalised values.")
-    stain_transform: Literal["none", "macenko", "reinhard"] = "none"
-
-    def input_plan(self, channels: Mapping[str, int]) -> InputPlan:
-        """How pictures are prepared, with the line's mapping of channels."""
-        return InputPlan(
-            channels=dict(channels), normalise=self.normalise, percentiles=self.percentiles, gamma=self.gamma,
-            stain=self.stain_transform, imgsz=self.imgsz, scale=self.scale,
-        )  # fmt: skip
 
 
 CHECKS: dict[str, Check] = {

@@ -22,8 +22,7 @@ from pydantic import Field
 from tasks.escaping import short_repr
 from tasks.kinds.segmentation.allowed import tile_side, two_percentiles
 from tasks.kinds.segmentation.architectures import YOLO_SEG
-from tasks.kinds.segmentation.plan import InputPlan
-from tasks.schemas import Frozen
+from tasks.kinds.segmentation.plan import PreparedPlan
 from tasks.training import values
 from tasks.training.ultralytics_allowed import ALLOWED, check_argument
 from tasks.training.ultralytics_arguments import argument_defaults
@@ -36,7 +35,7 @@ OWN = ("architecture", "min_steps", "iou", "max_det")
 INPUT = ("imgsz", "scale", "normalise", "percentiles", "gamma", "stain_transform")
 
 
-class YoloPlan(Frozen):
+class YoloPlan(PreparedPlan):
     """How a YOLO-seg learns and answers: `Recipe.arguments`, complete."""
 
     model: Literal["yolo-seg"] = "yolo-seg"
@@ -45,21 +44,7 @@ class YoloPlan(Frozen):
     iou: float = Field(default=0.5, description="Of two boxes that overlap more the weaker goes.")
     max_det: int = Field(default=500, description="Cells of a tile at most.")
 
-    imgsz: int = Field(default=512, description="Side of a tile, in pixels after scaling.")
-    scale: float = Field(default=1.0, description="Pixels that the network sees for each pixel, along a side.")
-    normalise: Literal["percentile", "fixed"] = "percentile"
-    percentiles: tuple[float, float] = (1.0, 99.0)
-    gamma: float = Field(default=1.0, description="Power of the normalised values.")
-    stain_transform: Literal["none", "macenko", "reinhard"] = "none"
-
     ultralytics: dict[str, Any] = Field(default_factory=dict, description="Arguments in ultralytics' own words.")
-
-    def input_plan(self, channels: Mapping[str, int]) -> InputPlan:
-        """How pictures are prepared, with the line's mapping of channels."""
-        return InputPlan(
-            channels=dict(channels), normalise=self.normalise, percentiles=self.percentiles, gamma=self.gamma,
-            stain=self.stain_transform, imgsz=self.imgsz, scale=self.scale,
-        )  # fmt: skip
 
 
 COMMON_CHECKS: dict[str, Check] = {
