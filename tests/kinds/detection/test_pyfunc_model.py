@@ -84,13 +84,14 @@ def test_layers_of_ours_are_served_too(night_lake: Lake, line: Line, tmp_path: P
     bgr = cv2.imread(str(tmp_path / "data/images/train/000.png"))
     np.save(tmp_path / "image.npy", np.ascontiguousarray(bgr[:, :, ::-1]))
     served = in_a_clean_process(tmp_path, registry_stack, f"models:/imagenet/{training.model_version}")
-    model = ModelRef(
-        model_version="1", weights_oid=training.weights_oid, classes=("sperm", "impurity"),
-        options={"imgsz": 64, "predict": {"max_det": 20, "conf": 0.0, "iou": 0.6}},
+    detector = Detector(
+        night_lake.blobs.fetch(training.weights_oid), oid=training.weights_oid, classes=("sperm", "impurity"),
+        imgsz=64, config_dir=tmp_path / "yolo",
     )  # fmt: skip
-    (ours,) = DETECTION.predictors.load(night_lake, model, "cpu").predict([bgr])
+    (ours,) = detector.predict([bgr], conf=0.0, iou=0.6, max_det=20)
     assert len(served["rows"]) == len(ours) > 0
     np.testing.assert_allclose([row[5] for row in served["rows"]], ours[:, 4], atol=1e-5)
+    np.testing.assert_allclose([row[0] for row in served["rows"]], ours[:, 0], atol=1e-2)
 
 
 def test_loads_in_a_clean_process_and_predicts_what_the_detector_predicts(
