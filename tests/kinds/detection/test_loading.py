@@ -89,7 +89,7 @@ def test_of_our_module_of_layers_only_the_layers(tmp_path: Path, mark: Path, nam
             return getattr(ultralytics_layers, name), ()
 
     torch.save({"model": Named()}, tmp_path / "other.pt")
-    with pytest.raises(DataError, match="other.pt cannot be loaded") as refused:
+    with pytest.raises(DataError, match=r"other\.pt cannot be loaded") as refused:
         load_checkpoint(tmp_path / "other.pt")
     assert f"ultralytics_layers.{name}" in str(refused.value.__cause__)
     attention = ultralytics_layers.ShuffleAttention(16)
