@@ -18,6 +18,9 @@ from tasks.schemas import now
 PATIENCE_S = 180.0
 """How long a follower waits for an API server that is being restarted."""
 
+OURS = ("tasks.", "nightscope_airflow.")
+"""Loggers whose lines are for people who watch a night."""
+
 
 class AirflowApi:
     """A session with one Airflow API server."""
@@ -124,12 +127,13 @@ class AirflowApi:
         return _plain(answer.json().get("value")) if answer.status_code == 200 else None
 
     def last_words(self, dag_id: str, run_id: str, task_id: str, try_number: int) -> str:
-        """The last line a running task has logged; empty where there is none (yet)."""
+        """The last line that a running task of ours has logged, not Airflow itself; empty where there is none (yet)."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}"
         answer = self._call("GET", path, patience_s=PATIENCE_S, headers={"Accept": "application/json"})
         lines = answer.json().get("content") if answer.status_code == 200 else None
-        texts = [str(line.get("event", "")) for line in lines or [] if isinstance(line, dict)]
-        return next((text.strip() for text in reversed(texts) if text.strip() and not text.startswith("::")), "")
+        ours = [line for line in lines or [] if isinstance(line, dict) and str(line.get("logger")).startswith(OURS)]
+        texts = [str(line.get("event", "")).strip() for line in ours]
+        return next((text for text in reversed(texts) if text), "")
 
     def order(self, dag_id: str) -> list[str]:
         """Task ids, upstream first."""

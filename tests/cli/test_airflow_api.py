@@ -49,3 +49,22 @@ def test_what_the_form_refuses_is_a_config_error(monkeypatch: pytest.MonkeyPatch
     api = _api(lambda body: httpx.Response(400, json={"detail": "epochs: 0 is less than 1"}), monkeypatch)
     with pytest.raises(ConfigError, match="epochs: 0 is less than 1"):
         api.trigger("retrain_x", {"epochs": 0})
+
+
+def test_a_steps_last_words_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    logged = [
+        {"event": "::group::Pre Execute", "logger": "task"},
+        {"event": "epoch 2/10 step 40", "logger": "tasks.steps.train"},
+        {"event": "", "logger": "tasks.steps.train"},
+        {"event": "Worker startup parse complete", "logger": "task"},
+        {"event": "a sentence without a logger"},
+    ]
+
+    def serve(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"content": logged, "access_token": "t"})
+
+    api = _api(lambda body: httpx.Response(500), monkeypatch)
+    api._http = httpx.Client(base_url="http://airflow.test", transport=httpx.MockTransport(serve))
+    assert api.last_words("retrain_x", "run", "train_challenger", 1) == "epoch 2/10 step 40"
+    logged.pop(1)
+    assert api.last_words("retrain_x", "run", "train_challenger", 1) == ""
