@@ -30,7 +30,7 @@ ROOT = Path(__file__).parent
 _PARSING = Lock()
 """CPython 3.11 counts the depth of a syntax tree for all threads together, and fails where two of them parse."""
 
-Result = Literal["training", "layout", "export", "evaluation", "verdict", "signature", "audit"]
+Result = Literal["validation", "training", "layout", "export", "evaluation", "verdict", "signature", "audit"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,13 @@ _BESIDE_AUDIT = ("report", "filing", "refusal", "clears", "copies", "__init__")
 _WATCHING = "ingest/watching.py"
 
 DECIDING: dict[Result, Sources] = {
+    # Whether an annotation passes, as long as it and its frame stay what they are.
+    "validation": Sources(
+        tuple(f"validation/{name}.py" for name in ("inputs", "judging", "passed", "suites", "tables")),
+        kind=("checks.py",),
+        libraries=("great-expectations", "numpy", "pandas"),
+        follow="all",
+    ),
     # What writes a dataset version's images and label files to disk for a trainer.
     "layout": Sources(("datasets/on_disk.py",), kind=("layout.py",), follow="all"),
     # How a finished model predicts lies in the same room, and so counts, too.

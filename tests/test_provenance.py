@@ -102,7 +102,7 @@ KIND = "kinds/detection"
 RESTS_ON: dict[str, set[Result]] = {
     f"{KIND}/layout.py": {"layout", "training", "export"},  # it writes the labels that are trained on
     "datasets/on_disk.py": {"layout", "training", "export"},
-    f"{KIND}/boxes.py": {"layout", "training", "export"},
+    f"{KIND}/boxes.py": {"layout", "training", "export", "validation"},
     f"{KIND}/trainer.py": {"training", "export"},
     f"{KIND}/architectures": {"training", "export"},
     f"{KIND}/export_worker.py": {"export"},
@@ -110,11 +110,13 @@ RESTS_ON: dict[str, set[Result]] = {
     f"{KIND}/drawing.py": {"evaluation", "verdict"},  # an evaluation keeps its worst frames as they are drawn
     f"{KIND}/labels.py": set(),
     f"{KIND}/formats/voc.py": set(),
-    f"{KIND}/checks.py": set(),
+    f"{KIND}/checks.py": {"validation"},  # what passed by it is judged again
+    "validation/judging.py": {"validation"},
+    "validation/report.py": set(),
     "training/train.py": {"training", "export"},
     "training/trial_values.py": set(),  # which values a search tries: each of its trainings is named by its own
-    "metrics/matching.py": {"evaluation", "verdict"},
-    "metrics/label_agreement.py": set(),  # shown with the labels; no model is judged by it
+    "metrics/matching.py": {"evaluation", "verdict", "validation"},  # also how far people agree
+    "metrics/label_agreement.py": {"validation"},  # shown with the labels; no model is judged by it
     "evaluation/measure.py": {"evaluation", "verdict"},
     "gates/decide.py": {"verdict"},
     "leakage/thumbnails.py": {"signature", "audit"},
@@ -201,11 +203,11 @@ def test_a_change_in_our_room_leaves_the_other_kind_alone(copied: Path, other: P
 def test_what_a_classifier_rests_on(copied: Path) -> None:
     room = copied / "kinds" / "classification"
     rests_on = {
-        "duplicates.py": set(),  # which labels contradict each other
+        "duplicates.py": {"validation"},  # which labels contradict each other
         "answers.py": set(),
         "predictor.py": {"training", "export"},  # although saliency, which decides nothing, imports it
         "scores.py": {"training", "export"},  # of the trainer's own
-        "objects.py": {"layout", "training", "export", "evaluation", "verdict"},
+        "objects.py": {"layout", "training", "export", "evaluation", "verdict", "validation"},
         "../../metrics/temperature.py": {"training", "export"},  # fitted at a training's end, and kept with the weights
     }
     for name, rests in rests_on.items():

@@ -7,14 +7,13 @@ not do in the same way.
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tasks.config import Line
 from tasks.datasets import splits, together
 from tasks.kind import Kind
+from tasks.kind.label_counts import label_counts, rows_of
 from tasks.lake import Lake
 from tasks.lake.datasets import COLUMNS
 from tasks.lake.locks import lake_lock
@@ -26,7 +25,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 DatasetCheck = Callable[[Lake, Line, Kind, "pa.Table"], Oid]
-"""Judges split manifest rows: the oid of its result, or InsufficientData. `tasks.validation.dataset.check_dataset`."""
+"""Judges accepted rows with their `split`: the oid of its result, or InsufficientData.
+`tasks.validation.dataset.check_dataset`."""
 
 
 def freeze(
@@ -66,14 +66,15 @@ def freeze(
             lake, line, planned, lambda splits: audited(lake, line.line, placed(accepted, splits), viewer)
         )
         require_passed(lake, line.line, audit)
-        rows = manifest_rows(line, placed(accepted, planned.splits))
-        check_oid = check(lake, line, kind, rows)
+        whole = placed(accepted, planned.splits)
+        rows = manifest_rows(line, whole)
+        check_oid = check(lake, line, kind, whole)
         splits.record(lake, line, planned)
         about = {
             "kind": line.kind,
             "classes": list(line.classes),
             "has_val": "val" in planned.splits.values(),
-            "counts": counts(rows, kind),
+            "counts": counts(whole, kind),
             "splits": planned.splits,
             "warnings": list(planned.warnings),
             "leak_check": audit.as_json(),
@@ -100,17 +101,14 @@ def manifest_rows(line: Line, rows: pa.Table) -> pa.Table:
 def counts(rows: pa.Table, kind: Kind) -> dict[str, Any]:
     """Groups, recordings, frames, and objects by class, of each split that a manifest has."""
     found: dict[str, Any] = {}
-    columns = [rows.column(name).to_pylist() for name in ("split", "group", "recording_id", "objects")]
-    everything = list(zip(*columns, strict=True))
     for split in SPLITS:
-        own = [row for row in everything if row[0] == split]
-        if own:
-            labels = Counter(item["label"] for row in own for item in kind.checks.counted(json.loads(row[3])))
+        own = rows_of(rows, split)
+        if own.num_rows:
             found[split] = {
-                "groups": len({row[1] for row in own}),
-                "recordings": len({row[2] for row in own}),
-                "frames": len(own),
-                "labels": dict(sorted(labels.items())),
+                "groups": len(own.column("group").unique()),
+                "recordings": len(own.column("recording_id").unique()),
+                "frames": own.num_rows,
+                "labels": dict(sorted(label_counts(own, kind).items())),
             }
     return found
 

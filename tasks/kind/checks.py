@@ -36,6 +36,10 @@ class Checks(Protocol):
 
     A kind may have `unfinished(objects)` beside these: why a frame with objects like these belongs to no dataset yet,
     though nothing is wrong with it (a phrase after 'left out until somebody finishes them: '); None: it does.
+
+    A kind may say `JUDGED_ALONE = True`: then what passed is not judged again on later nights. It promises that what
+    the suite finds of an annotation follows from this annotation and its frame, and that `notes` of many frames are
+    those of the frames that have any by themselves.
     """
 
     SUITE: str

@@ -142,6 +142,11 @@ class Kind:
         table: pd.DataFrame = compared(annotations, frames, surroundings)
         return table
 
+    @property
+    def judged_alone(self) -> bool:
+        """Whether its checks judge each annotation by itself; see `Checks`."""
+        return bool(getattr(self.checks, "JUDGED_ALONE", False))
+
     def unfinished(self, objects: Sequence[Object]) -> str | None:
         """Why a frame with these objects belongs to no dataset yet, though nothing is wrong with it; None: it does."""
         say = getattr(self.checks, "unfinished", None)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tasks.config import MIN_GROUPS, Line
 from tasks.errors import InsufficientData
 from tasks.kind import Kind
+from tasks.kind.label_counts import label_counts, learned_from, rows_of
 from tasks.lake import Lake
 from tasks.schemas import SPLITS, Oid
 from tasks.validation.suites import SuiteResult, run_suite
@@ -24,27 +24,18 @@ _COLUMNS = ("requirement", "what", "have", "need", "short")
 Row = dict[str, Any]
 
 
-def label_counts(objects: Iterable[str], kind: Kind) -> Counter[str]:
-    """Labels by class over the `objects` column (JSON strings) of accepted annotations or a manifest."""
-    counted = kind.checks.counted
-    return Counter(item["label"] for text in objects for item in counted(json.loads(text)))
-
-
 def overall_requirements(line: Line, kind: Kind, accepted: pa.Table) -> list[Row]:
     """What the line asks for before its data is split."""
-    return _overall(line, accepted, label_counts(accepted.column("objects").to_pylist(), kind))
+    return _overall(line, accepted, label_counts(accepted, kind))
 
 
 def split_requirements(line: Line, kind: Kind, rows: pa.Table) -> list[Row]:
     """What the line asks of a split dataset: `overall_requirements`, and those of train and test each."""
-    own: dict[str, list[str]] = {split: [] for split in SPLITS}
-    for split, text in zip(rows.column("split").to_pylist(), rows.column("objects").to_pylist(), strict=True):
-        own[split].append(text)
-    labels = {split: label_counts(texts, kind) for split, texts in own.items()}
+    own = {split: rows_of(rows, split) for split in SPLITS}
+    labels = {split: label_counts(of, kind) for split, of in own.items()}
     found = _overall(line, rows, sum(labels.values(), Counter()))
     for split in ("train", "test"):
-        taken = kind.checks.is_learned_from
-        frames = sum(taken(json.loads(text)) for text in own[split]) if split == "train" else len(own[split])
+        frames = learned_from(own[split], kind) if split == "train" else own[split].num_rows
         found.append(_requirement(f"{split}/frames", f"labelled frames in {split}", frames, 1))
         found += [
             _requirement(f"{split}/labels/{name}", f"labels of class {name} in {split}", labels[split][name], need)
@@ -79,7 +70,7 @@ def check_requirements(lake: Lake, requirements: Sequence[Row]) -> tuple[SuiteRe
 
 
 def check_dataset(lake: Lake, line: Line, kind: Kind, rows: pa.Table) -> Oid:
-    """Check a split dataset, given as manifest rows, against the line's minimums.
+    """Check a split dataset, manifest rows or accepted ones with `split`, against the line's minimums.
 
     Returns:
         Blob: the suite's result as JSON.

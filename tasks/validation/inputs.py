@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.config import AnnotatorChoice, Line
 from tasks.lake import Lake
 from tasks.schemas import MAX_OBJECTS, SPLITS, Frame, Oid, Recording, Split, SplitAssignment
+from tasks.validation.passed import Passed, content_of
 
 if TYPE_CHECKING:
     from tasks.schemas import Annotation
@@ -23,6 +24,7 @@ _ANNOTATION_COLUMNS = (
 )  # fmt: skip
 
 _NEWEST = AnnotatorChoice()
+_NOTHING: Mapping[str, Passed] = {}
 
 Row = dict[str, Any]
 FrameKey = tuple[Oid, int, Oid]
@@ -36,8 +38,9 @@ class Inputs:
         recordings: Recordings of the line's studies, one per id, by id.
         frames: The line's frames by (recording id, frame index, oid).
         annotations: The newest revision of each annotation that is neither cancelled nor deleted, as table rows, in
-            order of (recording, frame, annotation); `objects` is parsed, None where it cannot be, or where there are
-            more than `MAX_OBJECTS` of them; `object_count` says how many there are.
+            order of (recording, frame, annotation). `text` is what its objects are stored as, `passed` what was made of
+            it when it passed on an earlier night, else None. Then `objects` is parsed, None where it cannot be, or
+            where there are more than `MAX_OBJECTS` of them; `object_count` says how many there are.
         assigned: The split of each group that has one already.
         snapshots: Snapshot id of each table that was read.
         elsewhere: Active annotations on recordings of other studies, which the line does not learn from.
@@ -51,8 +54,14 @@ class Inputs:
     elsewhere: int
 
 
-def collect(lake: Lake, line: Line) -> Inputs:
-    """Read the line's recordings, frames and annotations."""
+def collect(lake: Lake, line: Line, passed: Mapping[str, Passed] = _NOTHING) -> Inputs:
+    """Read the line's recordings, frames and annotations.
+
+    Args:
+        lake: The lake.
+        line: Whose data it is.
+        passed: What passed on earlier nights, by `passed.content_of`. Such an annotation is not parsed.
+    """
     snapshots = {table: lake.tables.snapshot_id(table) for table in _TABLES}
     known = first_of_each(
         sorted(lake.tables.rows("recordings", Recording), key=lambda r: (r.ingested_at, r.landing_key))
@@ -68,11 +77,33 @@ def collect(lake: Lake, line: Line) -> Inputs:
     return Inputs(
         recordings=recordings,
         frames=frames,
-        annotations=[{**r, **_objects(r["objects"])} for r in active if r["recording_id"] not in others],
+        annotations=[_with_passed(r, frames, recordings, passed) for r in active if r["recording_id"] not in others],
         assigned={a.group: a.split for a in sorted(assignments, key=_assigned_first, reverse=True)},
         snapshots=snapshots,
         elsewhere=sum(row["recording_id"] in others for row in active),
     )
+
+
+def _with_passed(
+    row: Row, frames: Mapping[FrameKey, Frame], recordings: Mapping[Oid, Recording], passed: Mapping[str, Passed]
+) -> Row:
+    """An annotation with what was made of it when it passed, if it did, just as it is, on this very frame."""
+    row["text"] = row.pop("objects")
+    row["passed"] = None
+    frame = frames.get(frame_key(row)) if passed else None
+    if frame is not None and frame.frame_index < recordings[frame.recording_id].frames_decoded:
+        row["passed"] = passed.get(content_of(row, frame))
+    return row if row["passed"] is not None else with_objects(row)
+
+
+def with_objects(row: Row) -> Row:
+    """An annotation as one that is to be judged."""
+    return {**row, "passed": None, **_objects(row["text"])}
+
+
+def frame_key(row: Row) -> FrameKey:
+    """Which frame an annotation is of."""
+    return row["recording_id"], row["frame_index"], row["frame_oid"]
 
 
 def first_of_each(recordings: Iterable[Recording]) -> dict[Oid, Recording]:

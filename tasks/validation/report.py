@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,7 +73,7 @@ def render_report(
         line=line,
         missing=missing,
         notes=notes,
-        counts=_counts(line, kind, accepted),
+        counts=_counts(line, accepted),
         kinds=Counter(item.what for item in items),
         annotators=_by_annotator(work, recordings, entry),
         others=[entry(item) for item in items if not item.annotator][:_MOST_ITEMS],
@@ -123,16 +124,17 @@ def _entry(item: QuarantineItem, advice: Mapping[str, str], kind: Kind) -> dict[
     }
 
 
-def _counts(line: Line, kind: Kind, accepted: pa.Table) -> dict[str, Any]:
+def _counts(line: Line, accepted: pa.Table) -> dict[str, Any]:
     """Frames and objects per class, for each recording and in all."""
     rows: dict[str, dict[str, Any]] = {}
-    for row in accepted.select(["recording_id", "recording_name", "group", "objects"]).to_pylist():
+    parsed = cache(json.loads)  # many frames have the same few
+    for row in accepted.select(["recording_id", "recording_name", "group", "labels"]).to_pylist():
         entry = rows.setdefault(
             row["recording_id"],
             {"name": row["recording_name"], "group": row["group"], "frames": 0, "labels": Counter()},
         )
         entry["frames"] += 1
-        entry["labels"].update(item["label"] for item in kind.checks.counted(json.loads(row["objects"])))
+        entry["labels"].update(parsed(row["labels"]))
     ordered = sorted(rows.values(), key=lambda entry: (entry["name"], entry["group"]))
     return {
         "classes": list(line.classes),

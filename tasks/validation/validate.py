@@ -17,22 +17,21 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tasks.config import Line
-from tasks.kind import Kind, Object, Surroundings
+from tasks.kind import Kind
+from tasks.kind.label_counts import label_counts
 from tasks.lake import Lake, quarantine
-from tasks.schemas import Frame, Oid, QuarantineItem, canonical_json
-from tasks.validation import annotators, dataset, inputs, setting_aside, tables
-from tasks.validation.inputs import FrameKey, Inputs, Row
-from tasks.validation.suites import CheckResult, SuiteResult, run_suite
+from tasks.schemas import Frame, Oid, QuarantineItem
+from tasks.validation import dataset, inputs, passed_record, tables
+from tasks.validation.inputs import Inputs, Row, frame_key
+from tasks.validation.judging import Findings, judge
 
 if TYPE_CHECKING:
-    import pandas as pd
     import pyarrow as pa
 
 
@@ -75,20 +74,11 @@ ACCEPTED: dict[str, str] = {
     "group": "string", "pinned_split": "string", "recording_id": "string", "recording_name": "string",
     "study": "string", "frame_index": "int64", "frame_oid": "string", "media_type": "string", "pts_s": "float64",
     "width_px": "int64", "height_px": "int64", "phash": "string", "annotation_id": "string", "revision_id": "string",
-    "annotator": "string", "objects": "string",
+    "annotator": "string", "objects": "string", "labels": "string", "learned_from": "bool",
 }  # fmt: skip
 """Columns of the accepted table. `group` is what keeps together in a split, `pinned_split` where its user wants it;
-`objects` is canonical JSON of the objects that passed."""
-
-
-@dataclass
-class _Findings:
-    suites: list[SuiteResult] = field(default_factory=list)
-    items: list[QuarantineItem] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    replaced: list[Row] = field(default_factory=list)
-    agreement: list[Row] = field(default_factory=list)
+`objects` is canonical JSON of the objects that passed, `labels` of how many of them count for each class;
+`learned_from`: a training takes the frame."""
 
 
 def validate(lake: Lake, line: Line, kind: Kind) -> Validation:
@@ -100,17 +90,17 @@ def validate(lake: Lake, line: Line, kind: Kind) -> Validation:
         ConfigError: A suite is wrong.
         DataError: A check could not be made.
     """
-    found = inputs.collect(lake, line)
-    findings = _Findings()
-    chosen, kept = _judge(lake, line, kind, found, findings)
-    accepted = _accepted(line, kind, found, chosen, kept, findings)
+    before = passed_record.read(lake, line, kind)
+    found = inputs.collect(lake, line, before.annotations)
+    findings = Findings()
+    accepted = _accepted(line, kind, found, judge(lake, line, kind, found, findings), findings)
     result, short = dataset.check_requirements(lake, dataset.overall_requirements(line, kind, accepted))
     findings.suites.append(result)
     findings.missing += short
-    _note_classes(line, kind, accepted, findings)
-    findings.notes += kind.checks.notes([json.loads(text) for text in accepted.column("objects").to_pylist()])
     quarantine.set_aside(lake, findings.items)
-    return _store(lake, line, kind, found, findings, accepted)
+    validation = _store(lake, line, kind, found, findings, accepted)
+    passed_record.write(lake, line, kind, before, findings.passed)
+    return validation
 
 
 def load_validation(lake: Lake, line: str, result_oid: Oid) -> Validation:
@@ -137,147 +127,34 @@ def load_validation(lake: Lake, line: str, result_oid: Oid) -> Validation:
     )
 
 
-def _judge(
-    lake: Lake, line: Line, kind: Kind, found: Inputs, findings: _Findings
-) -> tuple[list[Row], dict[str, list[int]]]:
-    """The annotations to learn from, one per frame, and which of its objects each keeps."""
-    table = tables.recordings_table(line, found)
-    bad = _check(lake, "recordings", table, "recording_id", tables.PARAMETERS, findings)
-    findings.items += [setting_aside.recording_item(line, found.recordings[i], why) for i, why in bad.items()]
-    annotations = _without(found.annotations, lambda row: row["recording_id"] in bad, "recordings", findings)
-
-    table = tables.annotations_table(annotations, found)
-    bad = _check(lake, "annotations", table, "annotation_id", tables.PARAMETERS, findings)
-    findings.items += [
-        setting_aside.annotation_item(line, row, found.recordings, bad[row["annotation_id"]])
-        for row in annotations
-        if row["annotation_id"] in bad
-    ]
-    annotations = [row for row in annotations if row["annotation_id"] not in bad]
-
-    frames = {_frame_key(row): found.frames[_frame_key(row)] for row in annotations}
-    sizes = inputs.stored_sizes(lake, (frame.oid for frame in frames.values()))
-    table = tables.frames_table(list(frames.values()), found.recordings, sizes)
-    bad = _check(lake, "frames", table, "row_id", tables.PARAMETERS, findings)
-    findings.items += [
-        setting_aside.frame_item(line, frame, found.recordings[frame.recording_id], bad[tables.frame_row_id(*key)])
-        for key, frame in frames.items()
-        if tables.frame_row_id(*key) in bad
-    ]
-    annotations = _without(annotations, lambda row: tables.frame_row_id(*_frame_key(row)) in bad, "frames", findings)
-
-    kept = _judge_objects(lake, line, kind, found, annotations, findings)
-    return _choose(
-        line, kind, found, [row for row in annotations if row["annotation_id"] in kept], kept, findings
-    ), kept
-
-
-def _choose(
-    line: Line, kind: Kind, found: Inputs, passed: Sequence[Row], kept: Mapping[str, Sequence[int]],
-    findings: _Findings,
-) -> list[Row]:  # fmt: skip
-    """Of the annotations that passed, one a frame; notes what they replace, and how far people agree."""
-
-    def objects(row: Row) -> list[Object]:
-        own = [row["objects"][number] for number in kept[row["annotation_id"]]]
-        return kind.checks.cleaned(own, found.frames[_frame_key(row)])
-
-    chosen, replaced = annotators.choose(passed, line.annotators)
-    findings.agreement = annotators.agreement(line, kind, passed, objects)
-    findings.replaced = [each.as_json(setting_aside.place(each.row, found.recordings)) for each in replaced]
-    if replaced:
-        findings.notes.append(
-            f"annotations not used because another one of the same frame is: {len(replaced)}, namely "
-            + _some(f"{one['place']} by {one['annotator']} ({one['because']})" for one in findings.replaced)
-        )
-    if strangers := annotators.unknown_names(line.annotators, found.annotations):
-        findings.notes.append(f"the line prefers annotators who have labelled nothing: {', '.join(strangers)}")
-    if found.elsewhere:
-        findings.notes.append(f"annotations on studies that this line does not learn from: {found.elsewhere}")
-    return chosen
-
-
-def _judge_objects(
-    lake: Lake, line: Line, kind: Kind, found: Inputs, annotations: Sequence[Row], findings: _Findings
-) -> dict[str, list[int]]:
-    """Annotation id -> its objects that may be used. Annotations that are set aside are not in it."""
-    checks = kind.checks
-    surroundings = Surroundings(
-        called=lambda row: setting_aside.place(row, found.recordings),
-        standing=lambda row: inputs.standing(row, line.annotators),
-        picture=lake.blobs.get_bytes,
-    )
-    table = kind.labels_table(annotations, found.frames, surroundings)
-    folder = kind.expectations(lake.settings.expectations_dir)
-    bad = _check(lake, checks.SUITE, table, "row_id", checks.parameters(line), findings, folder)
-    kept: dict[str, list[int]] = {}
-    for row in annotations:
-        # One row at least: a kind may have a row for what is not there, such as the class of a whole picture.
-        numbers = range(max(1, len(row["objects"])))
-        own = {n: bad[i] for n in numbers if (i := checks.row_id(row["annotation_id"], n)) in bad}
-        faults = [fault for fails in own.values() for fault in fails]
-        if any(check.sets_aside == "annotation" for check, _ in faults) or (own and len(own) >= len(row["objects"])):
-            findings.items.append(setting_aside.annotation_item(line, row, found.recordings, faults))
-            continue
-        findings.items += [setting_aside.object_item(line, row, n, found.recordings, why) for n, why in own.items()]
-        kept[row["annotation_id"]] = [n for n in range(len(row["objects"])) if n not in own]
-    return kept
-
-
-def _check(
-    lake: Lake,
-    suite: str,
-    table: pd.DataFrame,
-    row_id: str,
-    parameters: Mapping[str, Any],
-    findings: _Findings,
-    folder: Path | None = None,
-) -> dict[str, list[tuple[CheckResult, str]]]:
-    """Run a suite, file its result; row id -> why the row is bad."""
-    result = run_suite(
-        suite, table, row_id=row_id, parameters=parameters, folder=folder or lake.settings.expectations_dir
-    )
-    findings.suites.append(result)
-    findings.missing += [check.reason for check in result.table_failures]
-    return setting_aside.reasons(result, table, row_id)
-
-
-def _without(rows: Sequence[Row], bad: Any, what: str, findings: _Findings) -> list[Row]:
-    good = [row for row in rows if not bad(row)]
-    if len(good) < len(rows):
-        findings.notes.append(f"annotations left out with the {what} they belong to: {len(rows) - len(good)}")
-    return good
-
-
-def _frame_key(row: Row) -> FrameKey:
-    return row["recording_id"], row["frame_index"], row["frame_oid"]
-
-
-def _accepted(
-    line: Line, kind: Kind, found: Inputs, chosen: Sequence[Row], kept: Mapping[str, Sequence[int]], findings: _Findings
-) -> pa.Table:
+def _accepted(line: Line, kind: Kind, found: Inputs, chosen: Sequence[Row], findings: Findings) -> pa.Table:
     import pyarrow as pa
 
     settled = tables.settled_splits(line, found)
-    rows = []
+    rows, noted = [], []
     unfinished: Counter[str] = Counter()
     for row in chosen:
-        recording, frame = found.recordings[row["recording_id"]], found.frames[_frame_key(row)]
-        group = line.splits.group_of(recording)
-        objects = kind.checks.cleaned([row["objects"][number] for number in kept[row["annotation_id"]]], frame)
-        if reason := kind.unfinished(objects):
+        recording, frame = found.recordings[row["recording_id"]], found.frames[frame_key(row)]
+        if reason := row.get("unfinished"):
             unfinished[reason] += 1
             continue
+        own, group = row["passed"], line.splits.group_of(recording)
+        objects = own.text(row)
+        if own.noted or not kind.judged_alone:
+            noted.append(json.loads(objects))
         rows.append({
             "group": group, "pinned_split": settled[group][0] if group in settled else None,
             **_frame_columns(frame), "recording_name": recording.name, "study": recording.study,
-            "annotation_id": row["annotation_id"],
-            "revision_id": row["revision_id"], "annotator": row["annotator"], "objects": canonical_json(objects),
+            "annotation_id": row["annotation_id"], "revision_id": row["revision_id"], "annotator": row["annotator"],
+            "objects": objects, "labels": own.labels, "learned_from": own.learned_from,
         })  # fmt: skip
     images = kind.words.images
     findings.notes += [f"{images} left out until somebody finishes them: {n}, {why}" for why, n in unfinished.items()]
     schema = pa.schema([(name, pa.type_for_alias(kind_)) for name, kind_ in ACCEPTED.items()])
-    return pa.Table.from_pylist(rows, schema=schema)
+    accepted = pa.Table.from_pylist(rows, schema=schema)
+    _note_classes(line, kind, accepted, findings)
+    findings.notes += kind.checks.notes(noted)
+    return accepted
 
 
 def _frame_columns(frame: Frame) -> Row:
@@ -288,13 +165,13 @@ def _frame_columns(frame: Frame) -> Row:
     }  # fmt: skip
 
 
-def _note_classes(line: Line, kind: Kind, accepted: pa.Table, findings: _Findings) -> None:
-    labels = dataset.label_counts(accepted.column("objects").to_pylist(), kind)
+def _note_classes(line: Line, kind: Kind, accepted: pa.Table, findings: Findings) -> None:
+    labels = label_counts(accepted, kind)
     if unseen := [name for name in line.classes if not labels[name]]:
         findings.notes.append(f"no accepted label of class {', '.join(unseen)}: the model cannot learn it")
 
 
-def _store(lake: Lake, line: Line, kind: Kind, found: Inputs, findings: _Findings, accepted: pa.Table) -> Validation:
+def _store(lake: Lake, line: Line, kind: Kind, found: Inputs, findings: Findings, accepted: pa.Table) -> Validation:
     """Store table, report and result, in this order: the result names the others."""
     import pyarrow.parquet as pq
 
@@ -334,9 +211,3 @@ def _store(lake: Lake, line: Line, kind: Kind, found: Inputs, findings: _Finding
         notes=findings.notes,
         snapshots=found.snapshots,
     )
-
-
-def _some(names: Iterable[str], limit: int = 5) -> str:
-    everything = list(names)
-    rest = f" and {len(everything) - limit} more" if len(everything) > limit else ""
-    return ", ".join(everything[:limit]) + rest

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SUITE = "segmentation_labels"
 TITLE = "Labelled cells"
+JUDGED_ALONE = True
 MAX_OVERLAP_PERCENT = 20.0
 """Of a cell's own pixels: borders that two cells share are painted over by a pixel or two."""
 MAX_REST_PERCENT = 5.0
@@ -189,8 +190,8 @@ def is_learned_from(objects: Sequence[Object]) -> bool:
 
 def notes(frames: Sequence[Sequence[Object]]) -> list[str]:
     """How many cells the pictures cut, where there are any."""
-    cut = sum(item.get("at_border") is True for objects in frames for item in objects)
-    return [f"cells that the border of their picture cuts: {cut} of {sum(map(len, frames))}"] if cut else []
+    cut = [sum(item.get("at_border") is True for item in objects) for objects in frames]
+    return [f"cells that the border of their picture cuts: {sum(cut)}, on {sum(map(bool, cut))} pictures"] * any(cut)
 
 
 def unfinished(objects: Sequence[Object]) -> str | None:

@@ -195,7 +195,7 @@ def test_a_box_to_fill_counts_as_no_label_and_its_picture_is_not_learned_from() 
 def test_cells_that_the_border_cuts_are_counted() -> None:
     item = cell(square(5, 6, 10))
     assert checks.notes([[item], [item, item | {"at_border": True}]]) == [
-        "cells that the border of their picture cuts: 1 of 3"
+        "cells that the border of their picture cuts: 1, on 1 pictures"
     ]
     assert checks.notes([[item]]) == []
 
