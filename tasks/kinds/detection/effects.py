@@ -12,6 +12,7 @@ from tasks.training.ultralytics_precision import HALF
 
 _ADAM = ("Adam", "Adamax", "AdamW", "NAdam", "RAdam")
 _MIXING = ("mosaic", "mixup", "cutmix")
+_DISTILLED = ("distill_classes", "distill_boxes", "distill_features", "distill_temperature")
 
 Values = Mapping[str, Any]
 
@@ -62,6 +63,7 @@ _RULES = (
         ("amp",), lambda values, _: values["device"] == "cpu" and values["amp"] in HALF,
         "ultralytics computes in half precision on a GPU only, and device is cpu; set amp: auto or fp32", "device",
     ),
+    _Rule(_DISTILLED, lambda values, _: values["teacher"] is None, "there is no teacher to learn from; name one"),
     _Rule(("cls_remap",), lambda values, _: values["weights"] is None, "no weights are loaded"),
 )  # fmt: skip
 

@@ -25,17 +25,20 @@ TINY = {
 }  # fmt: skip
 
 
-def make_job(folder: Path, recipe: str = "detection-from-scratch", *, seed: int = 1, **changes: Any) -> Job:
+def make_job(
+    folder: Path, recipe: str = "detection-from-scratch", *, seed: int = 1, teacher: Path | None = None, **changes: Any
+) -> Job:
     """A job as a step writes it, of a recipe with changes, on eight images of 64 px."""
     own = folder / "job"
     own.mkdir(parents=True)
     data = write_dataset(folder / "data", val=True)
-    made = load_recipe(RecipeChoice(name=recipe, **{**TINY, **changes}))
+    named = {"teacher": teacher.name} if teacher else {}
+    made = load_recipe(RecipeChoice(name=recipe, **{**TINY, **changes, **named}))
     installed = made.installed_weights()
     return Job(
         kind="detection", run_key="a" * 64, folder=own, data=data, has_val=True, seed=seed, options=options(made, data),
         state_dir=folder, locks_dir=folder, parent_pid=os.getpid(), progress_every_s=0, threads=1,
-        weights=installed and installed[0],
+        weights=installed and installed[0], teacher=teacher,
     )  # fmt: skip
 
 
@@ -50,7 +53,9 @@ def set_up(folder: Path, recipe: str = "detection-from-scratch", *, stage: int =
     words = ultralytics_arguments(job, part, "cpu", local_data(job), job.folder / "run", resuming=False)
     arguments, knobs = apart(words)
     backbone = job.weights if is_backbone(job.weights) else None
-    trainer = ResumableDetectionTraining(arguments, has_val=True, knobs=knobs, stage=part, backbone=backbone)
+    trainer = ResumableDetectionTraining(
+        arguments, has_val=True, knobs=knobs, stage=part, backbone=backbone, teacher=job.teacher
+    )
     trainer._setup_train()
     return trainer
 
