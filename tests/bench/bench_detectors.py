@@ -15,6 +15,10 @@ mean of that; [low, high] are 95 % intervals over groups (clips, examinations or
 same draws for all variants), widened for few of them as in every report. A technique is worth its price where the
 difference to the first variant is above zero with its whole interval.
 
+**A teacher** for variants that say `teacher=trained.pt` is trained by `--teacher "RECIPE [KEY=VALUE ...]"` for
+`--teacher-cpu-seconds`, once for each seed and fold, from the same pictures: it has not seen the fold's either. It is
+kept beside `--out`; its own seconds are not among the variants', theirs include asking it.
+
 Each training is the worker's own. A finished one is a line of `--out`, with its predictions beside it, and is not done
 again.
 """
@@ -44,6 +48,7 @@ from tasks.metrics.detection import judge
 from tasks.metrics.judgement import FloatArray, MetricPath, Statistic
 from tasks.schemas import digest
 from tasks.small_yaml import read_yaml
+from tasks.whole_files import written_whole
 from tests.bench.detector_sets import BoxedSet, boxes_of, read_set, write_yolo
 from tests.bench.equal_cpu import train_for
 
@@ -60,6 +65,8 @@ def main() -> None:
     parser.add_argument("path", type=Path)
     parser.add_argument("--variants", nargs="+", required=True, metavar="'RECIPE [KEY=VALUE ...]'")
     parser.add_argument("--cpu-seconds", type=float, required=True)
+    parser.add_argument("--teacher", metavar="'RECIPE [KEY=VALUE ...]'")
+    parser.add_argument("--teacher-cpu-seconds", type=float, help="default: --cpu-seconds")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--folds", type=int, default=5, help="of a set without recordings or an official split")
     parser.add_argument("--only", type=int, nargs="+", help="these folds alone, counted from 0")
@@ -67,9 +74,10 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("bench_detectors.jsonl"))
     asked = parser.parse_args()
-    for variant in asked.variants:  # a wrong one is said before the first training
+    for variant in [*asked.variants, *([asked.teacher] if asked.teacher else [])]:  # before the first training
         recipe, changes = parsed(variant)
-        load_recipe(RecipeChoice(name=recipe, **changes))
+        if load_recipe(RecipeChoice(name=recipe, **changes)).teacher() and not asked.teacher:
+            parser.error(f"{variant}: say with --teacher how its teacher is trained")
     with tempfile.TemporaryDirectory(prefix="nightscope-bench-") as scratch:
         boxed = read_set(asked.path, Path(scratch) / "frames", asked.folds, asked.split_seed)
         folds = asked.only if asked.only is not None else list(range(len(boxed.folds)))
@@ -99,15 +107,19 @@ def measured(asked: argparse.Namespace, variant: str, seed: int, fold: int, boxe
         "recipe": recipe, "changes": changes, "seed": seed, "cpu_seconds": asked.cpu_seconds,
         "threads": asked.threads, "pictures": [each.path.name for each in boxed.pictures], "test": test,
     }  # fmt: skip
+    if "teacher" in changes:
+        asked_for["taught_by"] = [asked.teacher, teacher_seconds(asked)]
     key = digest(asked_for)[:16]
     for line in done(asked.out):
         if line["key"] == key:
             return line
     folder = Path(tempfile.mkdtemp(dir=scratch))
     data = write_yolo(folder / "data", boxed, test)
+    teacher = trained_teacher(asked, asked_for, seed, data, folder) if "teacher" in changes else None
     trained = train_for(
-        asked.cpu_seconds, "detection", recipe, changes, seed, data, folder, has_val=False, threads=asked.threads
-    )
+        asked.cpu_seconds, "detection", recipe, changes, seed, data, folder, has_val=False, threads=asked.threads,
+        teacher=teacher,
+    )  # fmt: skip
     chosen = load_recipe(RecipeChoice(name=recipe, seed=seed, **changes))
     found = predicted(trained.weights, chosen, boxed, test, folder)
     shutil.rmtree(folder)
@@ -123,6 +135,27 @@ def measured(asked: argparse.Namespace, variant: str, seed: int, fold: int, boxe
     text = ", ".join(f"{name} {float(values[(name,)][0]):.3f}" for name in METRICS)
     print(f"{variant} seed {seed} fold {fold}: {text} ({trained.cpu_s:.0f} CPU s)", flush=True)
     return line
+
+
+def teacher_seconds(asked: argparse.Namespace) -> float:
+    """CPU seconds that the teacher's training may take."""
+    return float(asked.teacher_cpu_seconds or asked.cpu_seconds)
+
+
+def trained_teacher(asked: argparse.Namespace, of: Line, seed: int, data: Path, folder: Path) -> Path:
+    """The weights of the teacher of this seed and fold; trained where they do not lie beside `--out` yet."""
+    seconds = teacher_seconds(asked)
+    own = {**{name: of[name] for name in ("seed", "threads", "pictures", "test")}, "by": [asked.teacher, seconds]}
+    kept = Path(asked.out.with_suffix(".teachers") / f"{digest(own)[:16]}.pt").resolve()
+    if not kept.is_file():
+        recipe, changes = parsed(asked.teacher)
+        trained = train_for(
+            seconds, "detection", recipe, changes, seed, data, folder / "teacher", has_val=False, threads=asked.threads
+        )
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(kept) as part:
+            shutil.copyfile(trained.weights, part)
+    return kept
 
 
 def parsed(variant: str) -> tuple[str, dict[str, Any]]:

@@ -45,12 +45,11 @@ from tasks.kinds.detection.allowed import ARGUMENTS, augmentation, refused, stag
 from tasks.kinds.detection.anchored import plan as anchored
 from tasks.kinds.detection.augmentation import in_values
 from tasks.kinds.detection.backbone import backbone_of
-from tasks.kinds.detection.effects import without_effect
+from tasks.kinds.detection.effects import of_a_teacher, without_effect
 from tasks.schemas import Frozen, Oid
 from tasks.training import values
 from tasks.training.installed import INSTALLED, installed_file
 from tasks.training.ultralytics_arguments import argument_defaults
-from tasks.training.ultralytics_knobs import apart
 from tasks.training.ultralytics_stages import spelt_out
 from tasks.training.values import Check, number, one_of, switch, text, whole
 
@@ -272,24 +271,12 @@ def _contradictions(checked: Mapping[str, Any], asked: Mapping[str, Any]) -> lis
     mixing = [key for key in ("repeat_threshold", "balanced_batches") if any(s.get(key) for s in spelt_out(checked))]
     if mixing and "," in (checked.get("device") or ""):
         faults.append(f"{', '.join(mixing)}: pictures are chosen on one device, found {checked['device']}")
-    if checked.get("teacher"):
-        faults += _of_a_teacher(checked)
+    faults += of_a_teacher(checked)
     weights, model = checked.get("weights"), checked.get("model")
     if weights in INSTALLED and backbone_of(find_architecture(model) if model else None) != weights:
         faults.append(f"weights: {weights} are not those of the backbone of {model}; name a model that begins with it")
     if not asked.get("model") and not asked.get("weights"):
         faults.append("model: needs an architecture, or `weights` to start from")
-    return faults
-
-
-def _of_a_teacher(checked: Mapping[str, Any]) -> list[str]:
-    faults, stages = [], [apart(stage)[1] for stage in spelt_out(checked)]
-    if not any(stage.asks_teacher for stage in stages):
-        faults.append("teacher: is asked nothing: distill_classes, distill_boxes and distill_features are all 0")
-    elif "distill_temperature" in checked and not any(each.distill_classes or each.distill_boxes for each in stages):
-        faults.append("distill_temperature: softens scores and edges, and distill_classes and distill_boxes are 0")
-    if checked.get("compile"):
-        faults.append("compile: is not to be had with a teacher, which is asked in the middle of the loss")
     return faults
 
 

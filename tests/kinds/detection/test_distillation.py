@@ -15,36 +15,18 @@ from tasks.kinds import kind_of
 from tasks.kinds.detection.distillation import LOSSES, Distilled, box_loss, class_loss, feature_loss, sureness
 from tasks.kinds.detection.recipe import load_recipe
 from tasks.lake import Lake, open_lake
-from tasks.training import ultralytics_offline as offline
 from tasks.training.identity import run_key
 from tasks.training.train import train_unregistered
 from tasks.training.ultralytics_knobs import Knobs
 from tasks.training.ultralytics_loading import load_checkpoint
 from tasks.training.worker_reports import Checkpoints
-from tests.kinds.detection.small_trainings import make_job, run, set_up
+from tests.kinds.detection.small_trainings import make_job, run, set_up, teacher_file
 from tests.training.conftest import write_dataset
 from tests.training.killing import killing
 
 DETECTION = kind_of("detection")
 STAGES: list[dict[str, Any]] = [{"epochs": 2}, {"epochs": 1, "distill_classes": 0, "distill_boxes": 0}]
 ALL = {"distill_features": 2.0, "distill_temperature": 2.0}
-
-
-def teacher_file(folder: Path, model: str = "p3-tiny.yaml", names: tuple[str, ...] = ("sperm", "impurity")) -> Path:
-    """Weights of a detector that is sure of something everywhere, as a training leaves them."""
-    offline.prepare(folder / "yolo", 1)
-    from ultralytics.nn.tasks import DetectionModel
-
-    from tasks.kinds.detection.recipe import find_architecture
-
-    torch.manual_seed(7)
-    network = DetectionModel(str(find_architecture(model)), nc=len(names), verbose=False)
-    network.names = dict(enumerate(names))
-    for branch in network.model[-1].cv3:
-        branch[-1].bias.data += 9
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.save({"model": network.half()}, folder / "teacher.pt")
-    return folder / "teacher.pt"
 
 
 def answers(seed: int, bins: int = 16, widths: tuple[int, ...] = (8, 16)) -> dict[str, Any]:
