@@ -52,11 +52,12 @@ def test_who_answers_as_the_teacher_does_has_no_loss() -> None:
 
 
 def test_losses_are_the_papers_formulas() -> None:
-    student, teacher = torch.tensor([[[0.3, 5.0]]]), torch.tensor([[[1.2, -9.0]]])
+    student = torch.tensor([[[0.3, 5.0], [-1.0, 5.0]]])  # two classes at two places
+    teacher = torch.tensor([[[1.2, -9.0], [0.4, -9.0]]])
     weight = sureness(teacher)
     assert weight.tolist() == [[pytest.approx(1 / (1 + 2.718281828**-1.2)), 0]], "the second is sure of nothing"
-    q, p = (torch.sigmoid(each[0, 0, 0] / 2) for each in (teacher, student))
-    kl = q * (q / p).log() + (1 - q) * ((1 - q) / (1 - p)).log()
+    q, p = (torch.sigmoid(each[0, :, 0] / 2) for each in (teacher, student))
+    kl = (q * (q / p).log() + (1 - q) * ((1 - q) / (1 - p)).log()).sum()
     found = class_loss(student, teacher, weight, 2.0)
     assert float(found) == pytest.approx(float(kl * 4 * weight[0, 0]), rel=1e-5), "over a weight of 1 at least"
 
