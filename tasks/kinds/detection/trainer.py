@@ -62,11 +62,11 @@ class ResumableDetectionTraining(ResumableTraining, DetectionTrainer):  # type: 
 
     def _ask_teacher(self, network: Any) -> Teacher | None:
         """The teacher; None in a stage that asks it nothing."""
-        if not self.knobs.asks_teacher:
-            return None
         if self._teacher is None:
             raise ConfigError("teacher: the training was given no weights of it", expected="a local file", found="none")
         self.recorded["teacher_oid"] = hash_file(self._teacher)
+        if not self.knobs.asks_teacher:
+            return None
         return Teacher(
             self._teacher,
             classes=[str(self.data["names"][index]) for index in sorted(self.data["names"])],
