@@ -65,6 +65,10 @@ class Recipe(Frozen):
         """
         return None
 
+    def teacher(self) -> str | None:
+        """A finished model that it learns from, named as `weights` are; None: from the labels alone."""
+        return None
+
     @property
     def input_px(self) -> int:
         """Side that images are scaled to; 0 where they are not."""
@@ -123,6 +127,8 @@ class Job(Frozen):
     """What the kind's `Training.options` said."""
     weights: Path | None = None
     """Start from these; verified by the step."""
+    teacher: Path | None = None
+    """Learn from the model with these; verified by the step."""
     resume_from: Path | None = None
     """A checkpoint that this training wrote before it was killed."""
     state_dir: Path

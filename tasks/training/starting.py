@@ -1,4 +1,7 @@
-"""What a training starts from: an installed package's weights, a blob by its oid, or a file in the weights' folder."""
+"""What a training starts from: an installed package's weights, a blob by its oid, or a file in the weights' folder.
+
+A teacher, a finished model that it learns from, is named and found the same way.
+"""
 
 from __future__ import annotations
 
@@ -32,16 +35,38 @@ def starting_weights(lake: Lake, recipe: Recipe) -> tuple[Path, Oid] | None:
         return None
     if installed := recipe.installed_weights():
         return installed
-    if OID.fullmatch(recipe.weights):
-        return lake.blobs.fetch(recipe.weights), recipe.weights
-    path = weights_path(lake.settings, recipe.weights)
+    return _named(
+        lake, recipe.weights, f"recipe {recipe.name!r} starts from the weights {recipe.weights!r}, and they",
+        f"put it there (nothing is downloaded; {recipe.WEIGHTS_ADVICE}), name another or a blob's oid with `weights`, "
+        "or train from scratch",
+    )  # fmt: skip
+
+
+def teachers_weights(lake: Lake, recipe: Recipe) -> tuple[Path, Oid] | None:
+    """The weights of the model that a recipe learns from, and their oid; None: it learns from labels alone.
+
+    The oid is part of the run key: another teacher under the same name is another training.
+
+    Raises:
+        ConfigError: They are not where the recipe says.
+    """
+    teacher = recipe.teacher()
+    if teacher is None:
+        return None
+    return _named(
+        lake, teacher, f"recipe {recipe.name!r} learns from the teacher {teacher!r}, and its weights",
+        "put it there, name another or a blob's oid with `teacher` (`nightscope champion LINE --json` has "
+        "`weights_oid`), or set it to null",
+    )  # fmt: skip
+
+
+def _named(lake: Lake, name: str, who: str, fix: str) -> tuple[Path, Oid]:
+    """A file of weights by its oid or its name, and its oid."""
+    if OID.fullmatch(name):
+        return lake.blobs.fetch(name), name
+    path = weights_path(lake.settings, name)
     if not path.is_file():
-        raise ConfigError(
-            f"recipe {recipe.name!r} starts from the weights {recipe.weights!r}, and they are not there",
-            expected=f"a file at {path}",
-            fix=f"put it there (nothing is downloaded; {recipe.WEIGHTS_ADVICE}), name another or a blob's oid with "
-            "`weights`, or train from scratch",
-        )
+        raise ConfigError(f"{who} are not there", expected=f"a file at {path}", fix=fix)
     return path, hashlib.sha256(path.read_bytes()).hexdigest()
 
 

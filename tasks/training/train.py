@@ -52,7 +52,7 @@ from tasks.training.records import (
     vouched,
     write,
 )
-from tasks.training.starting import starting_weights
+from tasks.training.starting import starting_weights, teachers_weights
 
 Progress = Callable[[str], None]
 Watch = Callable[[Sequence[EpochMetrics]], None]
@@ -401,11 +401,6 @@ def _job(
     lake: Lake, kind: Kind, recipe: Recipe, key: str, folder: Path, data: Path, has_val: bool,
     checkpoint: Checkpoint | None, shown_in: Path,
 ) -> Job:  # fmt: skip
-    start = starting_weights(lake, recipe)
-    weights = None
-    if start:  # under a name that ends in .pt, which a blob's does not
-        weights = folder / "start.pt"
-        weights.symlink_to(start[0].resolve())
     state = lake.settings.state_dir.resolve()
     devices = present(lake.settings)
     return Job(
@@ -415,7 +410,8 @@ def _job(
         data=data.resolve(),
         has_val=has_val,
         options=kind.training.options(recipe, data),
-        weights=weights,
+        weights=_named_pt(folder / "start.pt", starting_weights(lake, recipe)),
+        teacher=_named_pt(folder / "teacher.pt", teachers_weights(lake, recipe)),
         seed=recipe.seed,
         resume_from=local_copy(lake, checkpoint.oid, folder / "resume.ckpt") if checkpoint else None,
         state_dir=state,
@@ -425,6 +421,14 @@ def _job(
         parent_pid=os.getpid(),
         shown_in=shown_in,
     )
+
+
+def _named_pt(link: Path, found: tuple[Path, Oid] | None) -> Path | None:
+    """Weights under a name that ends in .pt, which a blob's does not."""
+    if found is None:
+        return None
+    link.symlink_to(found[0].resolve())
+    return link
 
 
 def _keep(

@@ -53,6 +53,7 @@ class TrainingCallbacks:
             first_epoch=stage.first_epoch + trainer.start_epoch,
             imgsz=trainer.args.imgsz,
             rect=trainer.args.rect,
+            **trainer.recorded,
             **({"stage": stage.number + 1, "stages": stage.count} if stage.count > 1 else {}),
         )
 

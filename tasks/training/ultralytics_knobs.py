@@ -11,6 +11,7 @@
     class_weights, class_beta            how much each class weighs in the classes' loss; ultralytics has `cls_pw` alone
     copy_paste_classes                   whose objects our copy-paste pastes
     microscope                           what happens to pictures under a microscope; ultralytics has its own selection
+    teacher, distill_...                 a finished detector to learn from; ultralytics learns from its features alone
 
 Their defaults are what ultralytics does. `ultralytics_resume.py` puts them into its trainer. Nothing heavy is imported.
 """
@@ -25,7 +26,7 @@ from pydantic import Field
 from tasks.escaping import short_repr
 from tasks.schemas import Frozen
 from tasks.training.microscope import Microscope, microscope
-from tasks.training.values import Check, between, number, one_of, switch, text
+from tasks.training.values import Check, between, number, one_of, switch, text, weights
 
 OVERLAPS = ("ciou", "diou", "giou", "iou")
 ATTENTION = ("none", "cbam", "coordinate", "shuffle")
@@ -52,11 +53,23 @@ class Knobs(Frozen):
     microscope: Microscope | None = Field(default=None, description="How often each thing happens to a picture.")
     iou_loss: str = Field(default="ciou", description="The overlap in the loss of the boxes.")
     attention: str = Field(default="none", description="What is put between neck and head.")
+    teacher: str | None = Field(
+        default=None, description="Weights of a detector to learn from, as `weights` are named."
+    )
+    distill_classes: float = Field(default=1.0, description="Weight of the teacher's scores.")
+    distill_boxes: float = Field(default=1.0, description="Weight of the teacher's boxes.")
+    distill_features: float = Field(default=0.0, description="Weight of where the teacher's features are large.")
+    distill_temperature: float = Field(default=1.0, description="Divides logits of teacher and student.")
 
     @property
     def mixes(self) -> bool:
         """Whether an epoch shows other pictures than each one once."""
         return bool(self.repeat_threshold or self.balanced_batches)
+
+    @property
+    def asks_teacher(self) -> bool:
+        """Whether anything is learned from a teacher."""
+        return self.teacher is not None and bool(self.distill_classes or self.distill_boxes or self.distill_features)
 
     def unknown_classes(self, names: Collection[str]) -> list[str]:
         """Faults, a phrase each: classes that are named, and are none of these."""
@@ -129,6 +142,9 @@ CHECKS: Mapping[str, Check] = {
     "microscope": microscope,
     "iou_loss": lambda value: one_of(value, *OVERLAPS),
     "attention": lambda value: one_of(value, *ATTENTION),
+    "teacher": weights,
+    **between(number, 0, 1000, "distill_classes", "distill_boxes", "distill_features"),
+    **between(number, 0.1, 100, "distill_temperature"),
 }
 """What a good value of each is."""
 

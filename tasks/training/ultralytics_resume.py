@@ -87,6 +87,8 @@ class ResumableTraining:
         self._state, self._before = state, before
         so_far = state or before
         self.steps = int(so_far["steps"]) if so_far else 0
+        self.recorded: dict[str, Any] = {}
+        """What else the training's record has of how it was set up."""
         self.seen = Seen(self.stage.number, self.stage.count)
         keep_albumentations_out()
         super().__init__(overrides=overrides)  # type: ignore[call-arg]

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.kinds.detection.small_trainings import set_up
+from tests.kinds.detection.small_trainings import set_up, teacher_file
 
 SCRATCH, IMAGENET = "detection-from-scratch", "detection-from-imagenet"
 STAGES = ({"epochs": 2},)
@@ -26,6 +26,12 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "p3-small attention=shuffle": (SCRATCH, {"model": "p3-small.yaml", "attention": "shuffle"}),
     "p3-small iou_loss=giou": (SCRATCH, {"model": "p3-small.yaml", "iou_loss": "giou"}),
     "p3-p5-small": (SCRATCH, {"model": "p3-p5-small.yaml"}),
+    "p3-small teacher=p3-small": (SCRATCH, {"model": "p3-small.yaml", "teacher": "p3-small.yaml"}),
+    "p3-small teacher=p3-small, features": (
+        SCRATCH, {"model": "p3-small.yaml", "teacher": "p3-small.yaml", "distill_features": 1.0},
+    ),
+    "p3-p5-small teacher=yolo11n": (SCRATCH, {"model": "p3-p5-small.yaml", "teacher": "yolo11n.yaml"}),
+    "p3-p5-small teacher=yolo11m": (SCRATCH, {"model": "p3-p5-small.yaml", "teacher": "yolo11m.yaml"}),
     "yolo11n": (SCRATCH, {"model": "yolo11n.yaml"}),
     "lite0-p2-p4": (IMAGENET, {"model": "lite0-p2-p4.yaml", "stages": STAGES}),
     "lite0-p2-p4 freeze=backbone": (IMAGENET, {"model": "lite0-p2-p4.yaml", "stages": STAGES, "freeze": "backbone"}),
@@ -43,7 +49,11 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 
 def prepared(folder: Path, recipe: str, changes: dict[str, Any], imgsz: int, batch: int) -> tuple[Any, Any]:
     """A trainer, and the batch that it takes its steps on."""
-    trainer = set_up(folder, recipe, imgsz=imgsz, batch=batch, nbs=batch, enlarge=True, verbose=False, **changes)
+    if "teacher" in changes:  # the name of an architecture stands for weights of it
+        changes = {**changes, "teacher": teacher_file(folder / "teacher", changes["teacher"])}
+    trainer = set_up(
+        folder / "run", recipe, imgsz=imgsz, batch=batch, nbs=batch, enlarge=True, verbose=False, **changes
+    )
     images = trainer.train_loader.dataset
     trainer._model_train()
     return trainer, trainer.preprocess_batch(images.collate_fn([images[index] for index in range(batch)]))

@@ -15,6 +15,14 @@ mean of that; [low, high] are 95 % intervals over groups (clips, examinations or
 same draws for all variants), widened for few of them as in every report. A technique is worth its price where the
 difference to the first variant is above zero with its whole interval.
 
+**A detector to learn from**, for variants that say `teacher=trained.pt`, or **to start from**, `weights=trained.pt`, is
+trained by `--first "RECIPE [KEY=VALUE ...]"` for `--first-cpu-seconds`, once for each fold by the first seed, from the
+same pictures: it has not seen the fold's either. It is kept beside `--out`; its own seconds are not among the
+variants', theirs include asking it.
+
+**An average of weights**: with `--average` a model whose weights are the mean of a variant's seeds is judged, too
+(`averaged.py`), and what it brings over the mean of these seeds. It took as many times the seconds.
+
 Each training is the worker's own. A finished one is a line of `--out`, with its predictions beside it, and is not done
 again.
 """
@@ -32,26 +40,23 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from tasks.config import RecipeChoice
 from tasks.kinds.detection.anchored.files import is_anchored
 from tasks.kinds.detection.predictor import SCORES_FROM, LoadedDetector
 from tasks.kinds.detection.recipe import DetectionRecipe, load_recipe
-from tasks.metrics.bootstrap import interval, paired_bootstrap
-from tasks.metrics.boxes import Boxes
-from tasks.metrics.detection import judge
-from tasks.metrics.judgement import FloatArray, MetricPath, Statistic
+from tasks.metrics.judgement import FloatArray
 from tasks.schemas import digest
 from tasks.small_yaml import read_yaml
-from tests.bench.detector_sets import BoxedSet, boxes_of, read_set, write_yolo
+from tasks.training.installed import INSTALLED
+from tasks.whole_files import written_whole
+from tests.bench.averaged import averaged
+from tests.bench.detector_sets import BoxedSet, read_set, write_yolo
+from tests.bench.detector_tables import METRICS, Line, predictions_of, show, statistic_of
 from tests.bench.equal_cpu import train_for
 
-METRICS = ("AP50", "AP50_95")
-RESAMPLES = 2000
-Line = dict[str, Any]
-Runs = Mapping[tuple[str, int, int], Line]
-"""(variant, seed, fold) -> its measurement."""
+TRAINED = "trained.pt"
+"""What variants call the detector of `--first`."""
 
 
 def main() -> None:
@@ -60,6 +65,9 @@ def main() -> None:
     parser.add_argument("path", type=Path)
     parser.add_argument("--variants", nargs="+", required=True, metavar="'RECIPE [KEY=VALUE ...]'")
     parser.add_argument("--cpu-seconds", type=float, required=True)
+    parser.add_argument("--first", metavar="'RECIPE [KEY=VALUE ...]'")
+    parser.add_argument("--first-cpu-seconds", type=float, help="default: --cpu-seconds")
+    parser.add_argument("--average", action="store_true", help="of the seeds' weights, too")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--folds", type=int, default=5, help="of a set without recordings or an official split")
     parser.add_argument("--only", type=int, nargs="+", help="these folds alone, counted from 0")
@@ -67,9 +75,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("bench_detectors.jsonl"))
     asked = parser.parse_args()
-    for variant in asked.variants:  # a wrong one is said before the first training
+    for variant in [*asked.variants, *([asked.first] if asked.first else [])]:  # a wrong one is said at once
         recipe, changes = parsed(variant)
-        load_recipe(RecipeChoice(name=recipe, **changes))
+        chosen = load_recipe(RecipeChoice(name=recipe, **changes))
+        files = {name for name in (chosen.teacher(), chosen.weights) if name and name not in INSTALLED}
+        if files and (files != {TRAINED} or not asked.first):
+            parser.error(f"{variant}: knows no file but {TRAINED}; say with --first how that is trained")
     with tempfile.TemporaryDirectory(prefix="nightscope-bench-") as scratch:
         boxed = read_set(asked.path, Path(scratch) / "frames", asked.folds, asked.split_seed)
         folds = asked.only if asked.only is not None else list(range(len(boxed.folds)))
@@ -78,6 +89,11 @@ def main() -> None:
             (variant, seed, fold): measured(asked, variant, seed, fold, boxed, Path(scratch))
             for seed in asked.seeds for fold in folds for variant in asked.variants
         }  # fmt: skip
+        for variant in list(asked.variants) if asked.average else []:
+            asked.variants.append(f"{variant}, averaged")
+            for fold in folds:
+                line = average(asked, [runs[variant, seed, fold] for seed in asked.seeds], boxed, fold, Path(scratch))
+                runs |= {(asked.variants[-1], seed, fold): line for seed in asked.seeds}
     show(asked, boxed, folds, runs)
 
 
@@ -99,20 +115,26 @@ def measured(asked: argparse.Namespace, variant: str, seed: int, fold: int, boxe
         "recipe": recipe, "changes": changes, "seed": seed, "cpu_seconds": asked.cpu_seconds,
         "threads": asked.threads, "pictures": [each.path.name for each in boxed.pictures], "test": test,
     }  # fmt: skip
+    if _rests_on_first(changes):
+        asked_for["first"] = [asked.first, first_seconds(asked), asked.seeds[0]]
     key = digest(asked_for)[:16]
+    kept = weights_of(asked.out, key)
     for line in done(asked.out):
-        if line["key"] == key:
+        if line["key"] == key and (kept.is_file() or not asked.average):
             return line
     folder = Path(tempfile.mkdtemp(dir=scratch))
     data = write_yolo(folder / "data", boxed, test)
+    first = trained_first(asked, asked_for, data, folder) if _rests_on_first(changes) else None
     trained = train_for(
-        asked.cpu_seconds, "detection", recipe, changes, seed, data, folder, has_val=False, threads=asked.threads
-    )
+        asked.cpu_seconds, "detection", recipe, changes, seed, data, folder, has_val=False, threads=asked.threads,
+        teacher=first, weights=first if changes.get("weights") == TRAINED else None,
+    )  # fmt: skip
     chosen = load_recipe(RecipeChoice(name=recipe, seed=seed, **changes))
     found = predicted(trained.weights, chosen, boxed, test, folder)
+    if asked.average:
+        _keep(trained.weights, kept)
     shutil.rmtree(folder)
-    predictions_of(asked.out, key).parent.mkdir(parents=True, exist_ok=True)
-    predictions_of(asked.out, key).write_text(json.dumps([each.round(4).tolist() for each in found]))
+    _write_predictions(asked.out, key, found)
     line = {
         "key": key, "variant": variant, "seed": seed, "fold": fold, "cpu_s": round(trained.cpu_s, 1),
         "asked_cpu_s": asked.cpu_seconds, "wall_s": round(trained.wall_s, 1), "epochs": trained.epochs,
@@ -123,6 +145,50 @@ def measured(asked: argparse.Namespace, variant: str, seed: int, fold: int, boxe
     text = ", ".join(f"{name} {float(values[(name,)][0]):.3f}" for name in METRICS)
     print(f"{variant} seed {seed} fold {fold}: {text} ({trained.cpu_s:.0f} CPU s)", flush=True)
     return line
+
+
+def average(asked: argparse.Namespace, lines: Sequence[Line], boxed: BoxedSet, fold: int, scratch: Path) -> Line:
+    """The measurement of the model whose weights are the mean of those of some measurements."""
+    recipe, changes = parsed(lines[0]["variant"])
+    chosen, test = load_recipe(RecipeChoice(name=recipe, **changes)), boxed.folds[fold]
+    key = digest(["averaged", [line["key"] for line in lines]])[:16]
+    learned = [each.path for place, each in enumerate(boxed.pictures) if place not in test]
+    own = averaged([weights_of(asked.out, line["key"]) for line in lines], learned, chosen.imgsz, scratch / f"{key}.pt")
+    _write_predictions(asked.out, key, predicted(own, chosen, boxed, test, scratch))
+    return {**lines[0], "key": key, "cpu_s": round(sum(line["cpu_s"] for line in lines), 1)}
+
+
+def _write_predictions(out: Path, key: str, found: Sequence[FloatArray]) -> None:
+    predictions_of(out, key).parent.mkdir(parents=True, exist_ok=True)
+    predictions_of(out, key).write_text(json.dumps([each.round(4).tolist() for each in found]))
+
+
+def _rests_on_first(changes: Mapping[str, Any]) -> bool:
+    return TRAINED in (changes.get("teacher"), changes.get("weights"))
+
+
+def first_seconds(asked: argparse.Namespace) -> float:
+    """CPU seconds that the training of the detector may take that others rest on."""
+    return float(asked.first_cpu_seconds or asked.cpu_seconds)
+
+
+def trained_first(asked: argparse.Namespace, of: Line, data: Path, folder: Path) -> Path:
+    """Its weights for this fold; it is trained where they do not lie beside `--out` yet."""
+    kept = weights_of(asked.out, digest({name: of[name] for name in ("first", "threads", "pictures", "test")})[:16])
+    if not kept.is_file():
+        recipe, changes = parsed(asked.first)
+        trained = train_for(
+            first_seconds(asked), "detection", recipe, changes, asked.seeds[0], data, folder / "first", has_val=False,
+            threads=asked.threads,
+        )  # fmt: skip
+        _keep(trained.weights, kept)
+    return kept
+
+
+def _keep(weights: Path, kept: Path) -> None:
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(kept) as part:
+        shutil.copyfile(weights, part)
 
 
 def parsed(variant: str) -> tuple[str, dict[str, Any]]:
@@ -162,73 +228,9 @@ def done(out: Path) -> list[Line]:
     return [json.loads(line) for line in out.read_text().splitlines()] if out.is_file() else []
 
 
-def predictions_of(out: Path, key: str) -> Path:
-    """Where the predictions of a measurement lie."""
-    return out.with_suffix(".predictions") / f"{key}.json"
-
-
-def statistic_of(out: Path, line: Line, boxed: BoxedSet, test: Sequence[int]) -> Statistic:
-    """A model's metrics of its fold, by weights of the fold's pictures."""
-    rows = [
-        np.asarray(each, np.float64).reshape(-1, 6) for each in json.loads(predictions_of(out, line["key"]).read_text())
-    ]
-    flat = np.concatenate(rows)
-    image = np.repeat(np.arange(len(rows)), [len(each) for each in rows])
-    sides = np.concatenate([flat[:, :2], flat[:, 2:4] - flat[:, :2]], axis=1)
-    predictions = Boxes.of(image, flat[:, 5].astype(np.int64), sides, score=flat[:, 4])
-    return judge(predictions, boxes_of(boxed, test), classes=boxed.classes, images=len(test)).statistic
-
-
-def over_folds(asked: argparse.Namespace, boxed: BoxedSet, folds: Sequence[int], variant: str, runs: Runs) -> Statistic:
-    """A variant's metrics as the mean of folds and seeds, by weights of all the folds' pictures in their order."""
-    edges = np.cumsum([0, *(len(boxed.folds[fold]) for fold in folds)])
-    parts = [
-        (edges[n], edges[n + 1], statistic_of(asked.out, runs[variant, seed, fold], boxed, boxed.folds[fold]))
-        for n, fold in enumerate(folds) for seed in asked.seeds
-    ]  # fmt: skip
-
-    def statistic(weights: NDArray[np.int64]) -> dict[MetricPath, FloatArray]:
-        sums: dict[MetricPath, FloatArray] = {}
-        counts: dict[MetricPath, FloatArray] = {}
-        for low, high, of in parts:
-            drawn = weights[:, low:high].sum(axis=1) / (high - low)
-            for path, value in of(weights[:, low:high]).items():
-                known = ~np.isnan(value) & (drawn > 0)
-                sums[path] = sums.get(path, 0.0) + np.where(known, value * drawn, 0.0)
-                counts[path] = counts.get(path, 0.0) + np.where(known, drawn, 0.0)
-        with np.errstate(invalid="ignore"):
-            return {path: total / counts[path] for path, total in sums.items()}
-
-    return statistic
-
-
-def show(asked: argparse.Namespace, boxed: BoxedSet, folds: Sequence[int], runs: Runs) -> None:
-    """Two tables: each variant's metrics, and what it brings over the first one."""
-    groups = [boxed.pictures[place].group for fold in folds for place in boxed.folds[fold]]
-    cluster = np.unique(groups, return_inverse=True)[1].astype(np.int64)
-    statistics = {variant: over_folds(asked, boxed, folds, variant, runs) for variant in asked.variants}
-    drawn = paired_bootstrap(statistics, cluster, resamples=RESAMPLES, seed=0)
-    once = {name: of(np.ones((1, len(groups)), dtype=np.int64)) for name, of in statistics.items()}
-    wanted: list[MetricPath] = [(name,) for name in METRICS]
-    wanted += [("per_class", label, name) for label in boxed.classes for name in METRICS]
-    clusters, first = int(cluster.max()) + 1, asked.variants[0]
-    print(f"\n{len(folds)} folds, seeds {asked.seeds}, {asked.cpu_seconds:.0f} CPU s each, {clusters} groups")
-    for variant in asked.variants:
-        own = [line for (name, _, _), line in runs.items() if name == variant]
-        print(f"\n{variant}  ({np.mean([line['cpu_s'] for line in own]):.0f} CPU s, epochs {own[0]['epochs']})")
-        apart = drawn.differences(variant, first) if drawn and variant != first else {}
-        for path in wanted:
-            draws = drawn.values[variant][path] if drawn else None
-            text = f"  {' '.join(path):32}{_text(once[variant][path][0], draws, clusters)}"
-            if path in apart:
-                text += "   more: " + _text(once[variant][path][0] - once[first][path][0], apart[path], clusters)
-            print(text)
-
-
-def _text(value: float, draws: FloatArray | None, clusters: int) -> str:
-    span = interval(draws, 0.95, clusters) if draws is not None else None
-    known = span is not None and span.low is not None and span.high is not None
-    return f"{value:.3f}" + (f" [{span.low:.3f}, {span.high:.3f}]" if known and span else " [-, -]")
+def weights_of(out: Path, key: str) -> Path:
+    """Where the weights of a measurement lie that others rest on."""
+    return (out.with_suffix(".weights") / f"{key}.pt").resolve()
 
 
 if __name__ == "__main__":

@@ -36,11 +36,14 @@ class Trained:
 
 def train_for(
     cpu_seconds: float, kind: str, recipe: str, changes: Mapping[str, Any], seed: int, data: Path, folder: Path, *,
-    has_val: bool, threads: int, weights: Path | None = None,
+    has_val: bool, threads: int, weights: Path | None = None, teacher: Path | None = None,
 ) -> Trained:  # fmt: skip
-    """Measure the pace of a recipe in a pilot, set its epochs to the budget, train."""
+    """Measure the pace of a recipe in a pilot, set its epochs to the budget, train.
+
+    The `teacher` is asked by recipes that name one, whatever they call it.
+    """
     base = kind_of(kind).recipes.load_recipe(RecipeChoice(name=recipe, seed=seed, **changes))
-    whole = partial(_run, kind, data=data, has_val=has_val, threads=threads, weights=weights)
+    whole = partial(_run, kind, data=data, has_val=has_val, threads=threads, weights=weights, teacher=teacher)
     wanted = epochs_of(base.arguments)
     if not any(wanted.values()):  # nothing is trained: the weights are judged as they are
         return whole(RecipeChoice(name=recipe, seed=seed, **changes), {}, folder=folder / "whole")[0]
@@ -84,7 +87,7 @@ def _choice(base: Any, changes: Mapping[str, Any], epochs: Mapping[str, int]) ->
 
 def _run(
     kind: str, choice: RecipeChoice, epochs: Mapping[str, int], *, data: Path, folder: Path, has_val: bool,
-    threads: int, weights: Path | None,
+    threads: int, weights: Path | None, teacher: Path | None,
 ) -> tuple[Trained, dict[str, float], float]:  # fmt: skip
     """Train in the worker; also what an epoch of each stage took in CPU seconds (the last ones), and all the rest."""
     folder.mkdir(parents=True)
@@ -94,6 +97,7 @@ def _run(
         kind=kind, run_key="b" * 64, folder=folder, data=data, has_val=has_val, seed=recipe.seed,
         options=kind_of(kind).training.options(recipe, data), weights=weights or (installed and installed[0]),
         state_dir=folder, locks_dir=folder / "locks", parent_pid=os.getpid(), threads=threads,
+        teacher=teacher if recipe.teacher() else None,
     )  # fmt: skip
     began, before, ended = time.monotonic(), _cpu_s(), []
     os.environ["OMP_NUM_THREADS"] = str(threads)

@@ -39,15 +39,15 @@ def test_nothing_is_collected_while_a_line_may_name_weights_that_we_cannot_read(
         steps.collect_garbage(open_session())
 
 
-def test_weights_that_a_line_starts_from_are_kept(
+def test_weights_that_a_line_starts_from_or_learns_from_are_kept(
     installed: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    weights, loose = installed.blobs.put_many([b"weights", b"left by a crash"])
+    weights, teacher, loose = installed.blobs.put_many([b"weights", b"a teacher's", b"left by a crash"])
     shipped = (HOME / "dags/lines/sperm-detector.yaml").read_text()
-    recipe = f"recipe: {{name: detection-from-coco, weights: {weights}}}"
+    recipe = f"recipe: {{name: detection-from-coco, weights: {weights}, teacher: {teacher}}}"
     kept = [recipe if line.startswith("recipe:") else line for line in shipped.splitlines()]
     (tmp_path / "sperm-detector.yaml").write_text("\n".join(kept))
     monkeypatch.setenv("NIGHTSCOPE_LINES_DIR", str(tmp_path))
     monkeypatch.setitem(gc.collect.__kwdefaults__, "grace", -timedelta(minutes=1))
     assert steps.collect_garbage(open_session()).removed == 1
-    assert installed.blobs.exists(weights) and not installed.blobs.exists(loose)
+    assert installed.blobs.exists(weights) and installed.blobs.exists(teacher) and not installed.blobs.exists(loose)

@@ -31,7 +31,8 @@ OWNED = {
     "seed": "the seed belongs to the line, beside the recipe's name",
     "tracker": "a recipe trains",
     "source": "a recipe trains",
-    "distill_model": "a recipe loads no file but its `weights`",
+    "distill_model": "say `teacher`, which takes what `weights` takes",
+    "dis": "say `distill_classes`, `distill_boxes`, `distill_features` beside a `teacher`",
     "dropout": "no layer of a detector drops anything out: ultralytics has it for classifiers; `weight_decay` and "
     "`augmentation` are what keeps a detector from learning by heart",
     "copy_paste_mode": "objects come from other frames; say how many with `copy_paste`",
@@ -66,7 +67,7 @@ ARGUMENTS: Mapping[str, Check] = {**{key: partial(check_argument, key) for key i
 
 _NOT_OF_A_STAGE = frozenset({
     "amp", "attention", "cache", "channels_last", "cls_remap", "compile", "conf", "deterministic", "fraction", "iou",
-    "max_det", "patience", "plots", "time", "val", "verbose", "workers",
+    "max_det", "patience", "plots", "teacher", "time", "val", "verbose", "workers",
 })  # fmt: skip
 MOST_STAGES = 10
 

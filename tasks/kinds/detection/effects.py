@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.training.ultralytics_arguments import argument_defaults
-from tasks.training.ultralytics_knobs import ALL, EFFECTIVE, NONE, Knobs
+from tasks.training.ultralytics_knobs import ALL, EFFECTIVE, NONE, Knobs, apart
 from tasks.training.ultralytics_precision import HALF
+from tasks.training.ultralytics_stages import spelt_out
 
 _ADAM = ("Adam", "Adamax", "AdamW", "NAdam", "RAdam")
 _MIXING = ("mosaic", "mixup", "cutmix")
+_DISTILLED = ("distill_classes", "distill_boxes", "distill_features", "distill_temperature")
 
 Values = Mapping[str, Any]
 
@@ -62,6 +64,7 @@ _RULES = (
         ("amp",), lambda values, _: values["device"] == "cpu" and values["amp"] in HALF,
         "ultralytics computes in half precision on a GPU only, and device is cpu; set amp: auto or fp32", "device",
     ),
+    _Rule(_DISTILLED, lambda values, _: values["teacher"] is None, "there is no teacher to learn from; name one"),
     _Rule(("cls_remap",), lambda values, _: values["weights"] is None, "no weights are loaded"),
 )  # fmt: skip
 
@@ -93,3 +96,21 @@ def _idle(values: Values, said: Collection[str], where: str) -> list[str]:
         for key in rule.keys
         if (key in said or rule.because_of in said) and rule.idle(values, key)
     ]
+
+
+def of_a_teacher(values: Values) -> list[str]:
+    """Faults, a phrase each: a teacher that is asked nothing in any stage, or cannot be asked.
+
+    Args:
+        values: Checked ones of a recipe, perhaps with `stages`.
+    """
+    if not values.get("teacher"):
+        return []
+    faults, stages = [], [apart(stage)[1] for stage in spelt_out(values)]
+    if not any(stage.asks_teacher for stage in stages):
+        faults.append("teacher: is asked nothing: distill_classes, distill_boxes and distill_features are all 0")
+    elif "distill_temperature" in values and not any(each.distill_classes or each.distill_boxes for each in stages):
+        faults.append("distill_temperature: softens scores and edges, and distill_classes and distill_boxes are 0")
+    if values.get("compile"):
+        faults.append("compile: is not to be had with a teacher, which is asked in the middle of the loss")
+    return faults

@@ -105,6 +105,12 @@ _MEANING: dict[str, tuple[str, str]] = {
     "channels_last": ("", "Memory format; on a CPU it is on unless this says false."),
     "attention": ("", "Put between neck and head, on each map that the head looks at: CBAM (Woo et al. 2018), "
                   "coordinate attention (Hou et al. 2021), shuffle attention (Zhang and Yang 2021). Ours."),
+    "teacher": ("", "A finished detector to learn from beside the labels, named as `weights` are; see below. Ours: "
+                "ultralytics' `distill_model` knows features alone."),
+    "distill_classes": ("weight", "Of the teacher's scores, where it is sure. Ours."),
+    "distill_boxes": ("weight", "Of the teacher's boxes, where it is sure. Ours."),
+    "distill_features": ("weight", "Of where the features are large that the teacher's head looks at. Ours."),
+    "distill_temperature": ("", "Teacher's and student's scores and edges are softened by it; 1: as they are. Ours."),
     "cls_remap": ("", "With `weights`: takes over what they know of classes of the same name."),
     "val": ("", "Measures on the validation split after each epoch."),
     "plots": ("", "Draws curves and samples."),
@@ -121,6 +127,7 @@ _RANGES = {
     "amp": ", ".join(f"`{name}`" for name in PRECISIONS),
     "iou_loss": ", ".join(f"`{word}`" for word in OVERLAPS),
     "attention": ", ".join(f"`{word}`" for word in ATTENTION),
+    "teacher": "a file's name, or a blob's oid",
     "fraction": "above 0 to 1, or 2 to 10000000",
     "cache": "`ram`, `disk` or false",
     "compile": "true, false, or a mode of torch's",

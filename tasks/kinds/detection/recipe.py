@@ -9,6 +9,7 @@ values of `ultralytics_knobs.py` that it lacks, and our own keys:
                   or retinanet, a detector with anchors that knows values of its own (`anchored/plan.py`)
     weights       what to start from: the name of a file in `<state_dir>/weights/`, or the oid of a blob; or
                   efficientnet-lite0, installed ImageNet weights, with a model whose backbone they are of
+    teacher       a finished detector to learn from, too, named as `weights` are; see `distillation.py`
     min_steps     optimizer steps that a training takes at least: epochs are raised until it does
     augmentation  light, medium or heavy: short for values of how frames are changed; what is said by name wins
     stages        one after the other, each with what it says otherwise: [{epochs: 5, freeze: backbone}, {epochs: 20}]
@@ -44,7 +45,7 @@ from tasks.kinds.detection.allowed import ARGUMENTS, augmentation, refused, stag
 from tasks.kinds.detection.anchored import plan as anchored
 from tasks.kinds.detection.augmentation import in_values
 from tasks.kinds.detection.backbone import backbone_of
-from tasks.kinds.detection.effects import without_effect
+from tasks.kinds.detection.effects import of_a_teacher, without_effect
 from tasks.schemas import Frozen, Oid
 from tasks.training import values
 from tasks.training.installed import INSTALLED, installed_file
@@ -104,6 +105,11 @@ class DetectionRecipe(Recipe):
     def installed_weights(self) -> tuple[Path, Oid] | None:
         """Those of a backbone, which are installed with us."""
         return installed_file(self.weights) if self.weights in INSTALLED else None
+
+    def teacher(self) -> str | None:
+        """One of ultralytics' detectors."""
+        named: str | None = self.arguments.get("teacher")
+        return named
 
     @property
     def input_px(self) -> int:
@@ -265,6 +271,7 @@ def _contradictions(checked: Mapping[str, Any], asked: Mapping[str, Any]) -> lis
     mixing = [key for key in ("repeat_threshold", "balanced_batches") if any(s.get(key) for s in spelt_out(checked))]
     if mixing and "," in (checked.get("device") or ""):
         faults.append(f"{', '.join(mixing)}: pictures are chosen on one device, found {checked['device']}")
+    faults += of_a_teacher(checked)
     weights, model = checked.get("weights"), checked.get("model")
     if weights in INSTALLED and backbone_of(find_architecture(model) if model else None) != weights:
         faults.append(f"weights: {weights} are not those of the backbone of {model}; name a model that begins with it")

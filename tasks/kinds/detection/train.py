@@ -124,7 +124,7 @@ def _run_stage(
         (run / "weights" / "best.pt").unlink(missing_ok=True)  # the best epoch is looked for in the last stage alone
     trainer = ResumableDetectionTraining(
         arguments, has_val=job.has_val, state=state, knobs=knobs, stage=stage, before=before,
-        backbone=job.weights if is_backbone(job.weights) else None,
+        backbone=job.weights if is_backbone(job.weights) else None, teacher=job.teacher,
     )  # fmt: skip
     if os.environ.get("LOCAL_RANK", "0") == "0":
         callbacks = TrainingCallbacks(job, trainer, report)
