@@ -97,7 +97,7 @@ def test_an_export_that_loses_too_much_is_refused_and_not_attached(champion: Cha
 
 def test_what_cannot_be_exported_is_said_first(champion: Champion) -> None:
     with pytest.raises(ConfigError, match="torchscript has no int8"):
-        operations.export_model(open_session(), champion.line.line, "torchscript", int8=True)
+        operations.export_model(open_session(), champion.line.line, "torchscript", precision="int8")
     with pytest.raises(ConfigError, match="no such format"):
         operations.export_model(open_session(), champion.line.line, "tflite")
     with pytest.raises(ConfigError, match="number from 0 to 1"):
