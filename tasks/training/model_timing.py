@@ -27,8 +27,9 @@ def time_models(jobs: Mapping[str, Frozen], module: str, folder: Path, *, rounds
         rounds: How often each predicts all images.
 
     Returns:
-        By name: `latency_ms_p50`, `latency_ms_p95` (one image at a time, decoded image to finished boxes), `fps`, `images`
-        that were timed, `peak_rss_mb` of the process, and `libraries_rss_mb`, its memory before the model was loaded.
+        By name: `latency_ms_p50`, `latency_ms_p95` (one image at a time, decoded image to finished boxes), `fps`,
+        `images` that were timed, `peak_rss_mb` of the process, and `libraries_rss_mb`, its memory before the model was
+        loaded.
 
     Raises:
         StepFailed: A subprocess failed; with the end of its log.

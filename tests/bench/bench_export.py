@@ -111,8 +111,9 @@ def exported(root: Path, weights: Path, fmt: Format, precision: Precision, calib
     folder = root / label(fmt, precision)
     folder.mkdir()
     job = ExportJob(
-        folder=folder, weights=weights, format=fmt, precision=precision, imgsz=input_shape(704, HEIGHT, WIDTH), max_det=500,
-        images=tuple(calibration) if precision == "int8" else (), config_dir=root / "yolo", parent_pid=os.getpid(),
+        folder=folder, weights=weights, format=fmt, precision=precision, imgsz=input_shape(704, HEIGHT, WIDTH),
+        max_det=500, images=tuple(calibration) if precision == "int8" else (), config_dir=root / "yolo",
+        parent_pid=os.getpid(),
     )  # fmt: skip
     made = [folder / "files" / name for name in make_export(job)["files"]]
     return {path.name: (path, hashlib.sha256(path.read_bytes()).hexdigest()) for path in made}

@@ -1,7 +1,7 @@
 """A trained detector, ready to predict. Used by evaluation, analysis and pre-labelling.
 
-As weights, or as a file exported for another runtime (ONNX, TorchScript, OpenVINO, NCNN, Paddle): the same letterbox before it, the
-same suppression of doubles after it, the same options, so that the two can be compared and exchanged.
+As weights, or as a file exported for another runtime (ONNX, TorchScript, OpenVINO, NCNN, Paddle): the same letterbox
+before it, the same suppression of doubles after it, the same options, so that the two can be compared and exchanged.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt

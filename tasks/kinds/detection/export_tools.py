@@ -47,7 +47,7 @@ TOOLS: dict[Format, Tool] = {
 }
 
 
-def known_format(fmt: str, precision: Precision) -> Format:
+def check_supported(fmt: str, precision: Precision) -> Format:
     """The format, if models can be exported to it here.
 
     Raises:
@@ -130,7 +130,7 @@ def _coreml(fmt: str) -> ConfigError:
         f"export to {fmt}: only macOS runs a Core ML model, so that it cannot be compared with the original here",
         expected="an export that is checked before it is attached",
         found="; ".join(["Linux", *missing(("coremltools",))]),
-        fix="export to torchscript, which is checked; convert that on a Mac with coremltools, and compare the two there",
+        fix="export to torchscript, which is checked; convert that on a Mac with coremltools, and compare there",
     )
 
 

@@ -1,11 +1,12 @@
-"""A trained detector as a file for another runtime: ONNX, TorchScript, OpenVINO, NCNN, Paddle; whole, or in fp16 or int8.
+"""A trained detector as a file for another runtime: ONNX, TorchScript, OpenVINO, NCNN, Paddle; in fp32, fp16 or int8.
 
 The export is made, and measured, in subprocesses: the exporters print, keep memory, and want settings of their own
-before they are imported. Nothing is downloaded or installed, and nobody is told (see `offline.py`). What a format needs, and which cannot be made or checked here: `export_tools.py`.
+before they are imported. Nothing is downloaded or installed, and nobody is told (see `offline.py`). What a format
+needs, and which cannot be made or checked here: `export_tools.py`.
 
 Shapes are dynamic, where a format can be: batch, height and width are what the image needs. A fixed shape is right for
-one size of frames only, and gains nothing: measured at 544 x 704 px on two cores, fixed against dynamic, ONNX 52 | 48 ms,
-TorchScript 52 | 53, OpenVINO 35 | 32, OpenVINO int8 22 | 22.
+one size of frames only, and gains nothing: measured at 544 x 704 px on two cores, fixed against dynamic, ONNX
+52 | 48 ms, TorchScript 52 | 53, OpenVINO 35 | 32, OpenVINO int8 22 | 22.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from tasks.kinds.detection.export_parity import refusals as refusals
 from tasks.kinds.detection.export_parity import tolerance as tolerance
 from tasks.kinds.detection.export_process import ExportJob, UseJob, make_export, time_models
 from tasks.kinds.detection.export_tools import TOOLS, Format
-from tasks.kinds.detection.export_tools import known_format as check_supported
+from tasks.kinds.detection.export_tools import check_supported as check_supported
 from tasks.kinds.detection.recipe import STRIDE_PX, PredictOptions
 from tasks.lake import Lake
 from tasks.provenance import library_versions

@@ -57,8 +57,8 @@ def exported(
         images.append(place / f"{index:064x}")  # a blob: no suffix
         images[-1].write_bytes(cv2.imencode(".png", picture)[1].tobytes())
     job = ExportJob(
-        folder=place, weights=original[0], format=fmt, precision=precision, imgsz=(64, 96), max_det=300, images=tuple(images),
-        config_dir=folder / "yolo", parent_pid=os.getpid(),
+        folder=place, weights=original[0], format=fmt, precision=precision, imgsz=(64, 96), max_det=300,
+        images=tuple(images), config_dir=folder / "yolo", parent_pid=os.getpid(),
     )  # fmt: skip
     said = make_export(job)
     assert (said["opset"] is not None) == (fmt == "onnx")

@@ -13,7 +13,7 @@ import pytest
 from tasks.errors import ConfigError, DataError
 from tasks.kind.exports import Precision
 from tasks.kinds.detection.detector import Detector
-from tasks.kinds.detection.export_tools import REFUSED, TOOLS, Tool, known_format, missing
+from tasks.kinds.detection.export_tools import REFUSED, TOOLS, Tool, check_supported, missing
 from tasks.kinds.detection.exports import FORMATS, shape_of
 
 pytestmark = pytest.mark.unit
@@ -24,7 +24,7 @@ LACKING = Tool(("fp32",), False, ("a-package-that-nobody-has>=2", "torch<1", "pa
 def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(TOOLS, "paddle", LACKING)
     with pytest.raises(ConfigError) as caught:
-        known_format("paddle", "fp32")
+        check_supported("paddle", "fp32")
     assert caught.value.expected == "a-package-that-nobody-has>=2, torch<1, packaging"
     assert (caught.value.found or "").startswith("a-package-that-nobody-has is not installed; torch ")
     assert "--extra export-paddle" in (caught.value.fix or "")
@@ -61,12 +61,12 @@ def test_a_file_that_is_no_network_is_refused(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_made_or_checked_here_is_refused(fmt: str, precision: Precision, what: str) -> None:
     with pytest.raises(ConfigError, match=what):
-        known_format(fmt, precision)
+        check_supported(fmt, precision)
 
 
 def test_formats_are_either_made_or_refused() -> None:
     assert not set(FORMATS) & set(REFUSED)
-    assert all(known_format(fmt, "fp32") == fmt for fmt in FORMATS if not missing(TOOLS[fmt].packages))
+    assert all(check_supported(fmt, "fp32") == fmt for fmt in FORMATS if not missing(TOOLS[fmt].packages))
 
 
 def test_the_extras_bring_what_a_format_needs() -> None:
