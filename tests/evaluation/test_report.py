@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tasks.evaluation.content import losses
-from tasks.evaluation.evaluation import Evaluation
+from tasks.evaluation.evaluation import Evaluation, Latency
 from tasks.evaluation.plots import signed
 from tasks.evaluation.report import Judged, Link, Sheet, _jpeg, store_report
 from tasks.gates.decide import decide
@@ -109,8 +109,8 @@ def test_running_costs_stand_side_by_side(lake: Lake) -> None:
         assert taken.fps and taken.fps >= 1e3 / taken.latency_ms_p95 * 0.5
         assert taken.peak_memory_mib and taken.peak_memory_mib > 50
         row = costs[costs.index(role) :]
-        cells = f"{taken.latency_ms_p50:.1f} ms", f"{taken.latency_ms_p95:.1f} ms", f"{taken.fps:.1f}"
-        assert f"{taken.images} {' '.join(cells)} {taken.peak_memory_mib:.0f} MiB" in row
+        cells = f"{taken.latency_ms_p50:.1f} ms", f"{taken.latency_ms_p95:.1f} ms", f"{taken.fps:,.1f}"
+        assert f"{taken.images}{''.join(cells)}{taken.peak_memory_mib:,.0f} MiB" in row
     older = found.challenger.latencies[0].model_dump(exclude={"fps", "peak_memory_mib"})
     assert Latency.model_validate(older).fps is None, "an evaluation from before is still read"
 
