@@ -9,17 +9,23 @@ from typing import Annotated, Any
 import typer
 
 from tasks.cli.output import AsJson, Line, dump, escape, paper, print_json, table
+from tasks.errors import ConfigError
+from tasks.kind.exports import Precision
 from tasks.kinds import kind_of
 from tasks.session import open_session
 
 
 def export(
     line: Line,
-    fmt: Annotated[str, typer.Option("--format", metavar="FORMAT", help="onnx, torchscript or openvino.")],
+    fmt: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help="onnx, torchscript, openvino, ncnn or paddle.")
+    ],
     int8: Annotated[bool, typer.Option("--int8", help="Quantise to 8 bits; calibrated on training frames.")] = False,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Weights in 16 bits: half the size.")] = False,
     version: Annotated[str | None, typer.Option("--to", metavar="VERSION", help="Which; default: champion.")] = None,
     max_ap_loss: Annotated[
-        float | None, typer.Option(help="Average precision that it may lose; default 0.001, with --int8 0.02.")
+        float | None,
+        typer.Option(help="Average precision that it may lose; default 0.001, with --fp16 0.005, with --int8 0.02."),
     ] = None,
     json_: AsJson = False,
 ) -> None:
@@ -29,8 +35,13 @@ def export(
     """
     from tasks import operations
 
+    if int8 and fp16:
+        raise ConfigError("--int8 and --fp16: an export has one precision", expected="one of the two, or neither")
+    precision: Precision = "int8" if int8 else "fp16" if fp16 else "fp32"
     with redirect_stdout(sys.stderr), open_session() as session:
-        exported = operations.export_model(session, line, fmt, int8=int8, version=version, max_ap_loss=max_ap_loss)
+        exported = operations.export_model(
+            session, line, fmt, precision=precision, version=version, max_ap_loss=max_ap_loss
+        )
     report = dump(exported)
     if json_:
         print_json(report)
@@ -66,12 +77,20 @@ def _print(report: dict[str, Any]) -> None:
         paper.print(f"calibrated on {calibration['images']} frames of the training split")
     timed = report["benchmark"]
     rows = table(
-        f"one image at a time, {timed['device']}", "", "p50 ms", "p95 ms", "peak MiB", "of it libraries", "file MB"
+        f"one image at a time, {timed['device']}",
+        "",
+        "p50 ms",
+        "p95 ms",
+        "fps",
+        "peak MiB",
+        "of it libraries",
+        "file MB",
     )
     for name in ("original", "export"):
         own = timed[name]
         rows.add_row(
-            name, f"{own['latency_ms_p50']:.1f}", f"{own['latency_ms_p95']:.1f}", f"{own['peak_rss_mb']:.0f}",
+            name, f"{own['latency_ms_p50']:.1f}", f"{own['latency_ms_p95']:.1f}", _number(own.get("fps"), ".1f"),
+            f"{own['peak_rss_mb']:.0f}",
             f"{own['libraries_rss_mb']:.0f}", f"{own['size_bytes'] / 1e6:.2f}",
         )  # fmt: skip
     paper.print(rows)

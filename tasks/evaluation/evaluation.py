@@ -23,6 +23,10 @@ class Latency(Frozen):
     images: int
     latency_ms_p50: float
     latency_ms_p95: float
+    fps: float | None = Field(default=None, description="Images per second, one after the other.")
+    peak_memory_mib: float | None = Field(
+        default=None, description="Of the GPU; on the CPU of the whole process, libraries included."
+    )
 
 
 class Plot(Frozen):

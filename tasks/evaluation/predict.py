@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from tasks.evaluation.evaluation import Latency
+from tasks.evaluation.memory import PeakMemory
 from tasks.kind import Kind, ModelRef, Predictor, Row
 from tasks.kind.images import read_image
 from tasks.lake import Lake, Manifest
@@ -65,12 +66,12 @@ def predict(
         originals: For each image the picture as it was taken, which the model is then shown instead; see `Pictures`.
 
     Returns:
-        The outputs in order, and how long an image took.
+        The outputs in order, how long an image took, and the memory that it took at most.
 
     Raises:
         IntegrityError: A file is no image.
     """
-    outputs, spent = [], []
+    outputs, spent, memory = [], [], PeakMemory(predictor.device)
     said = time.monotonic()
     for number, path in enumerate(paths):
         original = originals[number] if originals else None
@@ -90,6 +91,8 @@ def predict(
         images=len(spent),
         latency_ms_p50=round(float(np.percentile(spent, 50)), 3),
         latency_ms_p95=round(float(np.percentile(spent, 95)), 3),
+        fps=round(1e3 * len(spent) / sum(spent), 2),
+        peak_memory_mib=memory.mib(),
     )
     log.info("%s: %d test images on %s, median %.1f ms", what, len(spent), latency.device, latency.latency_ms_p50)
     return outputs, latency

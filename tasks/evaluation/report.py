@@ -20,7 +20,7 @@ from markupsafe import Markup
 
 from tasks.config import Line
 from tasks.evaluation import content
-from tasks.evaluation.evaluation import Evaluation
+from tasks.evaluation.evaluation import Evaluation, Latency, ModelResult
 from tasks.evaluation.gallery import cards
 from tasks.evaluation.plots import outlines, signed
 from tasks.evaluation.saliency import overlays
@@ -192,11 +192,20 @@ def render(
             for view in evaluation.challenger.worst
             if images and view.frame_oid in images and not view.whole
         ],
+        costs=_costs(evaluation),
         sheets=sheets,
         signed=signed,
         number=content.number,
         place=lambda where: where.replace(".", " ", 1),
     )
+
+
+def _costs(evaluation: Evaluation) -> list[tuple[str, ModelResult, Latency]]:
+    """What running each model cost, device by device, the challenger's before the champion's."""
+    both = {"Challenger" if evaluation.champion else "Model": evaluation.challenger, "Champion": evaluation.champion}
+    taken = [(role, result, latency) for role, result in both.items() if result for latency in result.latencies]
+    devices = list(dict.fromkeys(latency.device for _, _, latency in taken))
+    return sorted(taken, key=lambda row: devices.index(row[2].device))
 
 
 def _marks(line: Line, kind: Kind, evaluation: Evaluation, judged: Judged) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from tasks.config import Line
 from tasks.kind.objects import Row
@@ -15,21 +15,24 @@ if TYPE_CHECKING:
 
     from tasks.lake import Lake
 
+Precision = Literal["fp32", "fp16", "int8"]
+"""Of an export's weights."""
+
 
 class Exports(Protocol):
     """Models for other runtimes: made, compared with their originals, and timed beside them."""
 
     FORMATS: tuple[str, ...]
 
-    def check_supported(self, fmt: str, int8: bool) -> str:
+    def check_supported(self, fmt: str, precision: Precision) -> str:
         """The format, if models can be exported to it.
 
         Raises:
-            ConfigError: There is no such format, or no int8 in it.
+            ConfigError: There is no such format, it does not come in that precision, or what makes it is missing.
         """
         ...
 
-    def tolerance(self, int8: bool, max_loss: float | None) -> dict[str, float]:
+    def tolerance(self, precision: Precision, max_loss: float | None) -> dict[str, float]:
         """By how much an export may differ from its original.
 
         Raises:
@@ -37,7 +40,9 @@ class Exports(Protocol):
         """
         ...
 
-    def make(self, lake: Lake, about: Any, fmt: Any, int8: bool, training: Sequence[Row], folder: Path) -> Any:
+    def make(
+        self, lake: Lake, about: Any, fmt: Any, precision: Precision, training: Sequence[Row], folder: Path
+    ) -> Any:
         """Export a registered model (`about`: a `ModelAbout`); `training` are the manifest rows it learned from."""
         ...
 

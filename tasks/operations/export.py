@@ -12,6 +12,7 @@ from pydantic import SerializerFunctionWrapHandler, model_serializer
 from tasks.config import Line, Settings
 from tasks.errors import ConfigError, InsufficientData, NotFound
 from tasks.kind import Exports, Kind
+from tasks.kind.exports import Precision
 from tasks.kinds import kind_of, kinds
 from tasks.lake import Lake
 from tasks.lake.locks import lake_lock
@@ -49,7 +50,7 @@ def export_model(
     name: str,
     fmt: str,
     *,
-    int8: bool = False,
+    precision: Precision = "fp32",
     version: str | None = None,
     max_ap_loss: float | None = None,
 ) -> ExportedModel:
@@ -58,13 +59,13 @@ def export_model(
     Args:
         session: Whose lake and registry.
         name: The line.
-        fmt: onnx, torchscript or openvino.
-        int8: Quantise; calibrated on frames of the training split.
+        fmt: One of the kind's `FORMATS`.
+        precision: Of its weights; int8 is calibrated on frames of the training split.
         version: Of the line's model; default the champion.
         max_ap_loss: How much average precision the export may lose, instead of the usual tolerance.
 
     Raises:
-        ConfigError: The format does not exist, or has no int8.
+        ConfigError: The format does not exist, cannot be made here, or does not come in that precision.
         NotFound: The line has no champion, or no such version.
         InsufficientData: There is no test split to check it on, or no training frames to calibrate with.
         StepFailed: The exporter failed.
@@ -75,8 +76,8 @@ def export_model(
     if exports is None:
         able = [each.name for each in kinds() if each.exports]
         raise ConfigError(f"line {name}: models of kind {kind.name} cannot be exported", expected=", ".join(able))
-    known = exports.check_supported(fmt, int8)
-    tolerance = exports.tolerance(int8, max_ap_loss)
+    known = exports.check_supported(fmt, precision)
+    tolerance = exports.tolerance(precision, max_ap_loss)
     model = _version(lake, registry, name, version)
     parts = (
         model.about.model_dump(mode="json"),
@@ -84,11 +85,11 @@ def export_model(
         tolerance,
         export_version(kind.name),
     )
-    key = f"exports/{name}/{model.version}/{label(known, int8)}-{digest(*parts)}.json"
+    key = f"exports/{name}/{model.version}/{label(known, precision)}-{digest(*parts)}.json"
     with lake_lock(settings, f"export-{name}"):
         found = _found(lake, line.line, key)
         if found is None:
-            record = _made_and_checked(settings, lake, line, kind, exports, model, known, int8, tolerance)
+            record = _made_and_checked(settings, lake, line, kind, exports, model, known, precision, tolerance)
             if reasons := exports.refusals(record):
                 return _report(record, None, found=False, reasons=reasons)
             oid = lake.blobs.put_json(record.model_dump(mode="json"))
@@ -126,8 +127,8 @@ def _found(lake: Lake, line: str, key: str) -> tuple[Oid, ExportRecord] | None:
 
 
 def _made_and_checked(
-    settings: Settings, lake: Lake, line: Line, kind: Kind, exports: Exports, model: ModelRecord, fmt: str, int8: bool,
-    tolerance: dict[str, float],
+    settings: Settings, lake: Lake, line: Line, kind: Kind, exports: Exports, model: ModelRecord, fmt: str,
+    precision: Precision, tolerance: dict[str, float],
 ) -> ExportRecord:  # fmt: skip
     """The export with its checks. Its files are blobs that nothing names yet: refused, they are garbage."""
     from tasks.evaluation.evaluate import evaluate, frames_of_test_split, stored_predictions
@@ -135,7 +136,7 @@ def _made_and_checked(
     from tasks.steps.predictors import export_reference, reference
 
     frames = frames_of_test_split(lake, line, model.dataset_version)
-    folder = (settings.work_dir / "exports" / f"{line.line}-{model.version}-{label(fmt, int8)}").resolve()
+    folder = (settings.work_dir / "exports" / f"{line.line}-{model.version}-{label(fmt, precision)}").resolve()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
@@ -143,7 +144,7 @@ def _made_and_checked(
         training = [row for row in manifest if row["split"] == "train"]
         if not training:
             raise InsufficientData(f"dataset version {model.dataset_version[:12]} has no training frames")
-        export = exports.make(lake, model.about, fmt, int8, training, folder)
+        export = exports.make(lake, model.about, fmt, precision, training, folder)
         log.info(f"exported model version {model.version} of line {line.line} to {export.label}; comparing the two")
         record = ExportRecord(
             line=line.line,

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from tasks.kind.exports import Precision
 from tasks.provenance import code_of, code_version
 from tasks.schemas import Frozen, Oid
 
@@ -23,6 +24,7 @@ class Export(Frozen):
 
     format: str
     int8: bool
+    fp16: bool = False
     files: dict[str, Oid] = Field(description="By the names that the runtime wants.")
     size_bytes: int
     shape: str = Field(description="Of the input.")
@@ -33,12 +35,17 @@ class Export(Frozen):
     @property
     def label(self) -> str:
         """What it is called in paths and tags: 'openvino-int8'."""
-        return label(self.format, self.int8)
+        return label(self.format, self.precision)
+
+    @property
+    def precision(self) -> Precision:
+        """Of its weights."""
+        return "int8" if self.int8 else "fp16" if self.fp16 else "fp32"
 
     @property
     def weights_oid(self) -> Oid:
-        """The file that holds the weights: of several the .bin, else the first by name."""
-        return self.files.get("model.bin") or min(self.files.items())[1]
+        """The file that holds the weights: of several the .bin or .pdiparams, else the first by name."""
+        return self.files.get("model.bin") or self.files.get("model.pdiparams") or min(self.files.items())[1]
 
 
 class ExportRecord(Frozen):
@@ -61,9 +68,9 @@ class ExportRecord(Frozen):
     hardware: str
 
 
-def label(fmt: str, int8: bool) -> str:
+def label(fmt: str, precision: Precision) -> str:
     """What an export is called in paths and tags: 'openvino-int8'."""
-    return f"{fmt}-int8" if int8 else fmt
+    return fmt if precision == "fp32" else f"{fmt}-{precision}"
 
 
 def export_version(kind: str) -> str:

@@ -27,8 +27,9 @@ def time_models(jobs: Mapping[str, Frozen], module: str, folder: Path, *, rounds
         rounds: How often each predicts all images.
 
     Returns:
-        By name: `latency_ms_p50`, `latency_ms_p95` (one image at a time, decoded image to finished boxes), `images`
-        that were timed, `peak_rss_mb` of the process, and `libraries_rss_mb`, its memory before the model was loaded.
+        By name: `latency_ms_p50`, `latency_ms_p95` (one image at a time, decoded image to finished boxes), `fps`,
+        `images` that were timed, `peak_rss_mb` of the process, and `libraries_rss_mb`, its memory before the model was
+        loaded.
 
     Raises:
         StepFailed: A subprocess failed; with the end of its log.
@@ -100,7 +101,8 @@ def _summary(spent: Sequence[float], memory: Mapping[str, float]) -> dict[str, A
 
     low, high = (round(float(np.percentile(spent, at)), 3) for at in (50, 95))
     kept = {name: memory[name] for name in ("peak_rss_mb", "libraries_rss_mb")}
-    return {"latency_ms_p50": low, "latency_ms_p95": high, "images": len(spent), **kept}
+    fps = round(1e3 * len(spent) / sum(spent), 2)
+    return {"latency_ms_p50": low, "latency_ms_p95": high, "fps": fps, "images": len(spent), **kept}
 
 
 def memory_mb(what: str) -> float:

@@ -21,10 +21,12 @@ from rich.console import Console
 from rich.table import Table
 
 from tasks.config import Line, Settings, parse_line
+from tasks.kind.exports import Precision
 from tasks.kinds import kind_of
 from tasks.kinds.detection.detector import Detector
-from tasks.kinds.detection.export_process import ExportJob, Format, UseJob, make_export
+from tasks.kinds.detection.export_process import ExportJob, UseJob, make_export
 from tasks.kinds.detection.export_process import time_models as benchmark
+from tasks.kinds.detection.export_tools import TOOLS, Format, missing
 from tasks.kinds.detection.exports import input_shape
 from tasks.kinds.detection.recipe import PredictOptions, load_recipe
 from tasks.lake import open_lake
@@ -43,9 +45,10 @@ DETECTION = kind_of("detection")
 
 CLASSES = ("sperm", "impurity")
 WIDTH, HEIGHT, FRAMES = 720, 540, 6
-EXPORTS: tuple[tuple[Format, bool], ...] = (
-    ("onnx", False), ("onnx", True), ("torchscript", False), ("openvino", False), ("openvino", True),
-)  # fmt: skip
+EXPORTS: tuple[tuple[Format, Precision], ...] = tuple(
+    (fmt, precision) for fmt, tool in TOOLS.items() for precision in tool.precisions if not missing(tool.packages)
+)
+"""All that can be made with what is installed."""
 LOOKS = {"tta": {"tta": True}, "slice_px 384": {"slice_px": 384}, "tta, slice_px 384": {"tta": True, "slice_px": 384}}
 
 Files = dict[str, tuple[Path, Oid]]
@@ -81,7 +84,7 @@ def write_frames(folder: Path, split: str, recordings: range) -> tuple[list[Path
     return paths, Boxes.of(where, labels, xywh)
 
 
-def precision(detector: Detector, paths: list[Path], truth: Boxes) -> tuple[float, float]:
+def average_precision(detector: Detector, paths: list[Path], truth: Boxes) -> tuple[float, float]:
     """AP50 and AP50-95 on the test frames."""
     found = [detector.predict([np.asarray(cv2.imread(str(path)), dtype=np.uint8)], conf=0.001)[0] for path in paths]
     flat = np.concatenate(found).astype(np.float64)
@@ -103,13 +106,14 @@ def trained(root: Path, line: Line, data: Path) -> tuple[Path, Oid]:
     return path, oid
 
 
-def exported(root: Path, weights: Path, fmt: Format, int8: bool, calibration: list[Path]) -> Files:
+def exported(root: Path, weights: Path, fmt: Format, precision: Precision, calibration: list[Path]) -> Files:
     """An export's files."""
-    folder = root / label(fmt, int8)
+    folder = root / label(fmt, precision)
     folder.mkdir()
     job = ExportJob(
-        folder=folder, weights=weights, format=fmt, int8=int8, imgsz=input_shape(704, HEIGHT, WIDTH), max_det=500,
-        images=tuple(calibration) if int8 else (), config_dir=root / "yolo", parent_pid=os.getpid(),
+        folder=folder, weights=weights, format=fmt, precision=precision, imgsz=input_shape(704, HEIGHT, WIDTH),
+        max_det=500, images=tuple(calibration) if precision == "int8" else (), config_dir=root / "yolo",
+        parent_pid=os.getpid(),
     )  # fmt: skip
     made = [folder / "files" / name for name in make_export(job)["files"]]
     return {path.name: (path, hashlib.sha256(path.read_bytes()).hexdigest()) for path in made}
@@ -141,8 +145,8 @@ def main() -> None:
         oid = oid or hashlib.sha256(weights.read_bytes()).hexdigest()
         original: Files = {"weights.pt": (weights, oid)}
         contenders: dict[str, tuple[Files, PredictOptions]] = {"original": (original, usual)}
-        for fmt, int8 in EXPORTS:
-            contenders[label(fmt, int8)] = (exported(root, weights, fmt, int8, learn), usual)
+        for fmt, precision in EXPORTS:
+            contenders[label(fmt, precision)] = (exported(root, weights, fmt, precision, learn), usual)
         for name, look in LOOKS.items():
             contenders[name] = (original, usual.model_copy(update=look))
         rows = Table(title=f"p3-small, 704 px, {WIDTH} x {HEIGHT} frames, {len(os.sched_getaffinity(0))} CPUs, "
@@ -154,7 +158,7 @@ def main() -> None:
             detector = Detector(
                 files, classes=CLASSES, imgsz=704, predict=look_options, device="cpu", config_dir=root / "yolo"
             )
-            ap[name] = precision(detector, test, truth)
+            ap[name] = average_precision(detector, test, truth)
             jobs = {
                 who: UseJob(
                     files=own, classes=CLASSES, imgsz=704, predict=how, images=tuple(test[:: max(1, len(test) // 8)]),

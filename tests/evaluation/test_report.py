@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tasks.evaluation.content import losses
-from tasks.evaluation.evaluation import Evaluation
+from tasks.evaluation.evaluation import Evaluation, Latency
 from tasks.evaluation.plots import signed
 from tasks.evaluation.report import Judged, Link, Sheet, _jpeg, store_report
 from tasks.gates.decide import decide
@@ -97,6 +97,22 @@ def test_every_part_is_there(lake: Lake) -> None:
     for where in ("class sperm", "class impurity", "size small", "size medium", "size large"):
         assert gate.count(where) == 2, "once in the finding's sentence, once with its numbers"
     assert "sides to 12 px" in text and "beyond chance" in text and found.measured_by in text
+
+
+def test_running_costs_stand_side_by_side(lake: Lake) -> None:
+    html, found = page(lake, ["a.mp4", "b.mp4"], model("11", 0.2), 0.4, [])
+    text = read(html).text
+    costs = text[text.index("What running it costs") : text.index("What this rests on")]
+    assert found.champion is not None
+    for role, result in (("Challenger", found.challenger), ("Champion", found.champion)):
+        (taken,) = result.latencies
+        assert taken.fps and taken.fps >= 1e3 / taken.latency_ms_p95 * 0.5
+        assert taken.peak_memory_mib and taken.peak_memory_mib > 50
+        row = costs[costs.index(role) :]
+        cells = f"{taken.latency_ms_p50:.1f} ms", f"{taken.latency_ms_p95:.1f} ms", f"{taken.fps:,.1f}"
+        assert f"{taken.images}{''.join(cells)}{taken.peak_memory_mib:,.0f} MiB" in row
+    older = found.challenger.latencies[0].model_dump(exclude={"fps", "peak_memory_mib"})
+    assert Latency.model_validate(older).fps is None, "an evaluation from before is still read"
 
 
 def test_it_says_how_many_losses_are_sure(lake: Lake) -> None:

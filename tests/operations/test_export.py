@@ -18,6 +18,7 @@ from tasks.cli import app
 from tasks.config import Settings
 from tasks.errors import ConfigError, NotFound
 from tasks.kinds import kind_of
+from tasks.kinds.detection.export_parity import FP16_TOLERANCE as FP16
 from tasks.kinds.detection.export_parity import FULL_TOLERANCE as FULL
 from tasks.kinds.detection.export_parity import INT8_TOLERANCE as INT8
 from tasks.kinds.detection.export_parity import refusals
@@ -56,7 +57,7 @@ def test_the_champion_is_exported_checked_timed_and_attached_once(champion: Cham
     assert report["checks"]["boxes"]["compared"] > 10
     assert report["checks"]["boxes"]["corner_px_max"] < 0.1
     for timed in (report["benchmark"]["original"], report["benchmark"]["export"]):
-        assert 0 < timed["latency_ms_p50"] <= timed["latency_ms_p95"]
+        assert 0 < timed["latency_ms_p50"] <= timed["latency_ms_p95"] and timed["fps"] > 0
         assert timed["peak_rss_mb"] > timed["libraries_rss_mb"] > 0
         assert timed["size_bytes"] > 10_000
 
@@ -97,9 +98,13 @@ def test_an_export_that_loses_too_much_is_refused_and_not_attached(champion: Cha
 
 def test_what_cannot_be_exported_is_said_first(champion: Champion) -> None:
     with pytest.raises(ConfigError, match="torchscript has no int8"):
-        operations.export_model(open_session(), champion.line.line, "torchscript", int8=True)
+        operations.export_model(open_session(), champion.line.line, "torchscript", precision="int8")
     with pytest.raises(ConfigError, match="no such format"):
+        operations.export_model(open_session(), champion.line.line, "caffe")
+    with pytest.raises(ConfigError, match="litert-torch cannot be installed"):
         operations.export_model(open_session(), champion.line.line, "tflite")
+    both = CliRunner().invoke(app, ["export", champion.line.line, "--format", "onnx", "--int8", "--fp16"])
+    assert isinstance(both.exception, ConfigError) and "one precision" in str(both.exception)
     with pytest.raises(ConfigError, match="number from 0 to 1"):
         operations.export_model(open_session(), champion.line.line, "onnx", max_ap_loss=2)
     with pytest.raises(NotFound, match="version 99"):
@@ -128,6 +133,9 @@ def a_record(tolerance: dict[str, float], difference: float | None, worst: float
         (FULL, 0.0011, {}, "AP50: differs by 0.0011, allowed 0.001"),
         (FULL, 0.0, {"corner_px_p95": 0.6}, "boxes: moved by 0.60 px (p95), allowed 0.5"),
         (FULL, 0.0, {"without_partner": 4, "extra": 2}, "boxes: 4 of 1000 are missing and 2 are new"),
+        (FP16, -0.004, {"corner_px_p95": 0.9, "extra": 15}, None),
+        (FP16, -0.006, {}, "AP50: loses 0.0060, allowed 0.005"),
+        (FP16, 0.0, {"corner_px_p95": 1.1}, "boxes: moved by 1.10 px (p95), allowed 1"),
         (INT8, -0.019, {"corner_px_p95": 3.0, "extra": 40}, None),
         (INT8, -0.01, {"without_partner": 60}, "boxes: 60 of 1000 are missing"),
         (INT8, -0.01, {"worst": -0.06}, "AP50 of sperm: loses 0.0600, allowed 0.05"),

@@ -35,5 +35,17 @@ if TYPE_CHECKING:  # mypy holds every part against the protocol
 USE = "finds, marks and counts {classes} in single frames"
 LIBRARIES = {
     "training": ("ultralytics", "torch", "torchvision", "timm", "safetensors", "albumentations"),
-    "export": ("ultralytics", "torch", "onnx", "onnxruntime", "onnxslim", "openvino", "nncf"),
+    "export": (
+        "ultralytics",
+        "torch",
+        "onnx",
+        "onnxruntime",
+        "onnxslim",
+        "openvino",
+        "nncf",
+        "ncnn",
+        "pnnx",
+        "paddlepaddle",
+        "x2paddle",
+    ),
 }

@@ -1,7 +1,7 @@
 """A trained detector, ready to predict. Used by evaluation, analysis and pre-labelling.
 
-As weights, or as a file exported for another runtime (ONNX, TorchScript, OpenVINO): the same letterbox before it, the
-same suppression of doubles after it, the same options, so that the two can be compared and exchanged.
+As weights, or as a file exported for another runtime (ONNX, TorchScript, OpenVINO, NCNN, Paddle): the same letterbox
+before it, the same suppression of doubles after it, the same options, so that the two can be compared and exchanged.
 """
 
 from __future__ import annotations
@@ -9,15 +9,14 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tasks.errors import DataError, IntegrityError
 from tasks.kinds.detection.recipe import PredictOptions
+from tasks.kinds.detection.runtimes import lay_out, settle
 from tasks.kinds.detection.views import find_objects
 from tasks.schemas import Oid
 from tasks.training.ultralytics_loading import refused
@@ -43,6 +42,7 @@ class Detector:
 
     Raises:
         IntegrityError: A file's bytes are not what its oid names.
+        ConfigError: What runs an export is not installed.
         DataError: The weights are of another set of classes, cannot be loaded, or hold what is no part of a model.
     """
 
@@ -79,7 +79,7 @@ class Detector:
         self.options = predict or PredictOptions()
         self._batch = batch
         self._folder = tempfile.TemporaryDirectory(prefix="nightscope-weights-")  # some runtimes read again, later
-        place = str(_laid_out(files, Path(self._folder.name)))
+        place = str(lay_out(files, Path(self._folder.name)))
         try:
             self._model = YOLO(place, task="detect")
             named = self._class_names()
@@ -94,8 +94,7 @@ class Detector:
         if isinstance(self._model.model, str):  # an export: nothing is loaded before the first image
             self._pass([np.zeros((64, 64, 3), np.uint8)], self.imgsz, 0.5, self.options)
             loaded = self._model.predictor.model
-            if loaded.format == "openvino":
-                _compute_exactly(loaded.backend, Path(self._folder.name))
+            settle(loaded, Path(self._folder.name))
             names: dict[int, str] = loaded.names
         else:
             names = self._model.names
@@ -149,22 +148,3 @@ class Detector:
         for index, image in enumerate(images):
             by_shape.setdefault(image.shape, []).append(index)
         return [group[i : i + self._batch] for group in by_shape.values() for i in range(0, len(group), self._batch)]
-
-
-def _compute_exactly(backend: Any, folder: Path) -> None:
-    """Have OpenVINO compute in 32 bits. By itself it takes 16 (bfloat16) where a CPU has them, and boxes move."""
-    import openvino  # type: ignore[import-untyped]
-
-    config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-    core = openvino.Core()
-    backend.compile_model = partial(core.compile_model, device_name="CPU", config=config)
-    backend.ov_compiled_model = backend.compile_model(core.read_model(next(folder.rglob("*.xml"))))
-
-
-def _laid_out(files: Mapping[str, tuple[Path, Oid]], folder: Path) -> Path:
-    """The files under their names, and what ultralytics wants to be told: the file, or the folder of several."""
-    place = folder if len(files) == 1 else folder / "export_openvino_model"
-    place.mkdir(exist_ok=True)
-    for name, (path, _) in files.items():
-        (place / name).symlink_to(path.resolve())
-    return place if len(files) > 1 else place / next(iter(files))

@@ -10,6 +10,7 @@ from tasks.config import Line
 from tasks.errors import ConfigError
 from tasks.evaluation.evaluation import Evaluation
 from tasks.kind import Row
+from tasks.kind.exports import Precision
 from tasks.kinds.detection.metrics import predicted_boxes
 from tasks.metrics.agreement import compute_agreement
 from tasks.training.exported import ExportRecord
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 FULL_TOLERANCE = {"ap": 0.001, "corner_px_p95": 0.5, "unmatched_share": 0.005}
 """What an export in full precision may differ by: other kernels add up in another order, and that is all."""
+FP16_TOLERANCE = {"ap_loss": 0.005, "class_ap_loss": 0.02, "corner_px_p95": 1.0, "unmatched_share": 0.02}
+"""What an export in fp16 may lose. Its numbers have 11 bits: at 1,024 px and above a corner is exact to a pixel."""
 INT8_TOLERANCE = {"ap_loss": 0.02, "class_ap_loss": 0.05, "unmatched_share": 0.05}
 """What an export in int8 may lose. Its boxes may move: what that costs is in the average precision. But that is blind
 to the scale of scores, so that the detections a user sees, above the operating score, must be nearly the same, too."""
@@ -26,22 +29,22 @@ to the scale of scores, so that the detections a user sees, above the operating 
 COMPARED = ("AP50", "AP50_95")
 
 
-def tolerance(int8: bool, max_loss: float | None) -> dict[str, float]:
+def tolerance(precision: Precision, max_loss: float | None) -> dict[str, float]:
     """By how much an export may differ from its original.
 
     Args:
-        int8: Whether it is quantised.
+        precision: Of its weights.
         max_loss: Average precision that it may lose, instead of the usual.
 
     Raises:
         ConfigError: `max_loss` is not a number from 0 to 1.
     """
-    usual = INT8_TOLERANCE if int8 else FULL_TOLERANCE
+    usual = {"fp32": FULL_TOLERANCE, "fp16": FP16_TOLERANCE, "int8": INT8_TOLERANCE}[precision]
     if max_loss is None:
         return dict(usual)
     if not 0 <= max_loss <= 1:
         raise ConfigError(f"--max-ap-loss {max_loss}", expected="a number from 0 to 1, e.g. 0.02")
-    return usual | {"ap_loss" if int8 else "ap": max_loss}
+    return usual | {"ap" if precision == "fp32" else "ap_loss": max_loss}
 
 
 def refusals(record: ExportRecord) -> list[str]:

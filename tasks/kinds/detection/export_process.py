@@ -7,16 +7,16 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tasks.errors import StepFailed
+from tasks.kind.exports import Precision
+from tasks.kinds.detection.export_tools import Format
 from tasks.kinds.detection.recipe import PredictOptions
 from tasks.schemas import Frozen, Oid
 from tasks.training import model_timing
 from tasks.training.exported import label
 from tasks.training.supervise import public_environment, tail
-
-Format = Literal["onnx", "torchscript", "openvino"]
 
 
 class ExportJob(Frozen):
@@ -26,9 +26,9 @@ class ExportJob(Frozen):
     weights: Path
     """Verified by the step: a .pt is code."""
     format: Format
-    int8: bool
+    precision: Precision = "fp32"
     imgsz: tuple[int, int]
-    """Height and width of the example input; of the calibration images, too."""
+    """Height and width of the example input; of the calibration images, too; of every image, where shapes are fixed."""
     max_det: int
     images: tuple[Path, ...]
     """To calibrate int8 with."""
@@ -68,7 +68,7 @@ def make_export(job: ExportJob) -> dict[str, Any]:
         )  # fmt: skip
     result = job.folder / "result.json"
     if done.returncode != 0 or not result.exists():
-        what = label(job.format, job.int8)
+        what = label(job.format, job.precision)
         raise StepFailed(f"export to {what} failed (exit code {done.returncode})", found=tail(log))
     said: dict[str, Any] = json.loads(result.read_text())
     return said

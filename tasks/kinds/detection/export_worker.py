@@ -8,17 +8,22 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from tasks.kinds.detection.export_process import ExportJob
+from tasks.kinds.detection.export_tools import TOOLS
 from tasks.training.ultralytics_loading import load_checkpoint
 from tasks.training.worker import die_with
 
 LEAST_STRIDE_PX = 32
 """What ultralytics pads the images of a .pt to, at least, though its exports say the stride of their finest grid."""
+
+KEPT = frozenset({".xml", ".bin", ".param", ".json", ".pdiparams", ".yaml"})
+"""Of a format that is several files."""
 
 
 def main(job_file: Path) -> None:
@@ -37,21 +42,39 @@ def main(job_file: Path) -> None:
     load_checkpoint(weights)
     model = YOLO(str(weights), task="detect")
     model.add_callback("on_export_start", _settle_metadata)
-    arguments: dict[str, Any] = {"quantize": 8, "data": str(_calibration_data(job))} if job.int8 else {}
+    if job.format == "paddle":
+        _without_feedback()
     made = Path(
         model.export(
             format=job.format,
             imgsz=list(job.imgsz),
-            dynamic=True,
             batch=1,
             max_det=job.max_det,
             device="cpu",
             split="train",
-            **arguments,
+            **_arguments(job),
         )
     )
     result = {"files": _collect(made, job.folder / "files"), "opset": _opset(made)}
     (job.folder / "result.json").write_text(json.dumps(result))
+
+
+def _arguments(job: ExportJob) -> dict[str, Any]:
+    shape = {"dynamic": True} if TOOLS[job.format].dynamic else {}
+    match job.precision:
+        case "int8":
+            return shape | {"quantize": 8, "data": str(_calibration_data(job))}
+        case "fp16":
+            return shape | {"quantize": 16}
+        case _:
+            return shape
+
+
+def _without_feedback() -> None:
+    """Keep x2paddle from telling its makers of each conversion, which it does by itself."""
+    from x2paddle import convert
+
+    convert.pytorch2paddle = partial(convert.pytorch2paddle, disable_feedback=True)
 
 
 def _settle_metadata(exporter: Any) -> None:
@@ -87,9 +110,14 @@ def _suffix(image: Path) -> str:
 
 
 def _collect(made: Path, target: Path) -> list[str]:
-    """Move the export's files to `target`, under names that do not depend on where it was made."""
+    """Move the export's files to `target`, under names that do not depend on where it was made.
+
+    Converters leave programs and pickles of their own beside the model (NCNN a .py, Paddle a .py and a .pdparams): they
+    stay behind, so that nothing is attached that could run.
+    """
     target.mkdir()
-    for path in [made] if made.is_file() else sorted(made.iterdir()):
+    files = [made] if made.is_file() else [path for path in sorted(made.rglob("*")) if path.suffix in KEPT]
+    for path in files:
         name = path.name if path.name == "metadata.yaml" else f"model{path.suffix}"
         shutil.move(path, target / name)
     return sorted(path.name for path in target.iterdir())

@@ -1,11 +1,12 @@
-"""A trained detector as a file for another runtime: ONNX, TorchScript, OpenVINO; in full precision or in int8.
+"""A trained detector as a file for another runtime: ONNX, TorchScript, OpenVINO, NCNN, Paddle; in fp32, fp16 or int8.
 
 The export is made, and measured, in subprocesses: the exporters print, keep memory, and want settings of their own
-before they are imported. Nothing is downloaded or installed, and nobody is told (see `offline.py`).
+before they are imported. Nothing is downloaded or installed, and nobody is told (see `offline.py`). What a format
+needs, and which cannot be made or checked here: `export_tools.py`.
 
-Shapes are dynamic: batch, height and width are what the image needs. A fixed shape would be right for one size of
-frames only, and would gain nothing: measured at 544 x 704 px on two cores, fixed against dynamic, ONNX 52 | 48 ms,
-TorchScript 52 | 53, OpenVINO 35 | 32, OpenVINO int8 22 | 22.
+Shapes are dynamic, where a format can be: batch, height and width are what the image needs. A fixed shape is right for
+one size of frames only, and gains nothing: measured at 544 x 704 px on two cores, fixed against dynamic, ONNX
+52 | 48 ms, TorchScript 52 | 53, OpenVINO 35 | 32, OpenVINO int8 22 | 22.
 """
 
 from __future__ import annotations
@@ -14,48 +15,31 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from tasks.errors import ConfigError
 from tasks.kind import Row
+from tasks.kind.exports import Precision
 from tasks.kinds.detection import LIBRARIES as BY_RESULT
 from tasks.kinds.detection.anchored.files import is_anchored
 from tasks.kinds.detection.export_parity import checks as checks
 from tasks.kinds.detection.export_parity import described as described
 from tasks.kinds.detection.export_parity import refusals as refusals
 from tasks.kinds.detection.export_parity import tolerance as tolerance
-from tasks.kinds.detection.export_process import ExportJob, Format, UseJob, make_export, time_models
+from tasks.kinds.detection.export_process import ExportJob, UseJob, make_export, time_models
+from tasks.kinds.detection.export_tools import TOOLS, Format
+from tasks.kinds.detection.export_tools import check_supported as check_supported
 from tasks.kinds.detection.recipe import STRIDE_PX, PredictOptions
 from tasks.lake import Lake
 from tasks.provenance import library_versions
 from tasks.training.exported import Calibration, Export, ExportRecord
 
-_FORMATS: tuple[Format, ...] = get_args(Format)
-FORMATS: tuple[str, ...] = _FORMATS
-INT8: tuple[Format, ...] = ("onnx", "openvino")
-"""Formats that ultralytics can quantise; TorchScript has no int8 there."""
-
+FORMATS: tuple[str, ...] = tuple(TOOLS)
 LIBRARIES = BY_RESULT["export"]
 CALIBRATION_FRAMES = 300
 """As many as ultralytics recommends; more add minutes and no accuracy."""
 BENCHMARK_IMAGES = 25
-
-
-def check_supported(fmt: str, int8: bool) -> Format:
-    """The format, if it can be exported to.
-
-    Raises:
-        ConfigError: There is no such format, or no int8 in it.
-    """
-    for known in _FORMATS:
-        if fmt == known:
-            if int8 and known not in INT8:
-                raise ConfigError(
-                    f"export to {fmt} in int8: {fmt} has no int8",
-                    expected=f"{' or '.join(INT8)} with --int8, or {fmt} without",
-                )
-            return known
-    raise ConfigError(f"export to {fmt!r}: no such format", expected=f"one of: {', '.join(FORMATS)}")
+_SHAPE = "[batch, 3, height, width], height and width multiples of 32"
 
 
 def input_shape(imgsz: int, height_px: int, width_px: int) -> tuple[int, int]:
@@ -65,36 +49,36 @@ def input_shape(imgsz: int, height_px: int, width_px: int) -> tuple[int, int]:
     return height, width
 
 
-def make(lake: Lake, about: Any, fmt: Format, int8: bool, training: Sequence[Row], folder: Path) -> Export:
+def make(lake: Lake, about: Any, fmt: Format, precision: Precision, training: Sequence[Row], folder: Path) -> Export:
     """Export a registered detector.
 
     Args:
         lake: Holds the weights, and gets the files.
         about: The `ModelAbout` of its version.
         fmt: As `check_supported` gave it.
-        int8: Quantise; calibrated on some of the training frames.
+        precision: Of its weights; int8 is calibrated on some of the training frames.
         training: Manifest rows of the frames that it learned from.
         folder: Scratch, ours alone.
 
     Raises:
         StepFailed: The exporter failed.
-        ConfigError: It is a detector with anchors.
+        ConfigError: It is a detector with anchors, or the format has one shape and its images several.
     """
     if is_anchored(lake.blobs.fetch(about.weights_oid)):
         raise ConfigError(
             f"export to {fmt}: the model is a detector with anchors", expected="one of ultralytics' detectors",
             fix="train the line with a recipe whose `model` is not retinanet",
         )  # fmt: skip
-    frames = _spread(training, CALIBRATION_FRAMES) if int8 else []
-    height, width = Counter((row["height_px"], row["width_px"]) for row in training).most_common(1)[0][0]
+    frames = _spread(training, CALIBRATION_FRAMES) if precision == "int8" else []
+    shape = shape_of(about, fmt, training)
     paths = lake.blobs.fetch_many({row["frame_oid"] for row in frames})
     said = make_export(
         ExportJob(
             folder=folder,
             weights=lake.blobs.fetch(about.weights_oid),
             format=fmt,
-            int8=int8,
-            imgsz=input_shape(about.imgsz, height, width),
+            precision=precision,
+            imgsz=shape,
             max_det=int(about.predict.get("max_det", 300)),
             images=tuple(paths[row["frame_oid"]] for row in frames),
             config_dir=_ultralytics(lake),
@@ -105,14 +89,34 @@ def make(lake: Lake, about: Any, fmt: Format, int8: bool, training: Sequence[Row
     oids = tuple(row["frame_oid"] for row in frames)
     return Export(
         format=fmt,
-        int8=int8,
+        int8=precision == "int8",
+        fp16=precision == "fp16",
         files={name: lake.blobs.put_file(path) for name, path in made.items()},
         size_bytes=sum(path.stat().st_size for path in made.values()),
-        shape="float32 [batch, 3, height, width], RGB from 0 to 1; height and width multiples of 32",
+        shape=f"float32 {_SHAPE if TOOLS[fmt].dynamic else [1, 3, *shape]}, RGB from 0 to 1",
         opset=said["opset"],
         libraries=library_versions(LIBRARIES),
-        calibration=Calibration(images=len(oids), frames=oids) if int8 else None,
+        calibration=Calibration(images=len(oids), frames=oids) if precision == "int8" else None,
     )
+
+
+def shape_of(about: Any, fmt: Format, training: Sequence[Row]) -> tuple[int, int]:
+    """The shape to make it with: that of most frames; where shapes are fixed, of all that the model is shown.
+
+    Raises:
+        ConfigError: The format has one shape, and frames several, or the model looks at tiles or views.
+    """
+    shapes = Counter(input_shape(about.imgsz, row["height_px"], row["width_px"]) for row in training)
+    if not TOOLS[fmt].dynamic:
+        found = [f"{height} x {width} px" for height, width in sorted(shapes)] if len(shapes) > 1 else []
+        found += [f"{name}={value}" for name in ("tta", "slice_px") if (value := about.predict.get(name))]
+        if found:
+            raise ConfigError(
+                f"export to {fmt}: the file takes images of one shape only, and the model is shown several",
+                expected="frames of one shape, looked at whole", found=", ".join(found),
+                fix="export to onnx, torchscript or openvino, which take any shape",
+            )  # fmt: skip
+    return shapes.most_common(1)[0][0]
 
 
 def _spread(rows: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from tasks.config import Line
 from tasks.errors import ConfigError
 from tasks.evaluation.evaluation import Evaluation
 from tasks.kind import Row
+from tasks.kind.exports import Precision
 from tasks.metrics import masks
 from tasks.training.exported import ExportRecord
 
@@ -25,11 +26,11 @@ _SCORE = 0.3
 """Where the model says nothing: cells from here on are compared."""
 
 
-def tolerance(int8: bool, max_loss: float | None) -> dict[str, float]:
+def tolerance(precision: Precision, max_loss: float | None) -> dict[str, float]:
     """By how much an export may differ from its original.
 
     Args:
-        int8: There is none of this kind.
+        precision: There is only one for this kind.
         max_loss: Of each metric, instead of the usual.
 
     Raises:

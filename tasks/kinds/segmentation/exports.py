@@ -13,6 +13,7 @@ from typing import Any
 
 from tasks.errors import ConfigError
 from tasks.kind import Row
+from tasks.kind.exports import Precision
 from tasks.kinds.segmentation import LIBRARIES as BY_RESULT
 from tasks.kinds.segmentation.export_parity import checks as checks
 from tasks.kinds.segmentation.export_parity import described as described
@@ -30,26 +31,28 @@ LIBRARIES = BY_RESULT["export"]
 BENCHMARK_IMAGES = 10
 
 
-def check_supported(fmt: str, int8: bool) -> str:
+def check_supported(fmt: str, precision: Precision) -> str:
     """The format, if it can be exported to.
 
     Raises:
-        ConfigError: There is no such format, or no int8 in it.
+        ConfigError: There is no such format, or it does not come in that precision.
     """
     if fmt not in FORMATS:
         raise ConfigError(f"export to {fmt!r}: no such format for cells", expected=f"one of: {', '.join(FORMATS)}")
-    if int8:
-        raise ConfigError("export of a segmenter in int8: there is none", expected="onnx without --int8")
+    if precision != "fp32":
+        raise ConfigError(
+            f"export of a segmenter in {precision}: there is none", expected=f"onnx without --{precision}"
+        )
     return fmt
 
 
-def make(lake: Lake, about: Any, fmt: str, int8: bool, training: Sequence[Row], folder: Path) -> Export:
+def make(lake: Lake, about: Any, fmt: str, precision: Precision, training: Sequence[Row], folder: Path) -> Export:
     """Export a registered segmenter.
 
     Args:
         lake: Holds the weights, and gets the files.
         about: The `ModelAbout` of its version.
-        fmt, int8: As `check_supported` gave them.
+        fmt, precision: As `check_supported` gave them.
         training: Not needed: nothing is calibrated.
         folder: Scratch, ours alone.
 
@@ -60,7 +63,7 @@ def make(lake: Lake, about: Any, fmt: str, int8: bool, training: Sequence[Row], 
     made = {name: folder / "files" / name for name in said["files"]}
     return Export(
         format=fmt,
-        int8=int8,
+        int8=precision == "int8",
         files={name: lake.blobs.put_file(path) for name, path in made.items()},
         size_bytes=sum(path.stat().st_size for path in made.values()),
         shape="stage 1: float32 [1, 3, height, width], prepared RGB, sides multiples of 32; stage 2: boxes [n, 4]",

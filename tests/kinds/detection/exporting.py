@@ -10,8 +10,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from tasks.kind.exports import Precision
 from tasks.kinds.detection.detector import Boxes, Detector
-from tasks.kinds.detection.export_process import ExportJob, Format, make_export
+from tasks.kinds.detection.export_process import ExportJob, make_export
+from tasks.kinds.detection.export_tools import Format
 from tasks.kinds.detection.recipe import PredictOptions
 from tasks.training import ultralytics_offline as offline
 
@@ -44,17 +46,19 @@ def drawn(architecture: dict[str, Any], folder: Path) -> tuple[Path, str]:
     return path, oid_of(path)
 
 
-def exported(folder: Path, original: tuple[Path, str], fmt: Format, turn: int = 0, *, int8: bool = False) -> Files:
-    place = folder / f"{fmt}-{int8}-{turn}"
+def exported(
+    folder: Path, original: tuple[Path, str], fmt: Format, turn: int = 0, precision: Precision = "fp32"
+) -> Files:
+    place = folder / f"{fmt}-{precision}-{turn}"
     place.mkdir()
     images = []
-    for index in range(4 if int8 else 0):
+    for index in range(4 if precision == "int8" else 0):
         picture = np.random.default_rng(index).integers(0, 255, (56, 96, 3), dtype=np.uint8)
         images.append(place / f"{index:064x}")  # a blob: no suffix
         images[-1].write_bytes(cv2.imencode(".png", picture)[1].tobytes())
     job = ExportJob(
-        folder=place, weights=original[0], format=fmt, int8=int8, imgsz=(64, 96), max_det=300, images=tuple(images),
-        config_dir=folder / "yolo", parent_pid=os.getpid(),
+        folder=place, weights=original[0], format=fmt, precision=precision, imgsz=(64, 96), max_det=300,
+        images=tuple(images), config_dir=folder / "yolo", parent_pid=os.getpid(),
     )  # fmt: skip
     said = make_export(job)
     assert (said["opset"] is not None) == (fmt == "onnx")

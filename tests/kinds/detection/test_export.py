@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import yaml
 
-from tasks.errors import ConfigError, StepFailed
+from tasks.errors import StepFailed
+from tasks.kind.exports import Precision
 from tasks.kinds.detection.attention import with_attention
-from tasks.kinds.detection.export_process import Format, UseJob, time_models
-from tasks.kinds.detection.exports import check_supported, input_shape
+from tasks.kinds.detection.export_process import UseJob, time_models
+from tasks.kinds.detection.export_tools import Format
+from tasks.kinds.detection.exports import input_shape
 from tasks.kinds.detection.recipe import ARCHITECTURES, PredictOptions
 from tasks.training import ultralytics_offline as offline
 from tests.kinds.detection.exporting import CLASSES, EVERYTHING, Files, drawn, exported, farthest, load, oid_of
@@ -78,13 +80,36 @@ def test_so_does_one_with_layers_of_ours(tmp_path: Path, model: str, attention: 
             assert farthest(one, other) < 0.01, shape
 
 
+@pytest.mark.parametrize(
+    ("fmt", "precision", "px", "names"),
+    [
+        ("ncnn", "fp32", 0.01, {"metadata.yaml", "model.bin", "model.param"}),
+        ("onnx", "fp16", 0.2, {"model.onnx"}),
+    ],
+)  # fmt: skip
+def test_one_of_a_single_shape_or_in_fp16_finds_them_too(
+    folder: Path, original: tuple[Path, str], onnx: Files, fmt: Format, precision: Precision, px: float, names: set[str]
+) -> None:
+    files = exported(folder, original, fmt, precision=precision)
+    assert set(files) == names, "converters leave programs beside the model, which must not come along"
+    sizes = [sum(path.stat().st_size for path, _ in each.values()) for each in (files, onnx)]
+    assert precision == "fp32" or sizes[0] < 0.65 * sizes[1]
+    mine, theirs = load(original, folder, EVERYTHING), load(files, folder, EVERYTHING)
+    rng = np.random.default_rng(0)
+    for shape in ((56, 96, 3), (112, 192, 3)):  # both are letterboxed to the shape that it was made with
+        images = [rng.integers(0, 255, shape, dtype=np.uint8) for _ in range(2)]
+        for one, other in zip(mine.predict(images), theirs.predict(images), strict=True):
+            assert len(one) == len(other) > 0, shape
+            assert farthest(one, other) < px, shape
+
+
 def test_the_same_model_gives_the_same_bytes(folder: Path, original: tuple[Path, str], onnx: Files) -> None:
     again = exported(folder, original, "onnx", 1)
     assert {name: oid for name, (_, oid) in again.items()} == {name: oid for name, (_, oid) in onnx.items()}
 
 
 def test_int8_is_smaller_nearly_the_same_and_names_no_path(folder: Path, original: tuple[Path, str]) -> None:
-    files = exported(folder, original, "openvino", int8=True)
+    files = exported(folder, original, "openvino", precision="int8")
     assert set(files) == {"metadata.yaml", "model.bin", "model.xml"}
     assert str(folder) not in files["metadata.yaml"][0].read_text()
     image = np.random.default_rng(9).integers(0, 255, (56, 96, 3), dtype=np.uint8)
@@ -93,7 +118,7 @@ def test_int8_is_smaller_nearly_the_same_and_names_no_path(folder: Path, origina
     use = {
         name: UseJob(
             files=own, classes=CLASSES, imgsz=96, predict=PredictOptions(), config_dir=folder / "yolo",
-            images=(next(folder.glob("openvino-True-0/0*")),), parent_pid=os.getpid(),
+            images=(next(folder.glob("openvino-int8-0/0*")),), parent_pid=os.getpid(),
         )
         for name, own in (("original", {"weights.pt": original}), ("export", files))
     }  # fmt: skip
@@ -109,14 +134,6 @@ def test_a_failed_export_says_why(folder: Path) -> None:
     junk.write_bytes(b"no weights")
     with pytest.raises(StepFailed, match=r"export to onnx failed .*(Error|invalid)"):
         exported(folder, (junk, oid_of(junk)), "onnx", 3)
-
-
-@pytest.mark.parametrize(
-    ("fmt", "int8", "fault"), [("torchscript", True, "torchscript has no int8"), ("coreml", False, "no such format")]
-)
-def test_unsupported_combinations_are_refused_before_anything_is_done(fmt: str, int8: bool, fault: str) -> None:
-    with pytest.raises(ConfigError, match=fault):
-        check_supported(fmt, int8)
 
 
 @pytest.mark.parametrize(

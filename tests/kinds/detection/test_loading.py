@@ -113,7 +113,7 @@ def test_the_export(bomb: Path, mark: Path, tmp_path: Path) -> None:
     folder = tmp_path / "export"
     folder.mkdir()
     job = ExportJob(
-        folder=folder, weights=bomb, format="onnx", int8=False, imgsz=(64, 64), max_det=10, images=(),
+        folder=folder, weights=bomb, format="onnx", imgsz=(64, 64), max_det=10, images=(),
         config_dir=tmp_path / "yolo", parent_pid=os.getpid(),
     )  # fmt: skip
     with pytest.raises(StepFailed, match="cannot be loaded"):

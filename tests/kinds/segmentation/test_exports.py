@@ -111,7 +111,7 @@ def a_record(line: str, version: str, oid: str, checks: dict[str, Any]) -> Expor
     }  # fmt: skip
     return ExportRecord.model_validate(
         {"line": line, "kind": "segmentation", "model_version": "1", "weights_oid": oid, "dataset_version": version,
-         "classes": CLASSES, "imgsz": 64, "predict": {}, "export": export, "tolerance": exports.tolerance(False, None),
+         "classes": CLASSES, "imgsz": 64, "predict": {}, "export": export, "tolerance": exports.tolerance("fp32", None),
          "checks": checks, "benchmark": {}, "evaluation_oid": "", "code_version": "", "hardware": ""}
     )  # fmt: skip
 
@@ -150,12 +150,12 @@ def test_a_timing_is_of_the_same_pictures(tmp_path: Path, exported: tuple[Path, 
 
 
 def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
-    assert exports.check_supported("onnx", int8=False) == "onnx"
-    for fmt, int8 in (("onnx", True), ("openvino", False)):
+    assert exports.check_supported("onnx", "fp32") == "onnx"
+    for fmt, precision in (("onnx", "int8"), ("onnx", "fp16"), ("openvino", "fp32")):
         with pytest.raises(ConfigError, match="export"):
-            exports.check_supported(fmt, int8)
+            exports.check_supported(fmt, precision)
     with pytest.raises(ConfigError, match="max-ap-loss"):
-        exports.tolerance(False, 2.0)
+        exports.tolerance("fp32", 2.0)
     junk = tmp_path / "junk"
     junk.write_bytes(b"no weights")
     with pytest.raises(StepFailed, match="cannot be loaded"):
