@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tasks.kind.diagnosis import Answered, DoubtfulLabel
 from tasks.kind.objects import Row
 from tasks.metrics.error_kinds import Named
@@ -20,6 +23,12 @@ def every_frame(answers: Sequence[Answered]) -> list[Row]:
         for row in answer.frames:
             found.setdefault((row["recording_id"], row["frame_index"]), row)
     return list(found.values())
+
+
+def asked_of(answer: Answered, frames: Sequence[Row]) -> NDArray[np.bool_]:
+    """Which of the frames a model was asked about, [frames]."""
+    own = {(row["recording_id"], row["frame_index"]) for row in answer.frames}
+    return np.array([(row["recording_id"], row["frame_index"]) in own for row in frames], dtype=np.bool_)
 
 
 def doubted(

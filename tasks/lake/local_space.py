@@ -78,7 +78,8 @@ def free(settings: Settings, *, dry_run: bool = True, at: datetime | None = None
     moment = (at or now()).timestamp()
     pieces = list(_pieces(settings))
     going = _going(pieces, settings, moment)
-    held, freed = _sizes(pieces), _freed(pieces, going)
+    gone = {piece.path for piece in going}
+    held, kept = _sizes(pieces), _sizes(piece for piece in pieces if piece.path not in gone)
     if going and not dry_run:
         if running := at_work(settings):
             raise StorageUnavailable(
@@ -92,8 +93,8 @@ def free(settings: Settings, *, dry_run: bool = True, at: datetime | None = None
     counts = Counter(piece.area for piece in going)
     return LocalSpace(
         pieces={area: counts[area] for area in AREAS},
-        size_bytes=freed,
-        kept_bytes=held - freed,
+        size_bytes=held - kept,
+        kept_bytes=kept,
         removed=not dry_run,
     )
 
@@ -126,12 +127,6 @@ def _going(pieces: Sequence[Piece], settings: Settings, moment: float) -> list[P
 def _sizes(pieces: Iterable[Piece]) -> int:
     """Bytes on the disk, shared files once."""
     return sum(dict(file for piece in pieces for file in piece.files).values())
-
-
-def _freed(pieces: Sequence[Piece], going: Sequence[Piece]) -> int:
-    """Bytes of the files whose every link goes."""
-    names = {piece.path for piece in going}
-    return _sizes(pieces) - _sizes(piece for piece in pieces if piece.path not in names)
 
 
 def _pieces(settings: Settings) -> Iterator[Piece]:

@@ -7,7 +7,7 @@ asked for at every load, and switched on for the process, whatever the environme
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,29 @@ def harmless() -> None:
     """Have this process load nothing that could run, even where somebody asks for the contrary."""
     os.environ["TORCH_FORCE_WEIGHTS_ONLY_LOAD"] = "1"
     os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)
+
+
+def load_network(
+    read: Callable[[Path], tuple[Any, dict[str, Any]]], path: Path, name: str, of: str
+) -> tuple[Any, dict[str, Any]]:
+    """A network that a training of ours wrote, ready to predict, and its spec.
+
+    Args:
+        read: Reads it; it runs nothing of what the file holds.
+        path: Local file; it needs no suffix.
+        name: For messages; empty: the file's.
+        of: What it is, for messages: 'a classifier'.
+
+    Raises:
+        DataError: It is no such file, is damaged, or holds what is no part of a model.
+    """
+    harmless()
+    try:
+        return read(path)
+    except MemoryError:
+        raise
+    except Exception as error:  # of bytes that anybody may have made: there is no list of what they can raise
+        raise refused(name or path.name, error, of) from error
 
 
 def read_tensors(path: Path) -> dict[str, Any]:

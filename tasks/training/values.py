@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from tasks.config import RecipeChoice
 from tasks.errors import ConfigError
 from tasks.escaping import short_repr
@@ -112,6 +114,28 @@ def devices(value: Any) -> str | None:
     if len(plain) < len(parts) or not _DEVICES.fullmatch(named):
         raise ValueError(f"expected auto, cpu, or GPUs by number ('0' or '0,1'), found {short_repr(value)}")
     return named
+
+
+def one_device(trained: str) -> Check:
+    """A check of one device, where several cannot be used.
+
+    Args:
+        trained: What is trained on it, for the message: 'a classifier'.
+    """
+
+    def check(value: Any) -> str | None:
+        found = devices(value)
+        if found and "," in found:
+            raise ValueError(f"expected one device: {trained} is trained on one, found {short_repr(value)}")
+        return found
+
+    return check
+
+
+def choice(plan: type[BaseModel], key: str) -> Check:
+    """A check of one of the names that a plan's field lists."""
+    names = plan.model_fields[key].annotation.__args__  # type: ignore[union-attr]
+    return lambda value: one_of(value, *names)
 
 
 def weights(value: Any, names: re.Pattern[str] = TORCH_NAME, called: str = "a .pt") -> str | None:

@@ -9,7 +9,19 @@ from tasks.escaping import short_repr
 from tasks.kinds.classification.plan import SYMMETRIES, TrainingPlan
 from tasks.training.installed import INSTALLED
 from tasks.training.starting import WEIGHTS_NAME
-from tasks.training.values import Check, between, checked_values, devices, number, one_of, switch, text, weights, whole
+from tasks.training.values import (
+    Check,
+    between,
+    checked_values,
+    choice,
+    number,
+    one_device,
+    one_of,
+    switch,
+    text,
+    weights,
+    whole,
+)
 
 OURS = ("small-cnn", "improved-cnn")
 MODELS = (
@@ -32,23 +44,11 @@ def _model(value: Any) -> str:
     return one_of(SHORT.get(value, value) if isinstance(value, str) else value, *MODELS)
 
 
-def _choice(key: str) -> Check:
-    names = TrainingPlan.model_fields[key].annotation.__args__  # type: ignore[union-attr]
-    return lambda value: one_of(value, *names)
-
-
 def _weights(value: Any) -> str | None:
     if isinstance(value, str) and value in INSTALLED:
         return value
     called = f"a .pt, .pth or .safetensors (or one of {', '.join(INSTALLED)})"
     return weights(value, WEIGHTS_NAME, called)
-
-
-def _one_device(value: Any) -> str | None:
-    found = devices(value)
-    if found and "," in found:
-        raise ValueError(f"expected one device: a classifier is trained on one, found {short_repr(value)}")
-    return found
 
 
 def _trained(value: Any) -> str | int:
@@ -121,7 +121,7 @@ ARGUMENTS: Mapping[str, Check] = {
     **between(number, 0, 1, "lr_final", "momentum", "weight_decay", "blur", "erase"),
     **between(number, 0, 1, "brightness", "contrast", "saturation"),
     **dict.fromkeys(("flip", "deterministic", "cache", "last_layer", "average_views"), switch),
-    **{key: _choice(key) for key in
+    **{key: choice(TrainingPlan, key) for key in
        ("fit", "head", "optimizer", "loss", "class_weights", "sampler", "monitor", "keep", "amp", "pooling",
         "calibration")},
     "model": _model,
@@ -135,7 +135,7 @@ ALLOWED: Mapping[str, Check] = {
     "description": lambda value: text(value, 2000),
     "kind": lambda value: one_of(value, "classification"),
     "weights": _weights,
-    "device": _one_device,
+    "device": one_device("a classifier"),
     "tta": switch,
 }
 """All that can be set."""

@@ -7,31 +7,17 @@ from typing import Any
 
 from tasks.errors import DataError
 from tasks.schemas import Oid
-from tasks.training.tensors import by_order, harmless, known_weights, read_tensors, refused
+from tasks.training.tensors import by_order, known_weights, load_network, read_tensors
 
 _COUNTED = "num_batches_tracked"
 """Counts nothing that a network needs; older files, and some writers, leave it out."""
 
 
 def load_classifier(path: Path, name: str = "") -> tuple[Any, dict[str, Any]]:
-    """A network that a training of ours wrote, ready to predict, and its spec.
-
-    Args:
-        path: Local file; it needs no suffix.
-        name: For messages.
-
-    Raises:
-        DataError: It is no such file, is damaged, or holds what is no part of a model.
-    """
+    """A classifier and its spec, see `tensors.load_network`."""
     from tasks.kinds.classification import networks
 
-    harmless()
-    try:
-        return networks.read(path)
-    except MemoryError:
-        raise
-    except Exception as error:  # of bytes that anybody may have made: there is no list of what they can raise
-        raise refused(name or path.name, error, "a classifier") from error
+    return load_network(networks.read, path, name, "a classifier")
 
 
 def start_from(network: Any, weights: Path, oid: Oid, model: str, classes: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,7 @@ from tasks.kinds.classification.pictures import Pictures
 from tasks.kinds.classification.plan import TrainingPlan
 from tasks.schemas import Split
 from tasks.training.installed import INSTALLED
-
-_CUBLAS = ":4096:8"
-"""A workspace with which matrix products on CUDA repeat to the bit."""
+from tasks.training.torch_setup import set_up_torch
 
 
 @dataclass(frozen=True)
@@ -49,17 +46,8 @@ class Setup:
 
 def prepare(job: Job) -> Setup:
     """Read a job, and set torch up in this process."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", _CUBLAS)  # read when CUDA begins
-    import torch
-
     plan, dataset = TrainingPlan.model_validate(job.options["plan"]), ImageDataset.read(job.data)
-    threads = job.threads or int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
-    torch.set_num_threads(threads)
-    torch.manual_seed(job.seed)
-    torch.use_deterministic_algorithms(plan.deterministic, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False
-    torch.backends.cudnn.benchmark = not plan.deterministic
-    device = "cuda:0" if torch.cuda.is_available() else "cpu"
+    device = set_up_torch(job.seed, job.threads, deterministic=plan.deterministic)
     weights_name = job.options.get("weights_name")
     spec = spec_of(dataset, plan, weights_name)
     return Setup(job.data, dataset, plan, spec, device, job.seed, job.has_val, weights_name)

@@ -26,6 +26,7 @@ from tasks.kinds.classification.setup import Setup
 from tasks.kinds.classification.stages import parameter_groups, rate_at, schedule_of, set_modes, unfreeze
 from tasks.training.determinism import epoch_seed
 from tasks.training.meter import note_gradient
+from tasks.training.torch_setup import precision_of
 
 _HIGHER_IS_BETTER = frozenset({"accuracy", "balanced_accuracy", "ROC_AUC"})
 
@@ -217,12 +218,3 @@ def mixed(pictures: torch.Tensor, targets: torch.Tensor, alpha: float) -> tuple[
         share * pictures + (1 - share) * pictures[other.to(pictures.device)],
         share * targets + (1 - share) * targets[other.to(targets.device)],
     )
-
-
-def precision_of(amp: str, device: str) -> tuple[torch.dtype | None, bool]:
-    """Autocast's type (None: full precision), and whether gradients must be scaled for it."""
-    if amp == "fp32" or (amp == "auto" and device == "cpu"):
-        return None, False
-    if amp == "fp16" or (amp == "auto" and not torch.cuda.is_bf16_supported()):
-        return torch.float16, True
-    return torch.bfloat16, False

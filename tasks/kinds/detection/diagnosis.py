@@ -9,7 +9,7 @@ import numpy as np
 
 from tasks.config import Line
 from tasks.kind import Answered, DoubtfulLabel, ModelRef, Row
-from tasks.kind.doubts import doubted, every_frame
+from tasks.kind.doubts import asked_of, doubted, every_frame
 from tasks.kinds.detection.answers import score_shown_from
 from tasks.kinds.detection.metrics import labelled_boxes, predicted_boxes
 from tasks.metrics.boxes import Boxes, overlapping
@@ -41,13 +41,11 @@ def claims(predictions: pa.Table, frames: Sequence[Row], line: Line) -> Claims:
 def doubtful_labels(answers: Sequence[Answered], line: Line) -> list[DoubtfulLabel]:
     """Boxes that every model which was asked contradicts; see `tasks.metrics.label_doubts`."""
     frames = every_frame(answers)
-    place = {(row["recording_id"], row["frame_index"]): i for i, row in enumerate(frames)}
     truth = labelled_boxes(frames, line)
     found = [predicted_boxes(answer.predictions, frames, line) for answer in answers]
     looks = []
     for answer, boxes in zip(answers, found, strict=True):
-        asked = np.zeros(len(frames), dtype=np.bool_)
-        asked[[place[row["recording_id"], row["frame_index"]] for row in answer.frames]] = True
+        asked = asked_of(answer, frames)
         near = overlapping(boxes.xywh, boxes.image, truth.xywh, truth.image, truth.crowd, NEAR)
         threshold = best_score(_matches(boxes, _of_images(truth, asked), line, len(frames)))
         looks.append(Look(_named(boxes), Pairs(*near), asked, threshold))

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import StepFailed
 from tasks.kind.exports import Precision
 from tasks.kinds.detection.export_tools import Format
 from tasks.kinds.detection.recipe import PredictOptions
 from tasks.schemas import Frozen, Oid
 from tasks.training import model_timing
+from tasks.training.export_process import run_export
 from tasks.training.exported import label
-from tasks.training.supervise import public_environment, tail
 
 
 class ExportJob(Frozen):
@@ -58,20 +54,7 @@ def make_export(job: ExportJob) -> dict[str, Any]:
     Raises:
         StepFailed: It failed; with the end of its log.
     """
-    job_file, log = job.folder / "job.json", job.folder / "export.log"
-    job_file.write_text(job.model_dump_json())
-    command = [sys.executable, "-P", "-m", "tasks.kinds.detection.export_worker", str(job_file)]
-    with log.open("ab") as output:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=job.folder, check=False,
-            env=public_environment() | {"PYTHONHASHSEED": "0"},  # else onnxslim writes the same graph in another order
-        )  # fmt: skip
-    result = job.folder / "result.json"
-    if done.returncode != 0 or not result.exists():
-        what = label(job.format, job.precision)
-        raise StepFailed(f"export to {what} failed (exit code {done.returncode})", found=tail(log))
-    said: dict[str, Any] = json.loads(result.read_text())
-    return said
+    return run_export(job, "tasks.kinds.detection.export_worker", label(job.format, job.precision))
 
 
 def time_models(jobs: Mapping[str, UseJob], folder: Path, *, rounds: int = 4) -> dict[str, dict[str, Any]]:

@@ -5,27 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel
-
 from tasks.escaping import short_repr
 from tasks.kinds.segmentation.plan import SIDE_MULTIPLE, Stage1Plan, Stage2Plan, TrainingPlan
 from tasks.training.installed import INSTALLED
 from tasks.training.starting import WEIGHTS_NAME
-from tasks.training.values import Check, between, checked_values, devices, number, one_of, switch, text, weights, whole
+from tasks.training.values import (
+    Check,
+    between,
+    checked_values,
+    choice,
+    number,
+    one_device,
+    one_of,
+    switch,
+    text,
+    weights,
+    whole,
+)
 
 MOST_EPOCHS = 10_000
 ENCODERS = {"efficientnet_lite0": "tf_efficientnet_lite0", "efficientnet-lite0": "tf_efficientnet_lite0"}
 """What people call some of them."""
 
 
-def _choice(plan: type[BaseModel], key: str) -> Check:
-    names = plan.model_fields[key].annotation.__args__  # type: ignore[union-attr]
-    return lambda value: one_of(value, *names)
-
-
 def _encoder(value: Any) -> str:
     found = ENCODERS.get(value, value) if isinstance(value, str) else value
-    return _choice(TrainingPlan, "encoder")(found)  # type: ignore[no-any-return]
+    return choice(TrainingPlan, "encoder")(found)  # type: ignore[no-any-return]
 
 
 def _weights(value: Any) -> str | None:
@@ -33,13 +38,6 @@ def _weights(value: Any) -> str | None:
         return value
     called = f"a .pt, .pth or .safetensors (or one of {', '.join(INSTALLED)})"
     return weights(value, WEIGHTS_NAME, called)
-
-
-def _one_device(value: Any) -> str | None:
-    found = devices(value)
-    if found and "," in found:
-        raise ValueError(f"expected one device: a segmenter is trained on one, found {short_repr(value)}")
-    return found
 
 
 def tile_side(value: Any, most: int = 2048) -> int:
@@ -83,7 +81,7 @@ def _nested(checks: Mapping[str, Check]) -> Check:
 
 
 STAGE1: Mapping[str, Check] = {
-    "type": _choice(Stage1Plan, "type"),
+    "type": choice(Stage1Plan, "type"),
     **between(whole, 0, MOST_EPOCHS, "total_epochs", "patience"),
     **between(number, 0, 10, "learning_rate"),
     **between(number, 0, 1000, "ce_weight", "l1_weight", "giou_weight", "dense_weight"),
@@ -92,7 +90,7 @@ STAGE2: Mapping[str, Check] = {
     **between(whole, 0, MOST_EPOCHS, "total_epochs", "patience"),
     **between(number, 0, 10, "learning_rate", "focal_gamma"),
     **between(number, 0, 1000, "focal_weight", "dice_weight", "boundary_weight"),
-    "hard_mining": _choice(Stage2Plan, "hard_mining"),
+    "hard_mining": choice(Stage2Plan, "hard_mining"),
     **between(number, 0.01, 1, "hard_share"),
     **between(number, 0, 1, "true_share", "predicted_share"),
     **between(number, 0, 0.5, "jitter"),
@@ -114,12 +112,12 @@ STAR_NESTED = {
 ALIASES = {"focal_gamma": "stage2_focal_gamma"}
 
 ARGUMENTS: Mapping[str, Check] = {
-    "model": _choice(TrainingPlan, "model"),
+    "model": choice(TrainingPlan, "model"),
     "encoder": _encoder,
     "imgsz": tile_side,
     "percentiles": two_percentiles,
     **{key: _nested(checks) for key, checks in NESTED.items()},
-    **{key: _choice(TrainingPlan, key) for key in ("normalise", "stain_transform", "keep", "amp")},
+    **{key: choice(TrainingPlan, key) for key in ("normalise", "stain_transform", "keep", "amp")},
     **between(whole, 8, 1024, "width"),
     **between(whole, 1, 1024, "batch_size", "crops_per_picture", "val_every"),
     **between(whole, 0, 10_000_000, "min_steps"),
@@ -138,7 +136,7 @@ ALLOWED: Mapping[str, Check] = {
     "description": lambda value: text(value, 2000),
     "kind": lambda value: one_of(value, "segmentation"),
     "weights": _weights,
-    "device": _one_device,
+    "device": one_device("a segmenter"),
     **between(number, 0, 1, "min_score"),
 }
 """All that can be set."""

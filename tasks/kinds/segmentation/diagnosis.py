@@ -9,7 +9,7 @@ import numpy as np
 
 from tasks.config import Line
 from tasks.kind import Answered, DoubtfulLabel, ModelRef, Row
-from tasks.kind.doubts import doubted, every_frame
+from tasks.kind.doubts import asked_of, doubted, every_frame
 from tasks.kinds.segmentation.answers import score_shown_from
 from tasks.kinds.segmentation.metrics import labelled_masks, predicted_masks
 from tasks.metrics import masks
@@ -47,13 +47,11 @@ def claims(predictions: pa.Table, frames: Sequence[Row], line: Line) -> Claims:
 def doubtful_labels(answers: Sequence[Answered], line: Line) -> list[DoubtfulLabel]:
     """Cells that every model which was asked contradicts; see `tasks.metrics.label_doubts`."""
     frames = every_frame(answers)
-    place = {(row["recording_id"], row["frame_index"]): i for i, row in enumerate(frames)}
     truth = labelled_masks(frames, line)
     found = [predicted_masks(answer.predictions, frames, line) for answer in answers]
     looks = []
     for answer, cells in zip(answers, found, strict=True):
-        asked = np.zeros(len(frames), dtype=np.bool_)
-        asked[[place[row["recording_id"], row["frame_index"]] for row in answer.frames]] = True
+        asked = asked_of(answer, frames)
         near, theirs = overlaps(cells, truth), truth.kept(asked[truth.image])
         threshold = best_score(_matches(cells, theirs, overlaps(cells, theirs), line))
         looks.append(Look(_named(cells), near.pairs(NEAR), asked, threshold))

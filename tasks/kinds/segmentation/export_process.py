@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.errors import StepFailed
 from tasks.schemas import Frozen
-from tasks.training.supervise import public_environment, tail
+from tasks.training.export_process import run_export
 
 
 class ExportJob(Frozen):
@@ -43,19 +39,7 @@ def make_export(job: ExportJob) -> dict[str, Any]:
     Raises:
         StepFailed: It failed; with the end of its log.
     """
-    job_file, log = job.folder / "job.json", job.folder / "export.log"
-    job_file.write_text(job.model_dump_json())
-    command = [sys.executable, "-P", "-m", "tasks.kinds.segmentation.export_worker", str(job_file)]
-    with log.open("ab") as output:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=job.folder, check=False,
-            env=public_environment() | {"PYTHONHASHSEED": "0"},
-        )  # fmt: skip
-    result = job.folder / "result.json"
-    if done.returncode != 0 or not result.exists():
-        raise StepFailed(f"export to onnx failed (exit code {done.returncode})", found=tail(log))
-    said: dict[str, Any] = json.loads(result.read_text())
-    return said
+    return run_export(job, "tasks.kinds.segmentation.export_worker", "onnx")
 
 
 def spread(rows: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:

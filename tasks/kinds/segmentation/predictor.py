@@ -130,25 +130,11 @@ class LoadedSegmenter:
 
 
 def load_segmenter(path: Path, name: str = "") -> tuple[Any, dict[str, Any]]:
-    """A network that a training of ours wrote, ready to predict, and its spec.
-
-    Args:
-        path: Local file; it needs no suffix.
-        name: For messages.
-
-    Raises:
-        DataError: It is no such file, is damaged, or holds what is no part of a model.
-    """
+    """A segmenter and its spec, see `tensors.load_network`."""
     from tasks.kinds.segmentation import networks
-    from tasks.training.tensors import harmless, refused
+    from tasks.training.tensors import load_network
 
-    harmless()
-    try:
-        return networks.read(path)
-    except MemoryError:
-        raise
-    except Exception as error:  # of bytes that anybody may have made: there is no list of what they can raise
-        raise refused(name or path.name, error, "a segmenter") from error
+    return load_network(networks.read, path, name, "a segmenter")
 
 
 def load_export(files: Mapping[str, Path], name: str = "") -> tuple[Any, dict[str, Any]]:

@@ -26,7 +26,8 @@ from tasks.kinds.classification.stages import (
     set_modes,
     unfreeze,
 )
-from tasks.kinds.classification.trainer import mixed, precision_of
+from tasks.kinds.classification.trainer import mixed
+from tasks.training.torch_setup import precision_of
 
 NAN = float("nan")
 

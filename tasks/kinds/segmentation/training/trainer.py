@@ -29,6 +29,7 @@ from tasks.kinds.segmentation.training.stages import (
 )
 from tasks.training.determinism import epoch_seed
 from tasks.training.meter import note_gradient
+from tasks.training.torch_setup import precision_of
 
 AfterStep = Callable[[int, dict[str, float]], None]
 """Gets each step (counted over the whole training) and the parts of its loss."""
@@ -218,12 +219,3 @@ class SegmenterTraining:
         """Whether the stage has gone on too long without a better epoch."""
         patience = self.stage.plan.patience
         return bool(patience) and self._best["weights"] is not None and self.epoch - self._best["epoch"] >= patience
-
-
-def precision_of(amp: str, device: str) -> tuple[torch.dtype | None, bool]:
-    """Autocast's type (None: full precision), and whether gradients must be scaled for it."""
-    if amp == "fp32" or (amp == "auto" and device == "cpu"):
-        return None, False
-    if amp == "fp16" or (amp == "auto" and not torch.cuda.is_bf16_supported()):
-        return torch.float16, True
-    return torch.bfloat16, False
