@@ -162,6 +162,37 @@ def test_a_label_image_of_another_size_is_refused(folder: Path) -> None:
         write_pictures(find_samples(config), folder / "data", config)
 
 
+def test_all_that_cannot_be_read_is_named_at_once(folder: Path) -> None:
+    tifffile.imwrite(folder / "masks" / "slide1_2_masks.tif", np.ones((10, 12), np.uint16))
+    tifffile.imwrite(folder / "masks" / "slide1_3_masks.tif", np.full((SIDE, SIDE), 0.5, np.float32))
+    tifffile.imwrite(folder / "images" / "slide2_4.tif", np.zeros((5, SIDE, SIDE), np.uint8))
+    config = experiment(folder)
+    with pytest.raises(DataError) as error:
+        write_pictures(find_samples(config), folder / "data", config)
+    for said in ("slide1_2_masks.tif: is not of its picture", "slide1_3_masks.tif: it holds numbers that are not whole",
+                 "slide2_4.tif: has 5 channels"):  # fmt: skip
+        assert said in str(error.value), error.value
+
+
+def test_masks_may_lie_among_the_pictures(folder: Path) -> None:
+    (folder / "masks").rename(folder / "images" / "masks")
+    config = experiment(folder, "within")
+    config.mask_path = folder / "images" / "masks"
+    assert [sample.name.rpartition(".")[0] for sample in find_samples(config)] == [
+        f"slide{n // 2}_{n}" for n in range(6)
+    ]
+
+
+def test_label_images_as_cellpose_calls_them_are_found(folder: Path) -> None:
+    (folder / "masks" / "slide1_2_masks.tif").rename(folder / "masks" / "slide1_2_cp_masks.tif")
+    assert len(find_samples(experiment(folder))) == 6
+
+
+def test_all_folders_that_are_not_there_are_named(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere and .*elsewhere: no folder is there"):
+        find_samples(ExperimentConfig(folder / "nowhere", folder / "elsewhere", "lost"))
+
+
 def test_wrong_values_are_named_at_once(folder: Path) -> None:
     with pytest.raises(ConfigError) as error:
         experiment(
@@ -170,6 +201,45 @@ def test_wrong_values_are_named_at_once(folder: Path) -> None:
         ).checked_recipe()  # fmt: skip
     for said in ("output_name", "strategy", "learning_rate", "colour"):
         assert said in str(error.value), error.value
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"k_folds": "5"}, {"k_folds": 2.5}, {"output_name": 7}, {"val_fraction": "0.2"}, {"seed": 0.5}, {"seed": -1},
+        {"stage1_config": {"total_epochs": 3}}, {"stage2_config": None}, {"recipe_changes": None}, {"group_by": 5},
+        {"stage2_config": Stage2Config(online_hard_negative_mining="no")}, {"class_name": " "}, {"img_path": None},
+        {"img_path": ""}, {"additional_datasets": [{"img_path": "a"}], "multiple_datasets": True},
+        {"channels": {"nucleus": "a"}}, {"channels": {"nucleus": -1}}, {"complex_augmentation": "yes"},
+        {"recipe_changes": {"name": "yolo-seg"}}, {"recipe": "nothing"}, {"gamma": "bright"}, {"preeval": "yes"},
+    ],
+)  # fmt: skip
+def test_a_value_of_the_wrong_kind_is_named(given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(given)) if "stage2_config" not in given else "stage2|online"):
+        ExperimentRunner(ExperimentConfig(**{"img_path": "images", "mask_path": "masks", "output_name": "a", **given}))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"strategy": "full_dataset", "preeval": True},
+        {"strategy": "full_dataset", "recipe_changes": {"preeval": True}},
+        {"strategy": "full_dataset", "stage2_config": Stage2Config(patience=5)},
+        {"strategy": "k_fold", "val_fraction": 0.0, "recipe_changes": {"stage1_patience": 5}},
+    ],
+)  # fmt: skip
+def test_what_needs_pictures_set_aside_is_refused_where_none_are(given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="needs pictures that are set aside"):
+        ExperimentConfig("images", "masks", "a", **given).checked_recipe()
+    assert ExperimentConfig("images", "masks", "a", recipe_changes={"stage1_patience": 5}).set_aside == 0.2
+
+
+def test_a_script_keeps_its_own_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ExperimentRunner, "run", lambda self: [self.config])
+    mine = Stage1Config(learning_rate=0.002)
+    (config,) = finetune("images", "masks", "a", total_epochs_s1=7, stage1_config=mine)
+    assert config.stage1_config == Stage1Config(learning_rate=0.002, total_epochs=7)
+    assert mine.total_epochs is None
 
 
 def test_arguments_of_older_scripts_that_mean_nothing_here_are_named_with_what_to_say(folder: Path) -> None:
@@ -206,7 +276,7 @@ def test_a_script_of_before_is_killed_goes_on_and_leaves_the_tree_it_knows(folde
         assert 0 <= result["best_f1"]["f1"] <= 1 and Path(result["weights"]).is_file()
         assert Path(result["weights"]).is_relative_to(output / "models" / f"fold_{number}")
         shown = output / "results" / f"fold_{number}" / "visualizations"
-        assert list(shown.glob("01-*-errors.png")) and (output / "logs" / f"fold_{number}.log").is_file()
+        assert list(shown.glob("01-slide?_?-*-errors.png")) and (output / "logs" / f"fold_{number}.log").is_file()
     together = read(output / "results" / "aggregated_results.json")["metrics"]["PQ"]
     assert together["mean"] == pytest.approx(sum(result["metrics"]["PQ"] for result in results) / 2)
     stages = {stage: read(output / "metrics" / f"{stage}_metrics.json") for stage in ("stage1", "stage2")}
@@ -214,6 +284,14 @@ def test_a_script_of_before_is_killed_goes_on_and_leaves_the_tree_it_knows(folde
         assert [each["epoch"] for each in stages["stage1"][fold]] == list(range(1, 41)), "none twice, none missing"
         assert [each["epoch"] for each in stages["stage2"][fold]] == [41] and stages["stage2"][fold][0]["loss"] > 0
     assert "fold_2: " in (output / "logs" / "experiment.log").read_text()
+
+
+def test_a_fold_that_would_have_nothing_to_learn_is_refused_before_the_first_is_trained(folder: Path) -> None:
+    for path in sorted((folder / "masks").iterdir())[2:]:  # of the last two slides
+        tifffile.imwrite(path, np.zeros((SIDE, SIDE), np.uint8))
+    with pytest.raises(DataError, match=r"fold \d of 3: learns from pictures without any cell.*2 of 6 pictures"):
+        ExperimentRunner(experiment(folder, k_folds=3)).run()
+    assert not list((folder / "output").rglob("state.json"))
 
 
 def test_an_output_folder_of_another_experiment_is_not_written_over(folder: Path) -> None:

@@ -165,6 +165,13 @@ def test_early_stopping_ends_a_stage_and_the_next_begins(data: Path, tmp_path: P
     assert stages[-1] == 2 and 2 <= len(stages) < 8
 
 
+def test_a_stage_does_not_end_for_lack_of_progress_that_nobody_measured(data: Path, tmp_path: Path) -> None:
+    stage1 = {"total_epochs": 12, "learning_rate": 0.0, "patience": 1}
+    events = train_here(job(data, tmp_path, ema=0, val_every=4, stage1=stage1, stage2={"total_epochs": 1}))
+    first = [event["metrics"] for event in of(events, "epoch") if event["metrics"]["stage"] == 1]
+    assert len(first) == 8 and [EPOCH_SCORE in each for each in first] == [False, False, False, True] * 2
+
+
 def test_no_cells_and_several_devices_are_refused(data: Path, tmp_path: Path) -> None:
     empty = write_dataset(tmp_path / "data", empty_every=1)
     with pytest.raises(DataError, match=r"the training split has no cells.*found 4 pictures without any"):

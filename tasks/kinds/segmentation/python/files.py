@@ -36,7 +36,11 @@ def bring_picture(source: Path, target: Path, channels: Mapping[str, int]) -> tu
         tifffile.imwrite(target, np.ascontiguousarray(values), photometric=colour, metadata=None)
     else:
         link(str(source.resolve()), str(target))
-    shape = read_picture(target, channels or None).shape
+    try:
+        shape = read_picture(target, channels or None).shape
+    except DataError as error:
+        error.thing = error.thing.replace(target.name, source.name)  # as its owner knows it
+        raise
     return int(shape[0]), int(shape[1])
 
 
