@@ -339,6 +339,24 @@ def test_what_is_drawn_follows_from_the_seed(folder: Path) -> None:
         HyperparameterOptimizer(experiment(folder, strategy="full_dataset"), space, folder / "search")
 
 
+def test_a_search_that_cannot_be_is_refused(folder: Path) -> None:
+    base = experiment(folder, strategy="train_val_split")
+    space = HyperparameterSpace(gammas=1.4, stage1_types="all_backbones")  # type: ignore[arg-type]
+    with pytest.raises(
+        ConfigError, match=r"stage1_types: expected a list.*gammas: expected a list of values, found 1.4"
+    ):
+        HyperparameterOptimizer(base, space, folder / "search").run_grid_search()
+    with pytest.raises(ConfigError, match="gamma"):
+        HyperparameterOptimizer(base, HyperparameterSpace(gammas=[1.0, -2]), folder / "search").run_grid_search()
+    for count in ("20", 0, 2.5):
+        with pytest.raises(ConfigError, match="expected 1 to 1000"):
+            HyperparameterOptimizer(base, HyperparameterSpace(gammas=[1.0]), folder / "s").run_random_search(count)
+    with pytest.raises(ConfigError, match="max_parallel"):
+        HyperparameterOptimizer(base, space, folder / "search", max_parallel="2")  # type: ignore[arg-type]
+    spread = HyperparameterSpace(stage1_learning_rates=np.geomspace(1e-4, 1e-3, 3))  # type: ignore[arg-type]
+    assert len(HyperparameterOptimizer(base, spread, folder / "search").trials()) == 3
+
+
 def test_the_page_for_scripts_shows_what_can_be_said(monkeypatch: pytest.MonkeyPatch) -> None:
     page = (HOME / "docs" / "how-to" / "finetune-segmenters.md").read_text()
     monkeypatch.setattr(ExperimentRunner, "run", lambda self: [self.config])

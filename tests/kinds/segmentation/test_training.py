@@ -109,6 +109,8 @@ def test_stopped_and_resumed_is_the_same_to_the_byte(
     assert tables[0].read_text() == tables[1].read_text()
     with Path(of(events, "finished")[0]["files"]["debug/steps.csv"]).open() as file:
         assert [int(row["step"]) for row in csv.DictReader(file)] == list(range(1, 9)), "none twice, none lost"
+    kept = [{name for name in of(each, "finished")[0]["files"] if "epoch-" in name} for each in (events, expected)]
+    assert kept[0] == kept[1] and len(kept[0]) == 4, "pictures of before the kill, too"
 
 
 def always(self: Any, epoch: int, content: Any, *, last: bool) -> None:
