@@ -20,6 +20,7 @@ from tasks.kinds.segmentation import networks
 from tasks.kinds.segmentation.plan import TrainingPlan
 from tasks.kinds.segmentation.train import EPOCH_SCORE, options, train
 from tasks.kinds.segmentation.training.stages import STAGE1, STAGE2, learning, rate_at, stages_of, unfreeze
+from tasks.registry.erasing import SHOWS_FRAMES
 from tasks.training import supervise
 from tasks.training.supervise import WorkerKilled
 from tests.kinds.segmentation.small_trainings import job, of, train_here, tuned, write_dataset
@@ -72,8 +73,10 @@ def test_what_is_handed_over(whole: tuple[Job, list[Event]]) -> None:
     (finished,) = of(events, "finished")
     files = finished["files"]
     assert {"training/augmented.png", "training/epochs.csv", "training/stage1.png", "training/stage2.png",
-            "val/predicted.png", "debug/steps.csv", "debug/epoch-0001.png"} <= files.keys()  # fmt: skip
-    assert all(cv2.imread(path) is not None for name, path in files.items() if name.endswith(".png"))
+            "val/predicted.jpg", "debug/steps.csv", "debug/epoch-0001.png"} <= files.keys()  # fmt: skip
+    pictures = {name: path for name, path in files.items() if name.endswith((".png", ".jpg"))}
+    assert all(cv2.imread(path) is not None for path in pictures.values())
+    assert all(SHOWS_FRAMES.search(name) for name in pictures), "erasing a donor finds them"
     with Path(files["debug/steps.csv"]).open() as file:
         assert len(list(csv.DictReader(file))) == 8
     assert {"val/AP50_pooled", "val/PQ", "val/boxes_AP50_pooled"} <= finished["review"].keys()
@@ -156,7 +159,7 @@ def test_without_a_validation_split_and_without_cells_in_some_pictures(tmp_path:
     changes = {"stage1": {"total_epochs": 1}, "stage2": {"total_epochs": 1, "hard_mining": "plain"}, "batch_size": 1}
     events = train_here(job(data, tmp_path / "run", val=False, **changes))
     (finished,) = of(events, "finished")
-    assert finished["review"] == {} and "val/predicted.png" not in finished["files"]
+    assert finished["review"] == {} and "val/predicted.jpg" not in finished["files"]
     assert networks.read(Path(finished["weights"]))[1]["min_score"] == 0.4
 
 
