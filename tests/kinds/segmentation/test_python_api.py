@@ -174,6 +174,16 @@ def test_all_that_cannot_be_read_is_named_at_once(folder: Path) -> None:
         assert said in str(error.value), error.value
 
 
+def test_a_mask_of_all_cells_together_is_not_learned_as_one_cell(folder: Path) -> None:
+    tifffile.imwrite(folder / "masks" / "slide1_2_masks.tif", (draw(2)[1] > 0).astype(np.uint8) * 255)
+    one = (draw(3)[1] == 1).astype(np.uint8)
+    one[0, 0] = 1  # a crumb
+    tifffile.imwrite(folder / "masks" / "slide1_3_masks.tif", one)
+    config = experiment(folder)
+    with pytest.raises(DataError, match=r"slide1_2_masks.tif: holds one number beside 0, in \d pieces"):
+        write_pictures(find_samples(config), folder / "data", config)
+
+
 def test_masks_may_lie_among_the_pictures(folder: Path) -> None:
     (folder / "masks").rename(folder / "images" / "masks")
     config = experiment(folder, "within")
