@@ -41,7 +41,7 @@ def form(line: Line, recipes: list[str]) -> dict[str, Param]:
         ),
         "epochs": _optional("Epochs", 1, 10_000, "Passes over the training frames. The least updates may raise it."),
         "min_steps": _optional(
-            "Updates of the weights, at least", 1, 1_000_000, "Small sets of frames need it: epochs are raised until "
+            "Updates of the weights, at least", 0, 1_000_000, "Small sets of frames need it: epochs are raised until "
             "so many were done.",
         ),
         "imgsz": _optional(

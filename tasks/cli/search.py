@@ -48,7 +48,7 @@ class Pruner(StrEnum):
 Space = Annotated[
     str | None,
     typer.Option(
-        "--space", metavar="FILE", help="YAML: recipe key: [values], or {low, high, log, step}. Or that YAML itself."
+        "--space", metavar="FILE", help="YAML: recipe key: \\[values], or {low, high, log, step}. Or that YAML itself."
     ),
 ]
 Trials = Annotated[

@@ -60,10 +60,14 @@ class Link:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A picture of what the model learned from: of which stage, in words ('' where there is one), and the JPEG."""
+    """A picture of what the model learned from: of which stage, in words ('' where there is one), and the JPEG.
+
+    Where it is `predicted`, it shows pictures of the validation split with their labels and the model's predictions.
+    """
 
     stage: str
     jpeg: bytes
+    predicted: bool = False
 
     @property
     def base64(self) -> Markup:
@@ -110,7 +114,7 @@ def render_stored(
         evaluation: What was measured.
         judged: What the gates made of it.
         links: Validation report, leak audit, MLflow run and so on, beside what the evaluation itself names.
-        sheets: What the challenger saw in training, stage by stage.
+        sheets: What the challenger saw in training, stage by stage, and what it predicted then.
 
     Returns:
         The HTML.
@@ -193,7 +197,8 @@ def render(
             if images and view.frame_oid in images and not view.whole
         ],
         costs=_costs(evaluation),
-        sheets=sheets,
+        sheets=[sheet for sheet in sheets if not sheet.predicted],
+        predicted=[sheet for sheet in sheets if sheet.predicted],
         signed=signed,
         number=content.number,
         place=lambda where: where.replace(".", " ", 1),

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 class Words:
     """How reports call what a kind's models are measured on: `image` is a frame or a picture, `thing` what is labelled.
 
-    `images`, `things` are the plurals; `shown` is how many of the worst images a report has room for.
+    `images`, `things` are the plurals; `shown` is how many of the worst images a report has room for; `beside` is where
+    a picture with labels and predictions has which.
     """
 
     image: str = "frame"
@@ -46,6 +47,7 @@ class Words:
     thing: str = "labelled object"
     things: str = "labelled objects"
     shown: int = 6
+    beside: str = "labels on the left, predictions on the right"
 
 
 @dataclass(frozen=True)

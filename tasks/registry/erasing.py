@@ -11,7 +11,7 @@ from tasks.registry.connection import speaking
 from tasks.registry.models import Registry
 
 SHOWS_FRAMES = re.compile(
-    r"(^|/)(val|train_sample|training)/.*\.(jpe?g|png)$|batch|labels\.(jpe?g|png)$", re.IGNORECASE
+    r"(^|/)(val|train_sample|training|debug)/.*\.(jpe?g|png)$|batch|labels\.(jpe?g|png)$", re.IGNORECASE
 )
 """Pictures of a training, by the name MLflow shows: mosaics of frames, and curves, which are not told apart."""
 _OF_A_VERDICT = "test/"

@@ -26,7 +26,7 @@ RUN_KEY = "nightscope.run_key"
 class EpochMetrics(Frozen):
     """What one epoch measured. The time is kept, so that logging an epoch twice logs it once."""
 
-    epoch: int = Field(ge=1)
+    epoch: int = Field(ge=0, description="From 1; 0: measured before the first.")
     at_ms: int
     metrics: dict[str, float]
 

@@ -183,19 +183,20 @@ def _training(kind: Kind, trained: Trained | None) -> list[Link]:
 
 
 def _sheets(lake: Lake, trained: Trained | None) -> list[Sheet]:
-    """The training's contact sheets; of many stages the first ones and the last, so that the page stays small."""
+    """The training's contact sheets (of many stages the first ones and the last), and what the model predicted then."""
     from tasks.evaluation.report import Sheet
-    from tasks.training.contact_sheet import MOST_BYTES, NAME
+    from tasks.training.contact_sheet import MOST_BYTES, NAME, PREDICTED
 
     files = trained.files if trained else {}
     names = sorted(name for name in files if name.startswith(f"training/{NAME}") and name.endswith(".jpg"))
     shown = names if len(names) <= MOST_SHEETS else [*names[: MOST_SHEETS - 1], names[-1]]
     sheets = []
-    for name in shown:
+    for name in [*shown, *(name for name in files if name == PREDICTED)]:
         number = name.removesuffix(".jpg").rpartition("_stage_")[2]
         jpeg = lake.blobs.get_bytes(files[name]) if lake.blobs.exists(files[name]) else b""  # a donor's, erased
         if len(jpeg) <= MOST_BYTES and jpeg.startswith(JPEG):
-            sheets.append(Sheet(f"Stage {int(number)} of {len(names)}" if number.isdecimal() else "", jpeg))
+            stage = f"Stage {int(number)} of {len(names)}" if number.isdecimal() else ""
+            sheets.append(Sheet(stage, jpeg, predicted=name == PREDICTED))
     return sheets
 
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 COLUMNS = 4
 PICTURES = 16
 NAME = "contact_sheet"
 """What its files' names begin with."""
+PREDICTED = "val/predicted.jpg"
+"""File of a training, as MLflow shows it: pictures of the validation split with labels and predictions."""
 MOST_BYTES = 300_000
 _TILE_PX = 320
 _GAP_PX = 4
@@ -57,7 +62,11 @@ def contact_sheet(pictures: Sequence[Picture], names: Sequence[str]) -> bytes:
     """
     from PIL import Image
 
-    sheet = Image.fromarray(_drawn(pictures[:PICTURES], names))
+    return small_jpeg(Image.fromarray(_drawn(pictures[:PICTURES], names)))
+
+
+def small_jpeg(sheet: Image.Image) -> bytes:
+    """A picture in RGB as a JPEG of `MOST_BYTES` at most."""
     while True:
         for quality in _QUALITIES:
             buffer = io.BytesIO()

@@ -458,7 +458,7 @@ def _keep(
         weights_oid=lake.blobs.put_file(Path(finished["weights"])),
         checkpoint_oid=night.checkpoint if night.live else None,  # no evidence names an experiment's: gc may take it
         nondeterministic=night.nondeterministic,
-        epochs=len(night.history),
+        epochs=sum(each.epoch > 0 for each in night.history),  # one may be measured before the first
         steps=int(night.history[-1].metrics["step"]) if night.history else 0,
         resumed_from_epoch=night.resumed_from,
         history=tuple(night.history),

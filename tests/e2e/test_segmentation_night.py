@@ -30,7 +30,7 @@ from tests.labeling.annotators import Annotator, project_of
 from tests.shared import lab_on, shared_stack
 
 DONORS = 12
-TINY = {"name": "two-stage-tiny", "seed": 1, "imgsz": 64, "scale": 0.5, "min_steps": 0,
+TINY = {"name": "two-stage-tiny", "seed": 1, "imgsz": 64, "scale": 0.5, "min_steps": 0, "preeval": True, "debug": True,
         "stage1": {"total_epochs": 2}, "stage2": {"total_epochs": 1}}  # fmt: skip
 """Learns next to nothing in seconds."""
 OVERALL = {"AP50_pooled", "AP50_mean", "PQ", "SQ", "RQ", "AJI", "F1_50", "mask_AP"}

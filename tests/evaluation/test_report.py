@@ -193,6 +193,9 @@ def test_it_shows_what_the_model_saw_in_training(lake: Lake) -> None:
         assert f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}" in read(staged).addresses
     assert "of each stage" not in read(shown(Sheet("", one))).text
     assert "What the model saw" not in read(shown()).text
+    last = read(shown(Sheet("", one, predicted=True)))
+    assert "What the model predicted when its training ended" in last.text and "What the model saw" not in last.text
+    assert f"data:image/jpeg;base64,{base64.b64encode(one).decode()}" in last.addresses
 
 
 def test_names_from_people_cannot_become_markup(lake: Lake) -> None:

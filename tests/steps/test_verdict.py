@@ -12,6 +12,7 @@ import pytest
 from tasks import steps
 from tasks.errors import ServiceUnavailable
 from tasks.evaluation.evaluate import evaluate
+from tasks.evaluation.report import Sheet
 from tasks.kinds import kind_of
 from tasks.lake import Lake
 from tasks.promotion.verdict_rows import verdict_named
@@ -96,17 +97,22 @@ def test_mlflow_down_loses_no_verdict(scene: Scene, monkeypatch: pytest.MonkeyPa
 
 
 def test_contact_sheets_are_taken_from_the_training_in_order_and_few(lake: Lake) -> None:
-    def sheets(*names: str, jpeg: bytes = b"\xff\xd8\xff") -> list[tuple[str, bytes]]:
+    def sheets_of(*names: str, jpeg: bytes = b"\xff\xd8\xff") -> list[Sheet]:
         files = {name: lake.blobs.put_bytes(jpeg + name.encode()) for name in names}
         trained = Trained(
             run_key="a" * 64, line="x", dataset_version="1", recipe={}, seed=0, code_version="1", git_commit=None,
             libraries={}, hardware={}, setup={}, weights_oid="b" * 64, epochs=1, steps=1, resumed_from_epoch=None,
             history=(), review={}, files=files, seconds=1,
         )  # fmt: skip
-        return [(sheet.stage, sheet.jpeg) for sheet in _sheets(lake, trained)]
+        return _sheets(lake, trained)
+
+    def sheets(*names: str, **more: bytes) -> list[tuple[str, bytes]]:
+        return [(sheet.stage, sheet.jpeg) for sheet in sheets_of(*names, **more)]
 
     only = "training/contact_sheet.jpg"
     assert sheets(only, "training/labels.jpg", "val/contact_sheet.jpg") == [("", b"\xff\xd8\xff" + only.encode())]
+    (found,) = sheets_of("val/predicted.jpg", "val/predicted.png")
+    assert found.predicted and found.jpeg.endswith(b"predicted.jpg")
     ten = [f"training/contact_sheet_stage_{stage:02d}.jpg" for stage in range(1, 11)]
     assert [stage for stage, _ in sheets(*ten)] == [f"Stage {stage} of 10" for stage in (1, 2, 3, 10)]
     assert sheets(only, jpeg=b"<svg onload=alert(1)>") == [], "it is not a JPEG"

@@ -51,6 +51,13 @@ def test_a_plateau_is_said_once_and_its_end_too(lake: Lake) -> None:
     assert [tags[PLATEAU] for tags in shown.tags] == [said[0].removeprefix("epoch 11: "), "getting better again"]
 
 
+def test_what_was_measured_before_the_first_epoch_is_kept(lake: Lake) -> None:
+    run = _TrainingRun(lake, "k" * 64, None, print, SCORE)
+    for number in range(3):
+        run.hear(an_epoch(number, 0.1 * number))
+    assert [(each.epoch, each.metrics[SCORE]) for each in run.history] == [(0, 0.0), (1, 0.1), (2, 0.2)]
+
+
 def test_a_broken_loss_is_an_error_that_says_what_to_try(lake: Lake) -> None:
     run = _TrainingRun(lake, "k" * 64, None, print, SCORE)
     with pytest.raises(StepFailed) as caught:

@@ -16,4 +16,7 @@ LIBRARIES = {
     ),
     "export": ("torch", "torchvision", "onnx", "onnxruntime"),
 }  # fmt: skip
-WORDS = {"image": "picture", "images": "pictures", "thing": "labelled cell", "things": "labelled cells", "shown": 6}
+WORDS = {
+    "image": "picture", "images": "pictures", "thing": "labelled cell", "things": "labelled cells", "shown": 6,
+    "beside": "labels on the left; on the right boxes as they were found, and the masks that were made of them",
+}  # fmt: skip

@@ -50,7 +50,8 @@ def read_picture(source: Path | str | bytes, channels: Mapping[str, int] | None 
     name = "of these bytes" if isinstance(source, bytes) else Path(source).name
     data = source if isinstance(source, bytes) else Path(source).read_bytes()
     tiff = data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-    values = _tiff(data, name) if tiff else _other(data, name)
+    fourth = max((channels or {}).values(), default=0) > 2  # then it is no opacity, whatever the file calls it
+    values = _tiff(data, name, colours_alone=not fourth) if tiff else _other(data, name)
     return mapped(_in_depth(values, name), channels or {}, name)
 
 
@@ -212,8 +213,11 @@ def _other(data: bytes, name: str) -> Picture:
     return np.ascontiguousarray(found[:, :, 2::-1])
 
 
-def _tiff(data: bytes, name: str) -> Picture:
-    """A TIFF's only picture, [h, w] or [h, w, channels]; pages of one size are channels."""
+def _tiff(data: bytes, name: str, *, colours_alone: bool) -> Picture:
+    """A TIFF's only picture, [h, w] or [h, w, channels]; pages of one size are channels.
+
+    With `colours_alone` what stands beside red, green and blue is opacity. tifffile calls four channels so by itself.
+    """
     import io
 
     import tifffile
@@ -237,7 +241,9 @@ def _tiff(data: bytes, name: str) -> Picture:
     except Exception as error:  # zlib.error, struct.error, ValueError ...: decoders fail in many ways on damage
         raise _unreadable(name, f"{type(error).__name__}: {error}") from error
     plane = _one_plane(values, axes, name)
-    if plane.ndim == 3 and photometric == 1:  # of channels annotators' frame is not turned either
+    if plane.ndim == 3 and (
+        photometric == 1 or (photometric == 2 and not colours_alone)
+    ):  # of channels annotators' frame is not turned either
         return plane
     return _turned(_coloured(plane, photometric, table), turn)
 

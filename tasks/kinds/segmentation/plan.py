@@ -81,7 +81,10 @@ class Stage1Plan(Frozen):
     )
     total_epochs: int = Field(default=60, description="Passes over the training split.")
     learning_rate: float = Field(default=0.001, description="Highest; it rises linearly and falls as half a cosine.")
-    patience: int = Field(default=0, description="Epochs without progress on the validation split; 0: no early stop.")
+    patience: int = Field(
+        default=0,
+        description="Epochs without progress on the validation split, as measured every `val_every`; 0: no early stop.",
+    )
     ce_weight: float = Field(default=2.0, description="Of the classes' cross-entropy, in the loss and the matching.")
     l1_weight: float = Field(default=1.0, description="Of the boxes' L1, in the loss and the matching.")
     giou_weight: float = Field(default=2.0, description="Of the boxes' GIoU, in the loss and the matching.")

@@ -25,6 +25,7 @@ from tasks.kinds.segmentation.dataset import CellDataset, LabelledPicture
 from tasks.kinds.segmentation.inference.predict import fill_boxes
 from tasks.kinds.segmentation.networks.cellpose_sam import CellposeSam, as_cellpose, instances_of
 from tasks.kinds.segmentation.objects import mask_object
+from tasks.kinds.segmentation.train import EPOCH_SCORE
 
 
 @pytest.fixture
@@ -50,15 +51,19 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "dataset.json"
 
 
-def run(data: Path, folder: Path, weights: Path, **plan: Any) -> dict[str, dict[str, Any]]:
+def run(data: Path, folder: Path, weights: Path, has_val: bool = False, **plan: Any) -> dict[str, dict[str, Any]]:
+    return dict(events_of(data, folder, weights, has_val, **plan))
+
+
+def events_of(data: Path, folder: Path, weights: Path, has_val: bool, **plan: Any) -> list[tuple[str, dict[str, Any]]]:
     folder.mkdir()
     job = Job(
-        kind="segmentation", run_key="a" * 64, folder=folder, data=data, has_val=False, seed=1, weights=weights,
+        kind="segmentation", run_key="a" * 64, folder=folder, data=data, has_val=has_val, seed=1, weights=weights,
         options={"plan": CellposePlan(**plan).model_dump(mode="json")}, state_dir=folder, locks_dir=folder,
         parent_pid=os.getpid(), threads=1,
     )  # fmt: skip
-    events: dict[str, dict[str, Any]] = {}
-    train(job, lambda event, **content: events.update({event: content}))
+    events: list[tuple[str, dict[str, Any]]] = []
+    train(job, lambda event, **content: events.append((event, content)))
     return events
 
 
@@ -116,6 +121,27 @@ def test_it_is_trained_on_where_the_recipe_has_epochs(small: None, data: Path, t
     network, _ = networks.read(Path(events["finished"]["weights"]))
     assert events["epoch"]["epoch"] == 2 and events["epoch"]["metrics"]["train/loss"] > 0
     assert not torch.equal(network.state_dict()["net.out.weight"], theirs.state_dict()["out.weight"])
+
+
+def test_epochs_are_measured_on_the_validation_split_and_the_training_is_the_same(
+    small: None, data: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(3)
+    cellpose.vit.CPSAM().save_model(tmp_path / "mine.pt")
+    dataset = CellDataset.read(data)
+    (picture,) = dataset.images
+    both = dataset.model_copy(update={"images": (picture, picture.model_copy(update={"split": "val"}))})
+    (tmp_path / "both.json").write_text(both.model_dump_json())
+    asked = {"imgsz": 96, "epochs": 3, "learning_rate": 0.001}
+    events = events_of(tmp_path / "both.json", tmp_path / "job", tmp_path / "mine.pt", True, **asked)
+    epochs = [content["metrics"] for event, content in events if event == "epoch"]
+    assert len(epochs) == 3 and all(EPOCH_SCORE in each and each["train/loss"] > 0 for each in epochs)
+    finished = dict(events)["finished"]
+    assert finished["review"] == {name: value for name, value in epochs[-1].items() if name.startswith("val/")}
+    without = run(data, tmp_path / "again", tmp_path / "mine.pt", **asked)["finished"]
+    assert without["review"] == {}
+    weights = [networks.read(Path(each["weights"]))[0].state_dict() for each in (finished, without)]
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
 
 
 def test_what_is_not_cellposes_is_refused(

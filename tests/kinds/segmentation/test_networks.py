@@ -14,7 +14,7 @@ from tasks.errors import DataError
 from tasks.kinds.segmentation import networks
 from tasks.kinds.segmentation.networks.decoder import SIDE, windows_of
 from tasks.kinds.segmentation.networks.encoders import DETAIL, build_encoder
-from tasks.kinds.segmentation.networks.finder import Answers, cells_of, places_of
+from tasks.kinds.segmentation.networks.finder import Answers, cells_of, most_cells, places_of
 from tasks.kinds.segmentation.networks.star_convex import RAYS, directions, filled, inside, polygons
 from tasks.kinds.segmentation.training.starting import start_from
 from tasks.training.installed import installed_file
@@ -91,6 +91,18 @@ def test_the_finder_gives_no_cell_twice_and_the_surest_first() -> None:
     ((found, scores, labels),) = cells_of(Answers(logits, logits, boxes, torch.zeros(3, 2)), 0.1)
     assert found.tolist() == [[1, 0, 11, 10], [30, 30, 40, 40]] and labels.tolist() == [0, 1]
     torch.testing.assert_close(scores, torch.tensor([2.0, 1.0]).sigmoid())
+
+
+def test_a_large_tile_may_have_more_cells_than_a_small_one() -> None:
+    places = places_of(128, 128, 4, torch.zeros(1))  # of 512 pixels a side, with a cell every 16 pixels
+    sure = (places.remainder(16) == 6).all(1)
+    logits = torch.where(sure, 3.0, -9.0)[None, :, None]
+    boxes = torch.cat([places - 7, places + 7], 1)[None]
+    ((found, _, _),) = cells_of(Answers(logits, logits, boxes, places), 0.1)
+    assert len(found) == int(sure.sum()) == 32 * 32
+    assert (most_cells(64 * 64), most_cells(128 * 128)) == (400, 1365)
+    rays = torch.full((len(places), 32), 6.0)
+    assert len(polygons(logits[0].sigmoid(), rays, places, 0.1)) == 32 * 32
 
 
 def test_places_are_centres_row_by_row() -> None:

@@ -67,11 +67,15 @@ def test_colour_grey_and_alpha(tmp_path: Path) -> None:
     assert read_picture(tmp_path / "float.tif").dtype == np.float32
 
 
-@pytest.mark.parametrize("form", ["pages", "samples", "imagej", "ome"])
+@pytest.mark.parametrize("form", ["pages", "samples", "imagej", "ome", "as tifffile has it", "planes as it has them"])
 def test_channels_are_mapped_to_their_colours(tmp_path: Path, form: str) -> None:
     path = tmp_path / ("stack.ome.tif" if form == "ome" else "stack.tif")
     if form == "samples":
         tifffile.imwrite(path, np.moveaxis(STACK, 0, -1), photometric="minisblack", planarconfig="contig")
+    elif form == "as tifffile has it":  # red, green, blue and opacity, it says
+        tifffile.imwrite(path, np.moveaxis(STACK, 0, -1), photometric="rgb")
+    elif form == "planes as it has them":
+        tifffile.imwrite(path, STACK, photometric="rgb", planarconfig="separate")
     elif form == "imagej":
         tifffile.imwrite(path, STACK, imagej=True, metadata={"axes": "CYX"})
     elif form == "ome":
@@ -79,7 +83,7 @@ def test_channels_are_mapped_to_their_colours(tmp_path: Path, form: str) -> None
     else:
         tifffile.imwrite(path, STACK, photometric="minisblack")
     found = read_picture(path, {"membrane": 0, "nucleus": 2})
-    assert found.dtype == np.uint16
+    assert found.dtype == np.uint16 and found.shape[2] == 3
     assert np.array_equal(found[:, :, 1], STACK[0])
     assert np.array_equal(found[:, :, 2], STACK[2])
     assert not found[:, :, 0].any()

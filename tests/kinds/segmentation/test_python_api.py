@@ -162,6 +162,47 @@ def test_a_label_image_of_another_size_is_refused(folder: Path) -> None:
         write_pictures(find_samples(config), folder / "data", config)
 
 
+def test_all_that_cannot_be_read_is_named_at_once(folder: Path) -> None:
+    tifffile.imwrite(folder / "masks" / "slide1_2_masks.tif", np.ones((10, 12), np.uint16))
+    tifffile.imwrite(folder / "masks" / "slide1_3_masks.tif", np.full((SIDE, SIDE), 0.5, np.float32))
+    tifffile.imwrite(folder / "images" / "slide2_4.tif", np.zeros((5, SIDE, SIDE), np.uint8))
+    config = experiment(folder)
+    with pytest.raises(DataError) as error:
+        write_pictures(find_samples(config), folder / "data", config)
+    for said in ("slide1_2_masks.tif: is not of its picture", "slide1_3_masks.tif: it holds numbers that are not whole",
+                 "slide2_4.tif: has 5 channels"):  # fmt: skip
+        assert said in str(error.value), error.value
+
+
+def test_a_mask_of_all_cells_together_is_not_learned_as_one_cell(folder: Path) -> None:
+    tifffile.imwrite(folder / "masks" / "slide1_2_masks.tif", (draw(2)[1] > 0).astype(np.uint8) * 255)
+    one = (draw(3)[1] == 1).astype(np.uint8)
+    one[0, 0] = 1  # a crumb
+    tifffile.imwrite(folder / "masks" / "slide1_3_masks.tif", one)
+    config = experiment(folder)
+    with pytest.raises(DataError, match=r"slide1_2_masks.tif: holds one number beside 0, in \d pieces"):
+        write_pictures(find_samples(config), folder / "data", config)
+
+
+def test_masks_may_lie_among_the_pictures(folder: Path) -> None:
+    (folder / "masks").rename(folder / "images" / "masks")
+    config = experiment(folder, "within")
+    config.mask_path = folder / "images" / "masks"
+    assert [sample.name.rpartition(".")[0] for sample in find_samples(config)] == [
+        f"slide{n // 2}_{n}" for n in range(6)
+    ]
+
+
+def test_label_images_as_cellpose_calls_them_are_found(folder: Path) -> None:
+    (folder / "masks" / "slide1_2_masks.tif").rename(folder / "masks" / "slide1_2_cp_masks.tif")
+    assert len(find_samples(experiment(folder))) == 6
+
+
+def test_all_folders_that_are_not_there_are_named(folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere and .*elsewhere: no folder is there"):
+        find_samples(ExperimentConfig(folder / "nowhere", folder / "elsewhere", "lost"))
+
+
 def test_wrong_values_are_named_at_once(folder: Path) -> None:
     with pytest.raises(ConfigError) as error:
         experiment(
@@ -170,6 +211,45 @@ def test_wrong_values_are_named_at_once(folder: Path) -> None:
         ).checked_recipe()  # fmt: skip
     for said in ("output_name", "strategy", "learning_rate", "colour"):
         assert said in str(error.value), error.value
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"k_folds": "5"}, {"k_folds": 2.5}, {"output_name": 7}, {"val_fraction": "0.2"}, {"seed": 0.5}, {"seed": -1},
+        {"stage1_config": {"total_epochs": 3}}, {"stage2_config": None}, {"recipe_changes": None}, {"group_by": 5},
+        {"stage2_config": Stage2Config(online_hard_negative_mining="no")}, {"class_name": " "}, {"img_path": None},
+        {"img_path": ""}, {"additional_datasets": [{"img_path": "a"}], "multiple_datasets": True},
+        {"channels": {"nucleus": "a"}}, {"channels": {"nucleus": -1}}, {"complex_augmentation": "yes"},
+        {"recipe_changes": {"name": "yolo-seg"}}, {"recipe": "nothing"}, {"gamma": "bright"}, {"preeval": "yes"},
+    ],
+)  # fmt: skip
+def test_a_value_of_the_wrong_kind_is_named(given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=next(iter(given)) if "stage2_config" not in given else "stage2|online"):
+        ExperimentRunner(ExperimentConfig(**{"img_path": "images", "mask_path": "masks", "output_name": "a", **given}))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"strategy": "full_dataset", "preeval": True},
+        {"strategy": "full_dataset", "recipe_changes": {"preeval": True}},
+        {"strategy": "full_dataset", "stage2_config": Stage2Config(patience=5)},
+        {"strategy": "k_fold", "val_fraction": 0.0, "recipe_changes": {"stage1_patience": 5}},
+    ],
+)  # fmt: skip
+def test_what_needs_pictures_set_aside_is_refused_where_none_are(given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="needs pictures that are set aside"):
+        ExperimentConfig("images", "masks", "a", **given).checked_recipe()
+    assert ExperimentConfig("images", "masks", "a", recipe_changes={"stage1_patience": 5}).set_aside == 0.2
+
+
+def test_a_script_keeps_its_own_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ExperimentRunner, "run", lambda self: [self.config])
+    mine = Stage1Config(learning_rate=0.002)
+    (config,) = finetune("images", "masks", "a", total_epochs_s1=7, stage1_config=mine)
+    assert config.stage1_config == Stage1Config(learning_rate=0.002, total_epochs=7)
+    assert mine.total_epochs is None
 
 
 def test_arguments_of_older_scripts_that_mean_nothing_here_are_named_with_what_to_say(folder: Path) -> None:
@@ -206,7 +286,7 @@ def test_a_script_of_before_is_killed_goes_on_and_leaves_the_tree_it_knows(folde
         assert 0 <= result["best_f1"]["f1"] <= 1 and Path(result["weights"]).is_file()
         assert Path(result["weights"]).is_relative_to(output / "models" / f"fold_{number}")
         shown = output / "results" / f"fold_{number}" / "visualizations"
-        assert list(shown.glob("01-*-errors.png")) and (output / "logs" / f"fold_{number}.log").is_file()
+        assert list(shown.glob("01-slide?_?-*-errors.png")) and (output / "logs" / f"fold_{number}.log").is_file()
     together = read(output / "results" / "aggregated_results.json")["metrics"]["PQ"]
     assert together["mean"] == pytest.approx(sum(result["metrics"]["PQ"] for result in results) / 2)
     stages = {stage: read(output / "metrics" / f"{stage}_metrics.json") for stage in ("stage1", "stage2")}
@@ -214,6 +294,14 @@ def test_a_script_of_before_is_killed_goes_on_and_leaves_the_tree_it_knows(folde
         assert [each["epoch"] for each in stages["stage1"][fold]] == list(range(1, 41)), "none twice, none missing"
         assert [each["epoch"] for each in stages["stage2"][fold]] == [41] and stages["stage2"][fold][0]["loss"] > 0
     assert "fold_2: " in (output / "logs" / "experiment.log").read_text()
+
+
+def test_a_fold_that_would_have_nothing_to_learn_is_refused_before_the_first_is_trained(folder: Path) -> None:
+    for path in sorted((folder / "masks").iterdir())[2:]:  # of the last two slides
+        tifffile.imwrite(path, np.zeros((SIDE, SIDE), np.uint8))
+    with pytest.raises(DataError, match=r"fold \d of 3: learns from pictures without any cell.*2 of 6 pictures"):
+        ExperimentRunner(experiment(folder, k_folds=3)).run()
+    assert not list((folder / "output").rglob("state.json"))
 
 
 def test_an_output_folder_of_another_experiment_is_not_written_over(folder: Path) -> None:
@@ -259,6 +347,24 @@ def test_what_is_drawn_follows_from_the_seed(folder: Path) -> None:
     assert len({json.dumps(each) for each in every}) == 32 and {True, False} == {e["augmentation_flags"] for e in every}
     with pytest.raises(ConfigError, match="full_dataset measures nothing"):
         HyperparameterOptimizer(experiment(folder, strategy="full_dataset"), space, folder / "search")
+
+
+def test_a_search_that_cannot_be_is_refused(folder: Path) -> None:
+    base = experiment(folder, strategy="train_val_split")
+    space = HyperparameterSpace(gammas=1.4, stage1_types="all_backbones")  # type: ignore[arg-type]
+    with pytest.raises(
+        ConfigError, match=r"stage1_types: expected a list.*gammas: expected a list of values, found 1.4"
+    ):
+        HyperparameterOptimizer(base, space, folder / "search").run_grid_search()
+    with pytest.raises(ConfigError, match="gamma"):
+        HyperparameterOptimizer(base, HyperparameterSpace(gammas=[1.0, -2]), folder / "search").run_grid_search()
+    for count in ("20", 0, 2.5):
+        with pytest.raises(ConfigError, match="expected 1 to 1000"):
+            HyperparameterOptimizer(base, HyperparameterSpace(gammas=[1.0]), folder / "s").run_random_search(count)
+    with pytest.raises(ConfigError, match="max_parallel"):
+        HyperparameterOptimizer(base, space, folder / "search", max_parallel="2")  # type: ignore[arg-type]
+    spread = HyperparameterSpace(stage1_learning_rates=np.geomspace(1e-4, 1e-3, 3))  # type: ignore[arg-type]
+    assert len(HyperparameterOptimizer(base, spread, folder / "search").trials()) == 3
 
 
 def test_the_page_for_scripts_shows_what_can_be_said(monkeypatch: pytest.MonkeyPatch) -> None:

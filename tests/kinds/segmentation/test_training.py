@@ -20,6 +20,7 @@ from tasks.kinds.segmentation import networks
 from tasks.kinds.segmentation.plan import TrainingPlan
 from tasks.kinds.segmentation.train import EPOCH_SCORE, options, train
 from tasks.kinds.segmentation.training.stages import STAGE1, STAGE2, learning, rate_at, stages_of, unfreeze
+from tasks.registry.erasing import SHOWS_FRAMES
 from tasks.training import supervise
 from tasks.training.supervise import WorkerKilled
 from tests.kinds.segmentation.small_trainings import job, of, train_here, tuned, write_dataset
@@ -72,8 +73,10 @@ def test_what_is_handed_over(whole: tuple[Job, list[Event]]) -> None:
     (finished,) = of(events, "finished")
     files = finished["files"]
     assert {"training/augmented.png", "training/epochs.csv", "training/stage1.png", "training/stage2.png",
-            "val/predicted.png", "debug/steps.csv", "debug/epoch-0001.png"} <= files.keys()  # fmt: skip
-    assert all(cv2.imread(path) is not None for name, path in files.items() if name.endswith(".png"))
+            "val/predicted.jpg", "debug/steps.csv", "debug/epoch-0001.png"} <= files.keys()  # fmt: skip
+    pictures = {name: path for name, path in files.items() if name.endswith((".png", ".jpg"))}
+    assert all(cv2.imread(path) is not None for path in pictures.values())
+    assert all(SHOWS_FRAMES.search(name) for name in pictures), "erasing a donor finds them"
     with Path(files["debug/steps.csv"]).open() as file:
         assert len(list(csv.DictReader(file))) == 8
     assert {"val/AP50_pooled", "val/PQ", "val/boxes_AP50_pooled"} <= finished["review"].keys()
@@ -109,6 +112,8 @@ def test_stopped_and_resumed_is_the_same_to_the_byte(
     assert tables[0].read_text() == tables[1].read_text()
     with Path(of(events, "finished")[0]["files"]["debug/steps.csv"]).open() as file:
         assert [int(row["step"]) for row in csv.DictReader(file)] == list(range(1, 9)), "none twice, none lost"
+    kept = [{name for name in of(each, "finished")[0]["files"] if "epoch-" in name} for each in (events, expected)]
+    assert kept[0] == kept[1] and len(kept[0]) == 4, "pictures of before the kill, too"
 
 
 def always(self: Any, epoch: int, content: Any, *, last: bool) -> None:
@@ -154,7 +159,7 @@ def test_without_a_validation_split_and_without_cells_in_some_pictures(tmp_path:
     changes = {"stage1": {"total_epochs": 1}, "stage2": {"total_epochs": 1, "hard_mining": "plain"}, "batch_size": 1}
     events = train_here(job(data, tmp_path / "run", val=False, **changes))
     (finished,) = of(events, "finished")
-    assert finished["review"] == {} and "val/predicted.png" not in finished["files"]
+    assert finished["review"] == {} and "val/predicted.jpg" not in finished["files"]
     assert networks.read(Path(finished["weights"]))[1]["min_score"] == 0.4
 
 
@@ -163,6 +168,13 @@ def test_early_stopping_ends_a_stage_and_the_next_begins(data: Path, tmp_path: P
     events = train_here(job(data, tmp_path, ema=0, **changes))
     stages = [event["metrics"]["stage"] for event in of(events, "epoch")]
     assert stages[-1] == 2 and 2 <= len(stages) < 8
+
+
+def test_a_stage_does_not_end_for_lack_of_progress_that_nobody_measured(data: Path, tmp_path: Path) -> None:
+    stage1 = {"total_epochs": 12, "learning_rate": 0.0, "patience": 1}
+    events = train_here(job(data, tmp_path, ema=0, val_every=4, stage1=stage1, stage2={"total_epochs": 1}))
+    first = [event["metrics"] for event in of(events, "epoch") if event["metrics"]["stage"] == 1]
+    assert len(first) == 8 and [EPOCH_SCORE in each for each in first] == [False, False, False, True] * 2
 
 
 def test_no_cells_and_several_devices_are_refused(data: Path, tmp_path: Path) -> None:

@@ -28,7 +28,10 @@ class CellposePlan(PreparedPlan):
     """How cellpose learns and answers: `Recipe.arguments`, complete."""
 
     model: Literal["cellpose"] = "cellpose"
-    epochs: int = Field(default=0, description="Passes of cellpose's own training; 0: none.")
+    epochs: int = Field(
+        default=0,
+        description="Passes of cellpose's own training, whose rate rises from nothing over the first ten; 0: none.",
+    )
     learning_rate: float = 1e-5
     weight_decay: float = 0.1
     batch_size: int = Field(default=1, description="Crops of 256 pixels in a step.")

@@ -1,12 +1,16 @@
 """Cellpose in the worker's process: its weights as they are, or trained on by cellpose's own training.
 
-That training cannot be resumed: killed, it begins again.
+That training cannot be resumed: killed, it begins again. It tells nobody of its epochs before it ends, so theirs are
+reported then; what they score on the validation split is measured in between.
 """
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,8 @@ from tasks.kinds.segmentation.dataset import CellDataset
 
 MIN_SCORE = 0.5
 """A cell's score is the mean chance of its pixels, which lie above 0.5 each: all are kept, as cellpose does."""
+MEASURED = 10
+"""Epochs that are measured on the validation split: its network is large."""
 _UNUSED = "diam_"
 """Numbers that cellpose 4 keeps and does not look at."""
 
@@ -56,11 +62,62 @@ def train(job: Job, report: Callable[..., None]) -> None:
         parameters=sum(each.numel() for each in network.parameters()), imgsz=plan.imgsz,
         train_images=sum(each.split == "train" for each in dataset.images),
     )  # fmt: skip
+    network.net.to(device)
+    validation = Validation(network, spec, dataset, job)
     if plan.epochs:
-        _fine_tune(network.net.to(device), job, plan, dataset, report)
+        _fine_tune(network.net, job, plan, dataset, validation, report)
+    review = (validation.of_epochs.get(plan.epochs) or validation.scores()) if job.has_val else {}
     weights = job.folder / "weights.pt"
     networks.write(weights, network.eval(), spec)
-    report("finished", weights=str(weights), review={}, files={}, seconds=round(time.monotonic() - began, 3))
+    report("finished", weights=str(weights), review=review, files={}, seconds=round(time.monotonic() - began, 3))
+
+
+class Validation:
+    """What the network scores on the validation split, also while cellpose trains it.
+
+    Args:
+        network: A `CellposeSam`, where it computes.
+        spec: Of it.
+        dataset: What is learned from and measured on.
+        job: Of the training.
+    """
+
+    def __init__(self, network: Any, spec: Mapping[str, Any], dataset: CellDataset, job: Job) -> None:
+        self._network, self._spec, self._dataset, self._job = network, dict(spec), dataset, job
+        self.of_epochs: dict[int, dict[str, float]] = {}
+
+    def scores(self) -> dict[str, float]:
+        """`val/...` of the network as it is, by the score from which on its cells count."""
+        import numpy as np
+
+        from tasks.kinds.segmentation.training.measure import in_use, masks_tally
+
+        root, drawn = self._job.data.parent, np.random.get_state()
+        images = [image for image in self._dataset.images if image.split == "val"]
+        pictures = ((self._dataset.picture(root, image), self._dataset.objects(root, image)) for image in images)
+        with in_use(self._network):
+            tally = masks_tally(self._network, self._spec, pictures, str(self._network.net.device))
+        np.random.set_state(drawn)  # measured or not, the training draws the same
+        return {f"val/{name}": value for name, value in tally.at(MIN_SCORE).items()} | {"val/min_score": MIN_SCORE}
+
+    @contextmanager
+    def between_epochs(self, epochs: int) -> Iterator[None]:
+        """Have some epochs measured, the last among them: cellpose sets its network to train at the start of each."""
+        net, begun = self._network.net, count()
+        wanted = {epoch for epoch in range(1, epochs) if epoch % math.ceil(epochs / MEASURED) == 0}
+        own = net.train
+
+        def train(mode: bool = True) -> Any:
+            if mode and (epoch := next(begun)) in wanted:
+                self.of_epochs[epoch] = self.scores()
+            return own(mode)
+
+        net.train = train
+        try:
+            yield
+        finally:
+            del net.train
+        self.of_epochs[epochs] = self.scores()
 
 
 def spec_of(plan: CellposePlan, dataset: CellDataset) -> dict[str, Any]:
@@ -106,7 +163,8 @@ def put_into(network: Any, weights: Path) -> None:
 
 
 def _fine_tune(
-    network: Any, job: Job, plan: CellposePlan, dataset: CellDataset, report: Callable[..., None]
+    network: Any, job: Job, plan: CellposePlan, dataset: CellDataset, validation: Validation,
+    report: Callable[..., None],
 ) -> None:  # fmt: skip
     from cellpose.train import train_seg  # type: ignore[import-untyped]
 
@@ -122,13 +180,14 @@ def _fine_tune(
         pictures.append(as_cellpose(prepared).transpose(2, 0, 1))
         labels.append(scaled_labels(cells, how.scale))
     report("nondeterministic", operation="cellpose's own training")
-    _, losses, _ = train_seg(
-        network, train_data=pictures, train_labels=labels, normalize=False, batch_size=plan.batch_size,
-        learning_rate=plan.learning_rate, n_epochs=plan.epochs, weight_decay=plan.weight_decay, min_train_masks=1,
-        save_path=str(job.folder), model_name="cellpose",
-    )  # fmt: skip
+    with validation.between_epochs(plan.epochs) if job.has_val else nullcontext():
+        _, losses, _ = train_seg(
+            network, train_data=pictures, train_labels=labels, normalize=False, batch_size=plan.batch_size,
+            learning_rate=plan.learning_rate, n_epochs=plan.epochs, weight_decay=plan.weight_decay, min_train_masks=1,
+            save_path=str(job.folder), model_name="cellpose",
+        )  # fmt: skip
     for epoch, loss in enumerate(losses, 1):
         report(
             "epoch", epoch=epoch, epochs=plan.epochs, step=epoch, at_ms=round(time.time() * 1000),
-            metrics={"train/loss": float(loss)},
+            metrics={"train/loss": float(loss), **validation.of_epochs.get(epoch, {})},
         )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def _read_npy(path: Path) -> NDArray[Any]:
     try:
         labels = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:
-        if "pickle" not in str(error).lower():
+        if not re.search("pickle|python objects", str(error), re.IGNORECASE):
             raise
         raise ValueError(
             "it holds Python objects (Cellpose's _seg.npy does), which are not read: they may run code; save the label "

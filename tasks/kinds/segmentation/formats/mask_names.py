@@ -25,7 +25,8 @@ _WORDS = (
     "cp[-_ ]?masks?|masks?|seg|segs|segmentations?|labels?|instances?|inst|gt|ground[-_ ]?truth|preds?|predictions?|"
     "annotations?|cells?[-_ ]?masks?|outlines?"
 )
-_ENDING = re.compile(rf"(?<=.)[-_ .](?:{_WORDS})$", re.IGNORECASE)
+ENDING = re.compile(rf"(?<=.)[-_ .](?:{_WORDS})$", re.IGNORECASE)
+"""What stands behind a picture's name in that of its label image."""
 _BEGINNING = re.compile(r"(?:masks?|labels?|seg)[-_ ]?(?=.)", re.IGNORECASE)
 _LABEL_FOLDERS = re.compile(_WORDS, re.IGNORECASE)
 _PICTURE_FOLDERS = ("images", "image", "imgs", "img", "raw", "pictures", "jpegimages")
@@ -106,7 +107,7 @@ def _other_names(stem: str) -> list[str]:
 
 
 def _is_label_image(path: Path, folder: Path) -> bool:
-    if path.suffix.lower() == ".npy" or _ENDING.search(path.stem):
+    if path.suffix.lower() == ".npy" or ENDING.search(path.stem):
         return True
     inner = [part.lower() for part in path.relative_to(folder).parts[:-1]]
     if any(part in _PICTURE_FOLDERS for part in inner):
@@ -117,7 +118,7 @@ def _is_label_image(path: Path, folder: Path) -> bool:
 
 
 def _picture_stem(path: Path) -> str:
-    return _ENDING.sub("", stem_of(path.name))
+    return ENDING.sub("", stem_of(path.name))
 
 
 def _of_file(path: Path, folder: Path, line: Line, pictures: Mapping[tuple[Path, str], Path]) -> LabelImage:

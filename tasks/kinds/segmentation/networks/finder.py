@@ -16,7 +16,8 @@ from tasks.kinds.segmentation.networks.encoders import convolved
 
 STRIDE = 4
 MOST_CELLS = 400
-"""Of one tile."""
+"""Of one tile of up to 280 pixels a side; larger ones may have more, see `most_cells`."""
+_PLACES_A_CELL = 12
 SAME_IOU = 0.6
 """Boxes that overlap more are taken for one cell: rarely needed, since training is one to one."""
 _PRIOR = -4.6
@@ -80,19 +81,24 @@ def places_of(height: int, width: int, stride: int, like: torch.Tensor) -> torch
     return torch.stack([x, y], -1).reshape(-1, 2)
 
 
+def most_cells(places: int) -> int:
+    """How many cells a tile of so many places may have: one for 14 x 14 pixels, `MOST_CELLS` at least."""
+    return max(MOST_CELLS, places // _PLACES_A_CELL)
+
+
 def cells_of(answers: Answers, min_score: float) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     """Boxes [n, 4], scores [n] and labels [n] of each picture, surest first.
 
     The score is the geometric mean of what both heads say.
     """
-    found = []
+    found, most = [], most_cells(answers.boxes.shape[1])
     chances = (answers.logits.float().sigmoid() * answers.heat.float().sigmoid()).sqrt()
     for scores, boxes in zip(chances, answers.boxes, strict=True):
         best, labels = scores.max(-1)
         kept = torch.nonzero(best >= min_score)[:, 0]
-        if len(kept) > 4 * MOST_CELLS:
-            kept = kept[best[kept].topk(4 * MOST_CELLS).indices]
-        alone = batched_nms(boxes[kept], best[kept], torch.zeros_like(labels[kept]), SAME_IOU)[:MOST_CELLS]
+        if len(kept) > 4 * most:
+            kept = kept[best[kept].topk(4 * most).indices]
+        alone = batched_nms(boxes[kept], best[kept], torch.zeros_like(labels[kept]), SAME_IOU)[:most]
         kept = kept[alone]
         found.append((boxes[kept], best[kept], labels[kept]))
     return found

@@ -10,7 +10,7 @@ from torch import nn
 from torchvision.ops import nms
 
 from tasks.kinds.segmentation.networks.encoders import convolved
-from tasks.kinds.segmentation.networks.finder import MOST_CELLS, places_of
+from tasks.kinds.segmentation.networks.finder import most_cells, places_of
 from tasks.kinds.segmentation.networks.raw import RawInstances
 
 RAYS = 32
@@ -21,7 +21,8 @@ SAME_IOU = 0.4
 """Polygons that overlap more are one cell, as StarDist has it."""
 _SAME_BOX = 0.85
 """Boxes that overlap more are one cell without a look at their polygons."""
-_MOST_POLYGONS = 3 * MOST_CELLS
+_CANDIDATES, _POLYGONS = 20, 3
+"""Places, and polygons of them, that are looked at for each cell that a tile may have."""
 
 
 class StarConvex(nn.Module):  # type: ignore[misc]
@@ -82,16 +83,17 @@ def polygons(chances: torch.Tensor, rays: torch.Tensor, places: torch.Tensor, mi
         places: x, y, [q, 2].
         min_score: The least chance.
     """
+    most = most_cells(len(chances))
     scores, labels = chances.max(-1)
     order = scores.sort(descending=True, stable=True).indices
-    order = order[scores[order] >= min_score][: 20 * MOST_CELLS]
+    order = order[scores[order] >= min_score][: _CANDIDATES * most]
     tips = places[order, None] + rays[order, :, None] * directions(rays)
     boxes = torch.cat([tips.amin(1), tips.amax(1)], 1)
-    first = nms(boxes, scores[order], _SAME_BOX)[:_MOST_POLYGONS]
+    first = nms(boxes, scores[order], _SAME_BOX)[: _POLYGONS * most]
     order, boxes = order[first], boxes[first]
     windows = torch.cat([(boxes[:, :2] - 1).floor(), (boxes[:, 2:] + 1).ceil()], 1).long()
     masks = filled(places[order], rays[order], windows)
-    kept = _alone(places[order], rays[order], boxes, windows, masks)[:MOST_CELLS]
+    kept = _alone(places[order], rays[order], boxes, windows, masks)[:most]
     return RawInstances(boxes[kept], scores[order[kept]], labels[order[kept]], windows[kept], masks[kept])
 
 

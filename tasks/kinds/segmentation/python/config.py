@@ -9,10 +9,12 @@ from typing import Any, Literal
 
 from tasks.config import RecipeChoice
 from tasks.errors import ConfigError
+from tasks.escaping import short_repr
 from tasks.kind import Recipe
+from tasks.kinds.segmentation.allowed import spelt_out
+from tasks.kinds.segmentation.python.checking import MOST_SEED, contradictions, wrong_types
 
 Strategy = Literal["k_fold", "train_val_split", "full_dataset"]
-STRATEGIES = ("k_fold", "train_val_split", "full_dataset")
 VAL_FRACTION = 0.2
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,100}")
 
@@ -114,7 +116,7 @@ class ExperimentConfig:
     preeval: bool = False
     debug: bool = False
     multiple_datasets: bool = False
-    additional_datasets: list[dict[str, str]] = field(default_factory=list)
+    additional_datasets: list[dict[str, str | Path]] = field(default_factory=list)
     output_dir: str | Path = "output"
     recipe: str = "two-stage"
     recipe_changes: dict[str, Any] = field(default_factory=dict)
@@ -141,9 +143,16 @@ class ExperimentConfig:
         """The share of the groups that becomes the validation split."""
         if self.val_fraction is not None:
             return self.val_fraction
-        asks = self.stage1_config.patience or self.stage2_config.patience or self.preeval
-        wanted = self.strategy == "train_val_split" or (self.strategy == "k_fold" and asks)
-        return VAL_FRACTION if wanted else 0.0
+        asks = self.strategy == "k_fold" and self.measured_while_training
+        return VAL_FRACTION if asks or self.strategy == "train_val_split" else 0.0
+
+    @property
+    def measured_while_training(self) -> list[str]:
+        """What is asked for that needs pictures to be measured on while training, wherever it was said."""
+        asked = spelt_out(self.changes())
+        stages = [own for stage in ("stage1", "stage2") if isinstance(own := asked.get(stage), dict)]
+        wanted = {"patience": any(own.get("patience") for own in [asked, *stages]), "preeval": asked.get("preeval")}
+        return [name for name, value in wanted.items() if value]
 
     def changes(self) -> dict[str, Any]:
         """What it changes of its recipe."""
@@ -165,10 +174,13 @@ class ExperimentConfig:
         """
         from tasks.kinds.segmentation.recipe import load_recipe
 
-        faults = list(self._faults())
+        if wrong := wrong_types(self):
+            raise ConfigError(f"experiment {short_repr(self.output_name)}: {'; '.join(wrong)}")
+        faults = contradictions(self)
+        changes = {name: value for name, value in self.changes().items() if name not in ("name", "seed")}
         try:
-            choice = RecipeChoice(name=self.recipe, seed=self.seed, **self.changes())
-            recipe = load_recipe(choice)
+            # A seed that cannot be is a fault already; the recipe is to name those of its own.
+            recipe = load_recipe(RecipeChoice(name=self.recipe, seed=self.seed & MOST_SEED, **changes))
         except ConfigError as error:
             faults.append(str(error))
         if faults:
@@ -179,29 +191,6 @@ class ExperimentConfig:
         """All of it, as JSON values."""
         paths = {name: str(getattr(self, name)) for name in ("img_path", "mask_path", "output_dir")}
         return asdict(self) | paths
-
-    def _faults(self) -> list[str]:
-        found = []
-        if not NAME.fullmatch(self.output_name):
-            found.append(f"output_name: expected letters, digits, _ . -, found {self.output_name!r}")
-        if self.strategy not in STRATEGIES:
-            found.append(f"strategy: expected one of {', '.join(STRATEGIES)}, found {self.strategy!r}")
-        if self.strategy == "k_fold" and self.k_folds < 2:
-            found.append(f"k_folds: expected 2 or more, found {self.k_folds}")
-        if not 0 <= self.set_aside < 1:
-            found.append(f"val_fraction: expected a number from 0 to below 1, found {self.set_aside}")
-        if self.strategy == "train_val_split" and not self.set_aside:
-            found.append("val_fraction: train_val_split sets pictures aside, and 0 sets none; say full_dataset")
-        if self.strategy == "full_dataset" and self.set_aside:
-            found.append("val_fraction: full_dataset learns from all pictures; say train_val_split, or leave it out")
-        if self.additional_datasets and not self.multiple_datasets:
-            found.append("additional_datasets: are used with multiple_datasets=True alone")
-        lacking = [each for each in self.additional_datasets if not {"img_path", "mask_path"} <= each.keys()]
-        if self.augmentation is False and self.complex_augmentation:
-            found.append("complex_augmentation: is more augmentation, and augmentation=False is none; say one of them")
-        if lacking:
-            found.append(f"additional_datasets: each wants an img_path and a mask_path, found {lacking[0]}")
-        return found
 
 
 def merged(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:

@@ -36,7 +36,11 @@ def bring_picture(source: Path, target: Path, channels: Mapping[str, int]) -> tu
         tifffile.imwrite(target, np.ascontiguousarray(values), photometric=colour, metadata=None)
     else:
         link(str(source.resolve()), str(target))
-    shape = read_picture(target, channels or None).shape
+    try:
+        shape = read_picture(target, channels or None).shape
+    except DataError as error:
+        error.thing = error.thing.replace(target.name, source.name)  # as its owner knows it
+        raise
     return int(shape[0]), int(shape[1])
 
 
@@ -62,8 +66,25 @@ def cells_of(source: Path, size: tuple[int, int], class_name: str, picture: str)
             f"label image {source.name}: is not of its picture {picture}", expected=f"{width} x {height} pixels",
             found=f"{labels.shape[1]} x {labels.shape[0]}",
         )  # fmt: skip
-    texts = texts_of_label_image(labels)
-    return [{"label": class_name, "mask": text, "height_px": height, "width_px": width} for text in texts.values()]
+    texts = list(texts_of_label_image(labels).values())
+    if len(texts) == 1:
+        _check_is_one_cell(texts[0], source, height, width)
+    return [{"label": class_name, "mask": text, "height_px": height, "width_px": width} for text in texts]
+
+
+def _check_is_one_cell(text: str, source: Path, height: int, width: int) -> None:
+    """Refuse a mask of all cells together: it would be learned as one cell, and nothing would say so."""
+    from tasks.kinds.segmentation.checks import MAX_REST_PERCENT
+    from tasks.kinds.segmentation.shapes import measure
+
+    shape = measure([text], [height], [width])
+    rest = 100 * (1 - int(shape.largest_px[0]) / max(1, int(shape.area_px[0])))
+    if rest > MAX_REST_PERCENT:
+        raise DataError(
+            f"label image {source.name}: holds one number beside 0, in {int(shape.pieces[0])} pieces",
+            expected="a number for each cell", found="a mask of all cells together",
+            fix="number them, e.g. by skimage.measure.label; cells that touch must be parted before",
+        )  # fmt: skip
 
 
 def read_array(path: Path) -> NDArray[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +74,12 @@ def finetune(
         img_path, mask_path, output_name,
         **{"strategy": strategy} | {name: value for name, value in more.items() if name in own},
     )  # fmt: skip
-    for stages, names in ((config.stage1_config, _STAGE1), (config.stage2_config, _STAGE2)):
-        _set(stages, {names[name]: value for name, value in given.items() if name in names and value is not None})
+    first, second = (
+        {names[name]: value for name, value in given.items() if name in names and value is not None}
+        for names in (_STAGE1, _STAGE2)
+    )
+    if isinstance(config.stage1_config, Stage1Config):  # else the runner says so
+        config.stage1_config = replace(config.stage1_config, **first)
+    if isinstance(config.stage2_config, Stage2Config):
+        config.stage2_config = replace(config.stage2_config, **second)
     return ExperimentRunner(config).run()
-
-
-def _set(stage: Stage1Config | Stage2Config, values: dict[str, Any]) -> None:
-    for name, value in values.items():
-        setattr(stage, name, value)

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from tasks.errors import ConfigError, DataError
 from tasks.kinds.segmentation.dataset import CellDataset, LabelledPicture
+from tasks.kinds.segmentation.formats.mask_names import ENDING
 from tasks.kinds.segmentation.python.config import ExperimentConfig
 from tasks.kinds.segmentation.python.files import bring_picture, cells_of
 from tasks.schemas import Split, canonical_json, digest
 
 PICTURES = (".tif", ".tiff", ".png", ".npy", ".jpg", ".jpeg", ".bmp")
 MASKS = (".tif", ".tiff", ".png", ".npy")
-OF_A_MASK = re.compile(r"[_-](mask|masks|label|labels|seg)$", re.IGNORECASE)
 _SHOWN = 5
 
 
@@ -45,11 +45,12 @@ def find_samples(config: ExperimentConfig) -> list[Sample]:
     """All pictures with their label images, in the order of their names.
 
     Raises:
-        ConfigError: A folder is not there, or the pattern of groups is none.
+        ConfigError: Naming every folder that is not there; or the pattern of groups is none.
         DataError: Naming every picture without a label image, every label image without a picture, and every picture
             that is there twice.
     """
     found, faults = [], []
+    _check_there([folder for pair in config.sources for folder in pair])
     for place, (pictures, masks) in enumerate(config.sources):
         pairs, lacking = _pairs(pictures, masks)
         faults += lacking
@@ -69,10 +70,10 @@ def find_samples(config: ExperimentConfig) -> list[Sample]:
         samples.append(Sample(picture, mask, name, group, oid))
     faults += [f"{' and '.join(names)} are the same picture" for names in twice.values() if len(names) > 1]
     if faults:
-        more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
         raise DataError(
-            f"experiment {config.output_name!r}: {'; '.join(faults[:_SHOWN])}{more}",
-            expected="each picture once, and a label image for each: the same stem, or with _mask or _masks behind it",
+            f"experiment {config.output_name!r}: {_some(faults)}",
+            expected="each picture once, and a label image (tif, png, npy) for each: the same stem, or with _mask or "
+            "_masks behind it",
         )
     if not samples:
         raise DataError(f"{config.img_path}: holds no picture", expected=f"files that end in {', '.join(PICTURES)}")
@@ -83,11 +84,21 @@ def write_pictures(samples: Sequence[Sample], folder: Path, config: ExperimentCo
     """Lay pictures and cells out as the training reads them; those that are there already are left.
 
     Raises:
-        DataError: A picture or a label image cannot be read, or they differ in size.
+        DataError: Naming every picture and label image that cannot be read, and every pair that differs in size.
     """
     for name in ("images", "cells"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    return [_written(number, sample, folder, config) for number, sample in enumerate(samples)]
+    written, faults = [], []
+    for number, sample in enumerate(samples):
+        try:
+            written.append(_written(number, sample, folder, config))
+        except DataError as error:
+            faults.append(error)
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        raise DataError(f"experiment {config.output_name!r}: {_some([str(fault) for fault in faults])}")
+    return written
 
 
 def write_dataset(
@@ -103,23 +114,22 @@ def write_dataset(
 
 
 def _pairs(pictures: Path, masks: Path) -> tuple[dict[str, tuple[Path, Path]], list[str]]:
-    """Name below the folder -> picture and label image; and what lacks the other."""
-    for folder in (pictures, masks):
-        if not folder.is_dir():
-            raise ConfigError(f"{folder}: is no folder", expected="a folder of pictures, and one of label images")
+    """Name below the folder -> picture and label image; and what lacks the other. One may lie in the other."""
     together = pictures.resolve() == masks.resolve()
-    shown = {name: path for name, path in _files(pictures, PICTURES) if not (together and OF_A_MASK.search(path.stem))}
+    shown = {
+        name: path for name, path in _files(pictures, PICTURES, masks) if not (together and ENDING.search(path.stem))
+    }
     labelled: dict[str, Path] = {}
     exact: dict[str, Path] = {}
     twice = []
-    for name, path in _files(masks, MASKS):
-        if together and not OF_A_MASK.search(path.stem):
+    for name, path in _files(masks, MASKS, pictures):
+        if together and not ENDING.search(path.stem):
             continue
         if (other := exact.get(_stem(name))) is not None:
             twice.append(f"{other.name} and {path.name} are both the label image of {_stem(name)}")
             continue
         labelled[_stem(name)] = exact[_stem(name)] = path
-        labelled.setdefault(OF_A_MASK.sub("", _stem(name)), path)
+        labelled.setdefault(ENDING.sub("", _stem(name)), path)
     pairs = {name: (path, labelled[_stem(name)]) for name, path in shown.items() if _stem(name) in labelled}
     used = {mask for _, mask in pairs.values()}
     lacking = [f"{name} has no label image" for name in shown if name not in pairs]
@@ -127,9 +137,29 @@ def _pairs(pictures: Path, masks: Path) -> tuple[dict[str, tuple[Path, Path]], l
     return pairs, lacking + twice
 
 
-def _files(folder: Path, suffixes: Sequence[str]) -> list[tuple[str, Path]]:
+def _files(folder: Path, suffixes: Sequence[str], other: Path) -> list[tuple[str, Path]]:
+    """Files of a folder by their names below it, but for those of the other folder, if that lies within."""
+    whole, apart = folder.resolve(), other.resolve()
     found = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() in suffixes)
-    return [(path.relative_to(folder).as_posix(), path) for path in found if not path.name.startswith(".")]
+    names = [(path.relative_to(folder), path) for path in found if not path.name.startswith(".")]
+    if whole.is_relative_to(apart):  # the other is the same, or lies around this one
+        return [(name.as_posix(), path) for name, path in names]
+    return [(name.as_posix(), path) for name, path in names if not (whole / name).is_relative_to(apart)]
+
+
+def _check_there(folders: Sequence[Path]) -> None:
+    lacking = dict.fromkeys(folder for folder in folders if not folder.is_dir())
+    if lacking:
+        raise ConfigError(
+            f"{' and '.join(map(str, lacking))}: no folder is there",
+            expected="a folder of pictures, and one of label images",
+            fix=f"a path is looked for from {Path.cwd()}, where it does not begin with /",
+        )
+
+
+def _some(faults: Sequence[str]) -> str:
+    more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+    return "; ".join(faults[:_SHOWN]) + more
 
 
 def _stem(name: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,20 @@ from numpy.typing import NDArray
 
 from tasks.kind import Object
 from tasks.kinds.segmentation.dataset import CellDataset, LabelledPicture
+from tasks.kinds.segmentation.drawing import polygons
 from tasks.kinds.segmentation.instances import Instances
-from tasks.metrics import masks
 from tasks.metrics.judgement import measured
 from tasks.schemas import Split
 
 SHOWN = 8
 """Pictures drawn of a fold: those with the most errors."""
+NO_NAME = re.compile(r"[^\w.-]+")
+"""What no file is called."""
 _LABELLED, _PREDICTED = (255, 0, 200), (0, 255, 80)
 """Colours of outlines, RGB."""
 
 
-def measure(weights: Path, data: Path, split: Split, drawn: Path) -> dict[str, Any]:
+def measure(weights: Path, data: Path, split: Split, drawn: Path, names: Mapping[str, str]) -> dict[str, Any]:
     """Predict the pictures of a split, and compare with their labels.
 
     Args:
@@ -30,6 +33,7 @@ def measure(weights: Path, data: Path, split: Split, drawn: Path) -> dict[str, A
         data: Its dataset.
         split: Which pictures.
         drawn: Folder that gets the pictures with the most errors: what is labelled in magenta, what is found in green.
+        names: What their owner calls the pictures, by their files in the dataset.
 
     Returns:
         The metrics tree of a line's evaluation, at the score that the training chose on its validation split where it
@@ -58,7 +62,9 @@ def measure(weights: Path, data: Path, split: Split, drawn: Path) -> dict[str, A
         classes=dataset.classes, score_threshold=threshold,
     )  # fmt: skip
     values = measured(judgement, len(pictures))
-    _draw(dataset, pictures, labelled, outputs, judgement.errors, values["score_threshold"], data.parent, drawn)
+    called = [NO_NAME.sub("-", Path(names[each.file]).with_suffix("").as_posix())[-80:] for each in pictures]
+    threshold = values["score_threshold"]
+    _draw(dataset, pictures, called, labelled, outputs, judgement.errors, threshold, data.parent, drawn)
     return values
 
 
@@ -78,8 +84,9 @@ def predict(
 
 
 def _draw(
-    dataset: CellDataset, pictures: Sequence[LabelledPicture], labelled: Sequence[Sequence[Object]],
-    outputs: Sequence[Instances], errors: NDArray[np.float64], threshold: float, root: Path, folder: Path,
+    dataset: CellDataset, pictures: Sequence[LabelledPicture], names: Sequence[str],
+    labelled: Sequence[Sequence[Object]], outputs: Sequence[Instances], errors: NDArray[np.float64], threshold: float,
+    root: Path, folder: Path,
 ) -> None:  # fmt: skip
     import cv2
 
@@ -89,12 +96,9 @@ def _draw(
         found = outputs[i]
         sure = [text for text, score in zip(found.masks, found.scores, strict=True) if score >= threshold]
         for texts, colour in (([item["mask"] for item in labelled[i]], _LABELLED), (sure, _PREDICTED)):
-            for text in texts:
-                mask = masks.decode(text, found.height_px, found.width_px).astype(np.uint8)
-                outline, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-                cv2.drawContours(shown, outline, -1, colour, 1)
-        name = Path(pictures[i].file).stem
-        cv2.imwrite(str(folder / f"{rank:02d}-{name}-{round(errors[i])}-errors.png"), shown[:, :, ::-1])
+            outlines = [points for text in texts for points in polygons(text, found.height_px)]
+            cv2.polylines(shown, [np.floor(points).astype(np.int32) for points in outlines], True, colour)
+        cv2.imwrite(str(folder / f"{rank:02d}-{names[i]}-{round(errors[i])}-errors.png"), shown[:, :, ::-1])
 
 
 def _as_rgb(picture: NDArray[Any]) -> NDArray[np.uint8]:

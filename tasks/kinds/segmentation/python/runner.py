@@ -3,7 +3,7 @@
     <output_dir>/<output_name>/
       experiment_config.json            what was asked, with the recipe that it came to
       logs/experiment.log               and fold_X.log: what the training printed
-      models/fold_X/                    best_model_s2.pth: weights of both stages; what a killed training goes on from
+      models/fold_X/                    weights.pt: weights of both stages; what a killed training goes on from
       results/individual_results.json   one entry a fold
       results/aggregated_results.json   of k folds: mean, deviation and interval of each metric
       results/fold_X/visualizations/    the pictures with the most errors, curves, pictures of the stages
@@ -30,7 +30,7 @@ from tasks.kinds.segmentation.python.config import ExperimentConfig
 from tasks.kinds.segmentation.python.files import write_json
 from tasks.kinds.segmentation.python.fold import TrainedFold, train_fold
 from tasks.kinds.segmentation.python.folders import find_samples, write_dataset, write_pictures
-from tasks.kinds.segmentation.python.splits import Fold, folds_of
+from tasks.kinds.segmentation.python.splits import Fold, check_cells, folds_of
 from tasks.metrics.crossvalidation import fold_scores
 from tasks.schemas import Split, digest
 
@@ -54,6 +54,7 @@ class ExperimentRunner:
         self.config, self._locks = config, locks
         self.recipe: Recipe = config.checked_recipe()
         self.output_dir = config.folder
+        self._names: dict[str, str] = {}
 
     def run(self) -> list[Result]:
         """Train and measure every fold.
@@ -74,6 +75,8 @@ class ExperimentRunner:
         data = self.output_dir / "data"
         pictures = write_pictures(samples, data, self.config)
         folds = folds_of(self.config, pictures, data)
+        check_cells(folds, pictures, data)
+        self._names = {picture.file: sample.name for picture, sample in zip(pictures, samples, strict=True)}
         with self._logging() as log:
             log.info("%s: %d pictures, %d folds, recipe %s", self.config.output_name, len(pictures), len(folds),
                      self.recipe.name)  # fmt: skip
@@ -120,7 +123,7 @@ class ExperimentRunner:
         key = digest(data.read_text(), trained.weights.stat().st_size, trained.weights.stat().st_mtime_ns)
         if done.is_file() and (known := json.loads(done.read_text()))["key"] == key:
             return dict(known["metrics"])
-        metrics = measure(trained.weights, data, asked, done.parent / "visualizations")
+        metrics = measure(trained.weights, data, asked, done.parent / "visualizations", self._names)
         self._write(f"results/{name}/metrics.json", {"key": key, "metrics": metrics})
         return metrics
 
@@ -145,7 +148,9 @@ class ExperimentRunner:
         """Mean, deviation and interval of each overall metric: Nadeau and Bengio's, for folds are not independent."""
         learned = {picture.group for picture, split in zip(pictures, folds[0], strict=True) if split != "test"}
         tested = {picture.group for picture, split in zip(pictures, folds[0], strict=True) if split == "test"}
-        names = [name for name, value in results[0]["metrics"].items() if isinstance(value, float)]
+        names = dict.fromkeys(
+            name for result in results for name, value in result["metrics"].items() if isinstance(value, float)
+        )
         return {
             "folds": len(results),
             "confidence": CONFIDENCE,

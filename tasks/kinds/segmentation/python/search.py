@@ -8,7 +8,7 @@ this one goes on from are its trials' folders, which are called after their valu
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from copy import deepcopy
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -76,9 +76,14 @@ class HyperparameterSpace:
         """The keys that have values.
 
         Raises:
-            ConfigError: None has.
+            ConfigError: None has, or some are no list of values.
         """
-        found = {each.name: list(getattr(self, each.name)) for each in fields(self) if getattr(self, each.name)}
+        given = {each.name: getattr(self, each.name) for each in fields(self)}
+        wrong = [name for name, values in given.items() if values is not None and not _is_list(values)]
+        if wrong:
+            said = "; ".join(f"{name}: expected a list of values, found {short_repr(given[name])}" for name in wrong)
+            raise ConfigError(f"search space: {said}")
+        found = {name: list(values) for name, values in given.items() if values is not None and len(values)}
         if not found:
             raise ConfigError("search space: is empty", expected=f"values for some of: {', '.join(_PLACES)}")
         return found
@@ -123,8 +128,8 @@ class HyperparameterOptimizer:
         metric_key: str = "f1",
         seed: int = 0,
     ) -> None:
-        if max_parallel < 1:
-            raise ConfigError(f"max_parallel {max_parallel}", expected="1 or more")
+        if type(max_parallel) is not int or max_parallel < 1:
+            raise ConfigError(f"max_parallel {short_repr(max_parallel)}", expected="a whole number from 1")
         if base_config.strategy == "full_dataset":
             raise ConfigError("search: full_dataset measures nothing", expected="k_fold or train_val_split")
         self.base_config, self.param_space, self.output_dir = base_config, param_space, Path(output_dir)
@@ -155,8 +160,10 @@ class HyperparameterOptimizer:
         """
         space = self.param_space.space()
         count = cells(space) if random is None else random
-        if not 1 <= count <= MOST_TRIALS:
-            raise ConfigError(f"search of {count} trials", expected=f"1 to {MOST_TRIALS}", fix="run_random_search")
+        if type(count) is not int or not 1 <= count <= MOST_TRIALS:
+            raise ConfigError(
+                f"search of {short_repr(count)} trials", expected=f"1 to {MOST_TRIALS}", fix="run_random_search"
+            )
         sampler: Sampler = "grid" if random is None else "random"
         drawn = draw_each(space, sampler, self.seed, count)
         different = {digest(values): values for values in drawn}  # twice would be the same training twice
@@ -211,6 +218,11 @@ class HyperparameterOptimizer:
         found = [(result.get(self.metric_name) or {}).get(self.metric_key) for result in results]
         numbers = [float(value) for value in found if isinstance(value, int | float)]
         return sum(numbers) / len(numbers) if numbers else None
+
+
+def _is_list(values: Any) -> bool:
+    """Whether it holds values one by one: a list, a tuple, an array of numpy's."""
+    return isinstance(values, Iterable) and isinstance(values, Sized) and not isinstance(values, str | Mapping)
 
 
 def _contradicts_itself(values: Values) -> bool:

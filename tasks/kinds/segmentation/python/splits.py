@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from tasks.datasets.folds import assign
+from tasks.errors import DataError
 from tasks.kinds.segmentation.dataset import LabelledPicture
 from tasks.kinds.segmentation.python.config import ExperimentConfig
 from tasks.schemas import Split
@@ -38,6 +39,26 @@ def folds_of(config: ExperimentConfig, pictures: Sequence[LabelledPicture], root
         aside = _set_aside(config, learned) if config.set_aside else set()
         folds.append([_split(picture.group, fold_of, fold, aside) for picture in pictures])
     return folds
+
+
+def check_cells(folds: Sequence[Fold], pictures: Sequence[LabelledPicture], root: Path) -> None:
+    """Refuse an experiment of which a training would have nothing to learn, before the first of them begins.
+
+    Raises:
+        DataError: Naming each such fold.
+    """
+    cells = [len(json.loads((root / picture.cells).read_text())) for picture in pictures]
+    lacking = [
+        str(number) for number, fold in enumerate(folds, 1)
+        if not any(count for count, split in zip(cells, fold, strict=True) if split == "train")
+    ]  # fmt: skip
+    if lacking:
+        raise DataError(
+            f"fold {', '.join(lacking)} of {len(folds)}: learns from pictures without any cell",
+            expected="one outlined cell at least in what each training learns from",
+            found=f"{sum(map(bool, cells))} of {len(cells)} pictures with cells",
+            fix="label more pictures, or make fewer folds",
+        )
 
 
 def _split(group: str, fold_of: dict[str, int], fold: int, aside: set[str]) -> Split:

@@ -10,6 +10,7 @@ from tasks.kinds.segmentation import networks
 from tasks.kinds.segmentation.training import sheets
 from tasks.kinds.segmentation.training.measure import scores_of
 from tasks.kinds.segmentation.training.setup import Setup
+from tasks.training.contact_sheet import PREDICTED
 
 
 def hand_over(setup: Setup, network: Any, rows: list[dict[str, Any]]) -> tuple[Path, dict[str, float], dict[str, Path]]:
@@ -32,7 +33,8 @@ def hand_over(setup: Setup, network: Any, rows: list[dict[str, Any]]) -> tuple[P
         scores, threshold = scores_of(network, spec, validation, setup.device, boxes=two, of_masks=True)
         review = {f"val/{name}": value for name, value in scores.items()}
         spec["min_score"] = spec["min_score"] if threshold is None else threshold
-        files["val/predicted.png"] = sheets.predicted(folder / "predicted.png", setup, network, spec, validation)
+        shown = sheets.predicted(folder / "predicted.png", setup, network, spec, validation)
+        files[PREDICTED] = sheets.as_jpeg(shown)
     weights = folder / "weights.pt"
     networks.write(weights, network, spec)
     files["training/augmented.png"] = sheets.augmented(folder / "augmented.png", setup, setup.crops("train"))

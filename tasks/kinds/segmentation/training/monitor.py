@@ -37,7 +37,6 @@ class Debug:
 
     def __init__(self, setup: Setup, training: SegmenterTraining) -> None:
         self._setup, self._training, self._on = setup, training, setup.plan.debug
-        self._pictures: dict[str, Path] = {}
 
     def step(self, step: int, epoch: int, parts: dict[str, float]) -> None:
         """A step is done."""
@@ -48,14 +47,13 @@ class Debug:
         """An epoch was measured."""
         training = self._training
         if self._on and training.validation is not None:
-            name = f"epoch-{training.epoch:04d}.png"
-            self._pictures[f"debug/{name}"] = predicted(
-                self._setup.folder / name, self._setup, training.averaged(), self._setup.spec, training.validation
-            )
+            path = self._setup.folder / f"epoch-{training.epoch:04d}.png"
+            predicted(path, self._setup, training.averaged(), self._setup.spec, training.validation)
 
     def files(self) -> dict[str, Path]:
-        """By the name that MLflow shows."""
+        """By the name that MLflow shows; pictures that are there of before a kill, too."""
         if not self._training.step_rows:
-            return self._pictures
+            return {}
         steps = table(self._setup.folder / "steps.csv", self._training.step_rows)
-        return {**self._pictures, "debug/steps.csv": steps}
+        pictures = {f"debug/{path.name}": path for path in sorted(self._setup.folder.glob("epoch-*.png"))}
+        return {**pictures, "debug/steps.csv": steps}

@@ -16,6 +16,7 @@ from tasks.kinds.segmentation.training.crops import Crops
 from tasks.kinds.segmentation.training.measure import in_use
 from tasks.kinds.segmentation.training.setup import Setup
 from tasks.metrics.segmentation_outlines import painted
+from tasks.training.contact_sheet import small_jpeg
 
 SHOWN = 12
 PREDICTED = 6
@@ -48,6 +49,16 @@ def predicted(path: Path, setup: Setup, network: Any, spec: dict[str, Any], crop
             cv2.rectangle(boxed, (x1, y1), (x2, y2), _BOX, 1)
         shown += [_squared(_outlined(picture, truth, _LABEL)), _squared(boxed)]
     return _written(path, shown, columns=4)
+
+
+def as_jpeg(path: Path) -> Path:
+    """A sheet beside itself, as the report of a verdict takes it."""
+    from PIL import Image
+
+    target = path.with_suffix(".jpg")
+    with Image.open(path) as sheet:
+        target.write_bytes(small_jpeg(sheet.convert("RGB")))
+    return target
 
 
 def _colours(picture: NDArray[np.float32]) -> Colours:

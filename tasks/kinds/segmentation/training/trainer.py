@@ -97,7 +97,7 @@ class SegmenterTraining:
         metrics = {f"train/{name}/{part}": value for part, value in sums.items()}
         metrics |= {"lr": rate, "stage": float(name[-1]), **{f"val/{key}": value for key, value in scores.items()}}
         self.rows.append({"epoch": self.epoch, "step": self.steps, **metrics})
-        if self.epoch - self._began >= self.stage.epochs or self._stalled():
+        if self.epoch - self._began >= self.stage.epochs or (scores and self._stalled()):
             self._leave()
         return metrics
 
@@ -216,6 +216,6 @@ class SegmenterTraining:
         return scores
 
     def _stalled(self) -> bool:
-        """Whether the stage has gone on too long without a better epoch."""
+        """Whether the stage has gone on too long without a better epoch; of an epoch that was measured."""
         patience = self.stage.plan.patience
         return bool(patience) and self._best["weights"] is not None and self.epoch - self._best["epoch"] >= patience
