@@ -32,13 +32,12 @@ def train(name: Name, pictures: Pictures = 40, set_: Values = None, json_: AsJso
 
     plan = parse_changes(set_)
     with redirect_stdout(sys.stderr), open_session() as session:
-        made = operations.train_denoiser(session, name, plan=plan, pictures=pictures)
-    found = dump(made.denoiser) | {"found": made.found}
+        found = dump(operations.train_denoiser(session, name, plan=plan, pictures=pictures))
     if json_:
         print_json(found)
         return
     _show(found)
-    if made.found:
+    if found["found"]:
         paper.print("  it was trained like this before, and not again")
 
 

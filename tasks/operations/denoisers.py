@@ -21,7 +21,7 @@ from tasks.lake.denoisers import (
 )
 from tasks.operations.who import os_user
 from tasks.provenance import ROOT, git_commit, git_dirty, library_versions, lock_sha256, meaning_of
-from tasks.schemas import Frozen, digest, now
+from tasks.schemas import digest, now
 from tasks.session import Session
 
 if TYPE_CHECKING:
@@ -36,10 +36,9 @@ _LIBRARIES = ("torch", "numpy", "safetensors", "scikit-image", "opencv-python-he
 _SAY_EVERY_S = 20.0
 
 
-class TrainedDenoiser(Frozen):
+class TrainedDenoiser(DenoiserVersion):
     """A version, and whether it was there before."""
 
-    denoiser: DenoiserVersion
     found: bool
     """It was trained before, in the same way: nothing was done."""
 
@@ -64,10 +63,11 @@ def train_denoiser(
     made = _checked_plan(name, plan or {}, pictures)
     data = _pictures(made.seed, pictures)
     key = digest("denoiser", made.model_dump(mode="json"), data, _code(), library_versions(_LIBRARIES))
-    if known := same_denoiser(lake, name, key):
+    known = same_denoiser(lake, name, key)
+    if known:
         log.info("denoiser %s was trained like this before", known.called)
-        return TrainedDenoiser(denoiser=known, found=True)
-    return TrainedDenoiser(denoiser=_train(lake, name, made, data, key), found=False)
+    version = known or _train(lake, name, made, data, key)
+    return TrainedDenoiser(found=known is not None, **version.model_dump())
 
 
 def describe_denoiser(session: Session, called: str) -> DenoiserVersion:
@@ -111,7 +111,10 @@ def _pictures(seed: int, learn: int) -> dict[str, Any]:
     """Which pictures are drawn: of three seeds, so that none stands in two of them."""
     seeds = {"learned_from": 3 * seed + 1, "strengths_from": 3 * seed + 2, "measured_on": 3 * seed + 3}
     counts = {"learned_from": learn, "strengths_from": TUNE, "measured_on": TEST}
-    return {part: {"drawn_by": "nightscope synthesize", "seed": seeds[part], "count": counts[part]} for part in seeds}
+    return {
+        part: {"drawn_by": "tasks/synthetic/ultrasound.py", "seed": seeds[part], "count": counts[part]}
+        for part in seeds
+    }
 
 
 def _code() -> list[str]:
