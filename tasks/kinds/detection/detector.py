@@ -90,7 +90,7 @@ class Detector:
             raise refused(", ".join(files), error) from error
         if named != self.classes:
             raise DataError(f"weights {', '.join(files)}", expected=f"the classes {self.classes}", found=str(named))
-        self._denoiser = denoised.loaded(denoised.file_in(self._model.ckpt or {}))
+        self.denoiser = denoised.loaded(denoised.file_in(self._model.ckpt or {}))
 
     def _class_names(self) -> tuple[str, ...]:
         if isinstance(self._model.model, str):  # an export: nothing is loaded before the first image
@@ -124,7 +124,7 @@ class Detector:
         def find(some: Sequence[Image], imgsz: int, floor: float) -> list[Boxes]:
             return self._pass(some, imgsz, floor, options)
 
-        seen = denoised.seen(self._denoiser, images)
+        seen = denoised.seen(self.denoiser, images)
         return find_objects(find, seen, imgsz=self.imgsz, **options.model_dump())
 
     def _pass(self, images: Sequence[Image], imgsz: int, conf: float, options: PredictOptions) -> list[Boxes]:

@@ -19,7 +19,7 @@ from tasks.errors import ConfigError, DataError, IntegrityError, NotFound
 from tasks.kind import ModelRef
 from tasks.kind.images import read_image
 from tasks.kinds import kind_of
-from tasks.kinds.detection import denoised, pyfunc_model
+from tasks.kinds.detection import denoised, detector, pyfunc_model
 from tasks.kinds.detection.anchored import retinanet
 from tasks.kinds.detection.anchored.dataset import Split
 from tasks.kinds.detection.comparison import compare_weights
@@ -151,8 +151,13 @@ def test_the_finished_detector_sees_in_use_what_it_saw_in_training(
     behind = Detector(weights, oid=hash_file(weights), classes=CLASSES, imgsz=64, config_dir=tmp_path / "yolo")
     seen: list[Any] = []
     with monkeypatch.context() as patch:
-        once = Detector._pass
-        patch.setattr(Detector, "_pass", lambda self, images, *rest: seen.extend(images) or once(self, images, *rest))
+        once = detector.find_objects
+
+        def watched_too(find: Any, images: Any, **how: Any) -> Any:
+            seen.extend(images)
+            return once(find, images, **how)
+
+        patch.setattr(detector, "find_objects", watched_too)
         boxes = behind.predict(list(raw.values()), conf=0.0, max_det=20)
     in_training = {Path(path).stem: pixels for path, pixels in learned.items() if "/train/" in path}
     assert set(in_training) == set(raw)

@@ -67,7 +67,7 @@ class AnchoredDetector:
         self.device = ("cuda:0" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         self.classes, self.imgsz, self.options = tuple(classes), imgsz, predict
         self._network: Any = network.to(self.device)
-        self._denoiser = denoised.loaded(denoised.file_in({denoised.CARRIED: retinanet.carried(weights)}))
+        self.denoiser = denoised.loaded(denoised.file_in({denoised.CARRIED: retinanet.carried(weights)}))
 
     def predict(
         self,
@@ -88,5 +88,5 @@ class AnchoredDetector:
             )
             return [np.asarray(each, np.float32).reshape(-1, 6) for each in found]
 
-        seen = denoised.seen(self._denoiser, images)
+        seen = denoised.seen(self.denoiser, images)
         return find_objects(find, seen, imgsz=self.imgsz, **options.model_dump())
