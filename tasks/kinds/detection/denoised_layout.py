@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 DENOISING = ROOT / "denoising" / "speckle_unet.py"
 """What a denoiser's weights are made into pixels by."""
 _SPLITS = ("train", "val")
+_IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif"})
+"""Trainers keep decoded pictures of their own beside the images."""
 _SAY_EVERY_S = 20.0
 
 log = logging.getLogger(__name__)
@@ -115,7 +117,7 @@ def image_key(image: Path) -> str:
 def _pairs(plain: Path) -> Iterator[tuple[str, Path, Path]]:
     """Split, image and label file of every frame that a training may read."""
     for split in _SPLITS:
-        images = {path.stem: path for path in (plain / "images" / split).glob("*")}
+        images = {path.stem: path for path in (plain / "images" / split).glob("*") if path.suffix in _IMAGES}
         for label in sorted((plain / "labels" / split).glob("*.txt")):
             yield split, images[label.stem], label
 

@@ -102,6 +102,7 @@ def test_each_frame_goes_through_once_whatever_learns_from_it(
     assert len(asked) == 12
     assert laid_out(here, tmp_path)[1] == data and len(asked) == 12, "nothing to do"
     (data.parent / "complete.json").unlink()
+    (plain.parent / "images/train/000.npy").write_bytes(b"a trainer's own")
     assert laid_out(here, tmp_path)[1] == data and len(asked) == 12, "laid out again, from the cache"
     denoiser_file(tmp_path / "state/weights", "other.safetensors", seed=2)
     other = laid_out(here, tmp_path, "other.safetensors")[1]
