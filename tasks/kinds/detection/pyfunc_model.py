@@ -36,7 +36,8 @@ class BoxDetector(PythonModel):  # type: ignore[misc]
         found = hashlib.sha256(weights.read_bytes()).hexdigest()
         if found != about["weights_sha256"]:
             raise ValueError(f"{weights}: sha256 is {found}, expected {about['weights_sha256']}: not loading it")
-        self.about, self.anchored, self.denoiser = about, None, None
+        self.about, self.anchored = about, None
+        self.denoiser: Any = None
         self.speckle_unet = _module(Path(context.artifacts["speckle_unet"]))
         self.views = _module(Path(context.artifacts["views"]))
         if weights.read_bytes()[8:9] == b"{":
