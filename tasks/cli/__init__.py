@@ -11,6 +11,7 @@ import typer
 from tasks.cli import (
     audit,
     demo,
+    denoiser,
     diagnose,
     erase,
     evaluate,
@@ -77,6 +78,7 @@ app.command()(export.export)
 app.command()(explore.explore)
 app.command()(diagnose.diagnose)
 app.command()(tensorboard.tensorboard)
+app.add_typer(denoiser.app, name="denoiser")
 app.command()(evaluate.train)
 app.command()(evaluate.evaluate)
 app.command()(predict.predict)

@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from tasks.denoising.network import SpeckleUNet, read
+from tasks.denoising.speckle_unet import SpeckleUNet, denoise, read
+from tasks.errors import DataError
 
 
 class Denoiser:
-    """Takes the speckle out of pictures, one by one: the same picture gives the same, whatever stands beside it.
+    """Takes the speckle out of pictures, one by one.
 
     Args:
-        network: From `network.read`, or fresh from its training.
+        network: From `speckle_unet.read`, or fresh from its training.
     """
 
     def __init__(self, network: SpeckleUNet) -> None:
@@ -23,24 +23,32 @@ class Denoiser:
 
     @classmethod
     def load(cls, path: Path) -> Denoiser:
-        """From a file of weights.
+        """From a file of weights; as `of`."""
+        return cls.of(path.read_bytes(), path.name)
 
-        Raises:
-            DataError: It is none.
-        """
-        return cls(read(path)[0])
-
-    def denoise(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """A picture without speckle.
+    @classmethod
+    def of(cls, data: bytes, called: str) -> Denoiser:
+        """From the bytes of a file of weights.
 
         Args:
-            image: uint8, grey [h, w], or [h, w, 3] with three equal channels; others lose their colour.
+            data: The bytes.
+            called: The file, in messages.
 
-        Returns:
-            As `image`.
+        Raises:
+            DataError: It is none, is damaged, or was written by a newer release.
         """
-        grey = image if image.ndim == 2 else np.asarray(np.rint(image.mean(axis=2)), dtype=np.uint8)
-        with torch.inference_mode():
-            found = self._network(torch.from_numpy(np.ascontiguousarray(grey))[None, None].float() / 255)
-        clean = np.asarray(np.rint(np.clip(found[0, 0].numpy(), 0, 1) * 255), dtype=np.uint8)
-        return clean if image.ndim == 2 else np.repeat(clean[:, :, None], 3, axis=2)
+        try:
+            return cls(read(data)[0])
+        except MemoryError:
+            raise
+        except Exception as error:  # of bytes that anybody may have made: there is no list of what they can raise
+            raise DataError(
+                f"weights {called} cannot be loaded", expected="a speckle denoiser of format 1",
+                found=" ".join(str(error).split())[:300] or type(error).__name__,
+                fix="`nightscope denoiser train` makes one",
+            ) from error  # fmt: skip
+
+    def denoise(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A picture without speckle; arguments and answer as `speckle_unet.denoise`."""
+        clean: NDArray[np.uint8] = denoise(self._network, image)
+        return clean

@@ -11,8 +11,8 @@ import torch
 from pydantic import Field
 from torch.nn import functional
 
-from tasks.denoising.network import LEVELS, WIDTHS, SpeckleUNet, build
 from tasks.denoising.pairs import Pair
+from tasks.denoising.speckle_unet import LEVELS, WIDTHS, SpeckleUNet, build
 from tasks.errors import DataError
 from tasks.schemas import Frozen
 

@@ -18,6 +18,7 @@ from tasks.evaluation.evaluation import load_evaluation
 from tasks.evidence.bundle import DataEvidence, ModelEvidence, SearchEvidence
 from tasks.evidence.collector import Collector
 from tasks.lake import Lake, Manifest
+from tasks.lake.denoisers import VERSION_NAME, denoiser_place
 from tasks.lake.searches import asked as asked_of
 from tasks.lake.searches import finished_trial, place_of
 from tasks.registry.models import Registry
@@ -211,10 +212,24 @@ def _collect_training(found: Collector, version: str, key: str) -> dict[str, Any
         found.thing(f"training record of model version {version}", key, hashlib.sha256(data).hexdigest())
         with found.part(f"checkpoint of model version {version}"):
             found.blob(f"checkpoint of model version {version}", training.get("checkpoint_oid"))
+        _collect_denoiser(found, version, training)
         for name, oid in sorted(training.get("files", {}).items()):
             with found.part(f"{name} of model version {version}"):
                 found.blob(f"{name} of model version {version}", oid)
     return training
+
+
+def _collect_denoiser(found: Collector, version: str, training: Mapping[str, Any]) -> None:
+    """The denoiser that a model carries, and the record of how it was trained, if it is a version of its own."""
+    if oid := training.get("setup", {}).get("denoiser_oid"):
+        found.blob(f"denoiser of model version {version}", oid)
+        with found.part(f"record of the denoiser of model version {version}"):
+            named = str(training["recipe"]["arguments"].get("denoiser"))
+            if VERSION_NAME.fullmatch(named):
+                place = denoiser_place(named)
+                found.thing(
+                    f"record of the denoiser of model version {version}", place, found.lake.store.rehash(place)[0]
+                )
 
 
 def _recordings(manifest: Manifest) -> dict[Oid, str]:

@@ -84,6 +84,7 @@ def reproduce(session: Session, name: str, version: str | None = None) -> Reprod
         kind,
         lake.datasets.load(name, trained.dataset_version),
         lambda data, has_val: train_again(lake, line, kind, trained, data, has_val, progress=log.info),
+        kind.recipes.recorded(trained.recipe),
     )
     result = compared(lake, kind, record, trained, again)
     log.info(result.sentence)

@@ -23,7 +23,7 @@ from tasks.kind.labels import Control, Labels
 from tasks.kind.metrics import Drawing, Metrics, Saliency
 from tasks.kind.objects import Object, Row
 from tasks.kind.prediction import Answers, Filling, Predictors, Served, ServedModel
-from tasks.kind.training import Layout, Recipes, Training
+from tasks.kind.training import Layout, Recipe, Recipes, Training
 from tasks.known_kinds import KindPlace, place_of
 from tasks.schemas import Frame, Oid
 
@@ -88,6 +88,12 @@ class Kind:
         """Blobs that models are shown in the place of some manifest rows' frames; see `Layout`. Empty: none at all."""
         own = getattr(self.layout, "originals", None)
         found: list[Oid | None] = [] if own is None else own(lake, manifest, rows)
+        return found
+
+    def prepared(self, lake: Lake, data: Path, recipe: Recipe) -> Path:
+        """Where a layout is with every frame as a recipe's model sees it; see `Layout`. Without a change: `data`."""
+        own = getattr(self.layout, "prepared", None)
+        found: Path = data if own is None else own(lake, data, recipe)
         return found
 
     @property

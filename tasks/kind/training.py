@@ -26,6 +26,9 @@ class Layout(Protocol):
     predictors then have `read_original(path)`, and `predict` takes what that gives as well. For files that anybody sent
     there is `read_original(path, read)`: it opens none itself, but has `read(path, "module:function", *arguments)` call
     the function of ours that does, in a process of its own (`tasks.ingest.streaming.FrameStream.read`).
+
+    A kind whose recipes may name a `denoiser` has `prepared(lake, data, recipe)` beside this: it returns where the
+    layout `data` is with every frame changed as the recipe says, once for all trainings.
     """
 
     def materialise(self, lake: Lake, line: Line, version: str) -> Path:
@@ -67,7 +70,16 @@ class Recipe(Frozen):
 
     def teacher(self) -> str | None:
         """A finished model that it learns from, named as `weights` are; None: from the labels alone."""
-        return None
+        named: str | None = self.arguments.get("teacher")
+        return named
+
+    def denoiser(self) -> str | None:
+        """What every frame goes through before the model, in training and ever after; None: frames stay as they are.
+
+        Named as `weights` are, or a version of a denoiser: 'speckle/1'.
+        """
+        named: str | None = self.arguments.get("denoiser")
+        return named
 
     @property
     def input_px(self) -> int:
@@ -129,6 +141,8 @@ class Job(Frozen):
     """Start from these; verified by the step."""
     teacher: Path | None = None
     """Learn from the model with these; verified by the step."""
+    denoiser: Path | None = None
+    """What the frames of `data` have gone through, for the finished model to carry; verified by the step."""
     resume_from: Path | None = None
     """A checkpoint that this training wrote before it was killed."""
     state_dir: Path

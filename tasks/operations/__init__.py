@@ -10,6 +10,7 @@ from __future__ import annotations
 from tasks.operations.audit import audit_dataset, read_audit_report
 from tasks.operations.champion import describe_champion, list_outcomes
 from tasks.operations.clears import clear_pair, list_clears, refused_pair, revoke_clear
+from tasks.operations.denoisers import describe_denoiser, list_denoiser_versions, train_denoiser
 from tasks.operations.erase import erase_donor
 from tasks.operations.evaluating import evaluate_model, train_model
 from tasks.operations.evidence import list_evidence, read_bundle, read_card, verify_all, verify_evidence
@@ -29,6 +30,7 @@ __all__ = [
     "audit_dataset",
     "clear_pair",
     "describe_champion",
+    "describe_denoiser",
     "erase_donor",
     "evaluate_model",
     "explore_line",
@@ -36,6 +38,7 @@ __all__ = [
     "fill_labels",
     "import_labels",
     "list_clears",
+    "list_denoiser_versions",
     "list_evidence",
     "list_keys",
     "list_outcomes",
@@ -53,6 +56,7 @@ __all__ = [
     "revoke_clear",
     "roll_back",
     "rotate_key",
+    "train_denoiser",
     "train_model",
     "trust_keys",
     "verify_all",

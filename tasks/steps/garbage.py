@@ -36,7 +36,7 @@ def collect_garbage(session: Session, *, dry_run: bool = False) -> CollectedGarb
     from tasks.lake.gc import collect
 
     changes = [line.recipe.changes for line in load_lines(session.settings.lines_dir)]
-    weights = [str(each.get(key)) for each in changes for key in ("weights", "teacher")]
+    weights = [str(each.get(key)) for each in changes for key in ("weights", "teacher", "denoiser")]
     report = collect(session.lake, dry_run=dry_run, protected=weights)
     count = len(report.unreferenced) + len(report.table_files)
     log.info(f"{_verb(dry_run)}: {count} objects that nothing names, {report.size_bytes / 1e6:.1f} MB")

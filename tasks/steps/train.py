@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tasks.config import Line
-from tasks.kind import Kind
+from tasks.kind import Kind, Recipe
 from tasks.kinds import kind_of
 from tasks.lake import Lake, Manifest
 from tasks.session import Session
@@ -48,7 +48,12 @@ def train_challenger(session: Session, name: str, changes: Mapping[str, Any] | N
 
 
 def materialise_and_train(
-    lake: Lake, line: Line, kind: Kind, manifest: Manifest, train: Callable[[Path, bool], T]
+    lake: Lake,
+    line: Line,
+    kind: Kind,
+    manifest: Manifest,
+    train: Callable[[Path, bool], T],
+    recipe: Recipe | None = None,
 ) -> T:
     """Lay a dataset version out on disk as the trainer reads it, then train on it.
 
@@ -58,12 +63,15 @@ def materialise_and_train(
         kind: The line's.
         manifest: The dataset version.
         train: Called with where the layout starts, and whether the version has a validation split.
+        recipe: What is trained, where it is not the line's.
 
     Returns:
         What `train` returns.
     """
     log.info(f"materialising dataset {manifest.version[:12]}: {manifest.rows.num_rows} frames")
-    return train(kind.layout.materialise(lake, line, manifest.version), bool(manifest.about["has_val"]))
+    data = kind.layout.materialise(lake, line, manifest.version)
+    data = kind.prepared(lake, data, recipe or kind.recipes.load_recipe(line.recipe))
+    return train(data, bool(manifest.about["has_val"]))
 
 
 def training_of(session: Session, name: str, model_version: str) -> RegisteredTraining:

@@ -7,11 +7,12 @@ from tasks.kind import Kind, Recipe
 from tasks.lake import Lake
 from tasks.provenance import code_version, meaning_of
 from tasks.schemas import digest
-from tasks.training.starting import starting_weights, teachers_weights
+from tasks.training.starting import denoisers_weights, starting_weights, teachers_weights
 
 
 def run_key(lake: Lake, line: Line, dataset_version: str, kind: Kind) -> str:
-    """Digest of all that decides a training's result: dataset version, recipe, code, seed, first weights, teacher.
+    """Digest of all that decides a training's result: dataset version, recipe, code, seed, first weights, teacher,
+    denoiser.
 
     Cheap: imports no trainer and asks no service, except the lake where the recipe names weights by oid.
 
@@ -27,7 +28,9 @@ def run_key_of(lake: Lake, line: str, dataset_version: str, recipe: Recipe) -> s
     Raises:
         ConfigError: Its weights are not there.
     """
-    start, teacher = starting_weights(lake, recipe), teachers_weights(lake, recipe)
+    start = starting_weights(lake, recipe)
+    others = [("", teachers_weights(lake, recipe)), ("denoiser ", denoisers_weights(lake, recipe))]
     parts = [line, dataset_version, recipe.fingerprint(), recipe.seed, code_version(recipe.kind)]
     sources = [meaning_of(path) for path in recipe.sources()]
-    return digest("training", *parts, start and start[1], sources, *([teacher[1]] if teacher else []))
+    named = [role + found[1] for role, found in others if found]
+    return digest("training", *parts, start and start[1], sources, *named)

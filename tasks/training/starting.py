@@ -1,6 +1,7 @@
 """What a training starts from: an installed package's weights, a blob by its oid, or a file in the weights' folder.
 
-A teacher, a finished model that it learns from, is named and found the same way.
+A teacher, a finished model that it learns from, is named and found the same way. So is a denoiser, what frames go
+through before the model; it may be named as a version of a denoiser as well.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from tasks.errors import ConfigError
 from tasks.escaping import short_repr
 from tasks.kind import Recipe
 from tasks.lake import Lake
+from tasks.lake.denoisers import VERSION_NAME, read_denoiser
 from tasks.schemas import Oid
 
 OID = re.compile(r"[0-9a-f]{64}")
 TORCH_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,120}\.pt")
+SAFETENSORS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,120}\.safetensors")
 WEIGHTS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,120}\.(pt|pth|safetensors)")
 """A file's name alone: it names no folder, and cannot begin with a dot. Which suffixes it takes is a kind's affair."""
 
@@ -57,6 +60,26 @@ def teachers_weights(lake: Lake, recipe: Recipe) -> tuple[Path, Oid] | None:
         lake, teacher, f"recipe {recipe.name!r} learns from the teacher {teacher!r}, and its weights",
         "put it there, name another or a blob's oid with `teacher` (`nightscope champion LINE --json` has "
         "`weights_oid`), or set it to null",
+    )  # fmt: skip
+
+
+def denoisers_weights(lake: Lake, recipe: Recipe) -> tuple[Path, Oid] | None:
+    """The weights of the denoiser that a recipe shows its frames through, and their oid; None: they stay as they are.
+
+    The oid is part of the run key: another denoiser under the same name is another training.
+
+    Raises:
+        ConfigError, NotFound: They are not where the recipe says.
+        SignatureError: It is a version that nobody who is trusted here signed.
+    """
+    denoiser = recipe.denoiser()
+    if denoiser is None:
+        return None
+    if VERSION_NAME.fullmatch(denoiser):
+        denoiser = read_denoiser(lake, denoiser).weights_oid
+    return _named(
+        lake, denoiser, f"recipe {recipe.name!r} shows frames through the denoiser {denoiser!r}, and its weights",
+        "put it there, name a version (`nightscope denoiser list`) or a blob's oid with `denoiser`, or set it to null",
     )  # fmt: skip
 
 

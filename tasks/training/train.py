@@ -52,7 +52,7 @@ from tasks.training.records import (
     vouched,
     write,
 )
-from tasks.training.starting import starting_weights, teachers_weights
+from tasks.training.starting import denoisers_weights, starting_weights, teachers_weights
 
 Progress = Callable[[str], None]
 Watch = Callable[[Sequence[EpochMetrics]], None]
@@ -403,6 +403,8 @@ def _job(
 ) -> Job:  # fmt: skip
     state = lake.settings.state_dir.resolve()
     devices = present(lake.settings)
+    if denoiser := denoisers_weights(lake, recipe):
+        lake.blobs.put_file(denoiser[0])  # a file of the weights' folder is no blob yet, and the evidence names it
     return Job(
         kind=kind.name,
         run_key=key,
@@ -410,8 +412,9 @@ def _job(
         data=data.resolve(),
         has_val=has_val,
         options=kind.training.options(recipe, data),
-        weights=_named_pt(folder / "start.pt", starting_weights(lake, recipe)),
-        teacher=_named_pt(folder / "teacher.pt", teachers_weights(lake, recipe)),
+        weights=_with_suffix(folder / "start.pt", starting_weights(lake, recipe)),
+        teacher=_with_suffix(folder / "teacher.pt", teachers_weights(lake, recipe)),
+        denoiser=_with_suffix(folder / "denoiser.safetensors", denoiser),
         seed=recipe.seed,
         resume_from=local_copy(lake, checkpoint.oid, folder / "resume.ckpt") if checkpoint else None,
         state_dir=state,
@@ -423,8 +426,8 @@ def _job(
     )
 
 
-def _named_pt(link: Path, found: tuple[Path, Oid] | None) -> Path | None:
-    """Weights under a name that ends in .pt, which a blob's does not."""
+def _with_suffix(link: Path, found: tuple[Path, Oid] | None) -> Path | None:
+    """Weights under a name with a suffix, which a blob's has not."""
     if found is None:
         return None
     link.symlink_to(found[0].resolve())

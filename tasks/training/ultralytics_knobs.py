@@ -12,6 +12,7 @@
     copy_paste_classes                   whose objects our copy-paste pastes
     microscope                           what happens to pictures under a microscope; ultralytics has its own selection
     teacher, distill_...                 a finished detector to learn from; ultralytics learns from its features alone
+    denoiser                             what every frame goes through before the detector; ultralytics has none
 
 Their defaults are what ultralytics does. `ultralytics_resume.py` puts them into its trainer. Nothing heavy is imported.
 """
@@ -26,7 +27,7 @@ from pydantic import Field
 from tasks.escaping import short_repr
 from tasks.schemas import Frozen
 from tasks.training.microscope import Microscope, microscope
-from tasks.training.values import Check, between, number, one_of, switch, text, weights
+from tasks.training.values import Check, between, denoiser, number, one_of, switch, text, weights
 
 OVERLAPS = ("ciou", "diou", "giou", "iou")
 ATTENTION = ("none", "cbam", "coordinate", "shuffle")
@@ -56,6 +57,7 @@ class Knobs(Frozen):
     teacher: str | None = Field(
         default=None, description="Weights of a detector to learn from, as `weights` are named."
     )
+    denoiser: str | None = Field(default=None, description="What every frame goes through before the detector.")
     distill_classes: float = Field(default=1.0, description="Weight of the teacher's scores.")
     distill_boxes: float = Field(default=1.0, description="Weight of the teacher's boxes.")
     distill_features: float = Field(default=0.0, description="Weight of where the teacher's features are large.")
@@ -143,6 +145,7 @@ CHECKS: Mapping[str, Check] = {
     "iou_loss": lambda value: one_of(value, *OVERLAPS),
     "attention": lambda value: one_of(value, *ATTENTION),
     "teacher": weights,
+    "denoiser": denoiser,
     **between(number, 0, 1000, "distill_classes", "distill_boxes", "distill_features"),
     **between(number, 0.1, 100, "distill_temperature"),
 }

@@ -19,8 +19,9 @@ from pydantic import BaseModel
 from tasks.config import RecipeChoice
 from tasks.errors import ConfigError
 from tasks.escaping import short_repr
+from tasks.lake.denoisers import VERSION_NAME
 from tasks.small_yaml import read_yaml
-from tasks.training.starting import OID, TORCH_NAME
+from tasks.training.starting import OID, SAFETENSORS_NAME, TORCH_NAME
 
 Check = Callable[[Any], Any]
 
@@ -154,6 +155,17 @@ def weights(value: Any, names: re.Pattern[str] = TORCH_NAME, called: str = "a .p
             f"expected the oid of a blob, or the bare name of {called} in the weights folder, found {short_repr(value)}"
         )
     return value
+
+
+def denoiser(value: Any) -> str | None:
+    """What frames go through: None, a version of a denoiser, the oid of a blob, or a file's bare name.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    if isinstance(value, str) and VERSION_NAME.fullmatch(value):
+        return value
+    return weights(value, SAFETENSORS_NAME, "a version of a denoiser, such as speckle/1, or of a .safetensors")
 
 
 def close_matches(name: str, known: Collection[str]) -> str:

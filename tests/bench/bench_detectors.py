@@ -20,6 +20,9 @@ trained by `--first "RECIPE [KEY=VALUE ...]"` for `--first-cpu-seconds`, once fo
 same pictures: it has not seen the fold's either. It is kept beside `--out`; its own seconds are not among the
 variants', theirs include asking it.
 
+**A denoiser** that variants name, `denoiser=speckle.safetensors`, is the file of that name that `--denoiser` says.
+Frames go through it once before the training, whose CPU seconds do not count that, and so does every test picture.
+
 **An average of weights**: with `--average` a model whose weights are the mean of a variant's seeds is judged, too
 (`averaged.py`), and what it brings over the mean of these seeds. It took as many times the seconds.
 
@@ -45,6 +48,7 @@ from tasks.config import RecipeChoice
 from tasks.kinds.detection.anchored.files import is_anchored
 from tasks.kinds.detection.predictor import SCORES_FROM, LoadedDetector
 from tasks.kinds.detection.recipe import DetectionRecipe, load_recipe
+from tasks.lake.blobs import hash_file
 from tasks.metrics.judgement import FloatArray
 from tasks.schemas import digest
 from tasks.small_yaml import read_yaml
@@ -67,6 +71,7 @@ def main() -> None:
     parser.add_argument("--cpu-seconds", type=float, required=True)
     parser.add_argument("--first", metavar="'RECIPE [KEY=VALUE ...]'")
     parser.add_argument("--first-cpu-seconds", type=float, help="default: --cpu-seconds")
+    parser.add_argument("--denoiser", type=Path, metavar="FILE", help="that variants name")
     parser.add_argument("--average", action="store_true", help="of the seeds' weights, too")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--folds", type=int, default=5, help="of a set without recordings or an official split")
@@ -81,6 +86,8 @@ def main() -> None:
         files = {name for name in (chosen.teacher(), chosen.weights) if name and name not in INSTALLED}
         if files and (files != {TRAINED} or not asked.first):
             parser.error(f"{variant}: knows no file but {TRAINED}; say with --first how that is trained")
+        if chosen.denoiser() and (asked.denoiser is None or chosen.denoiser() != asked.denoiser.name):
+            parser.error(f"{variant}: knows no denoiser of that name; say its file with --denoiser")
     with tempfile.TemporaryDirectory(prefix="nightscope-bench-") as scratch:
         boxed = read_set(asked.path, Path(scratch) / "frames", asked.folds, asked.split_seed)
         folds = asked.only if asked.only is not None else list(range(len(boxed.folds)))
@@ -117,6 +124,8 @@ def measured(asked: argparse.Namespace, variant: str, seed: int, fold: int, boxe
     }  # fmt: skip
     if _rests_on_first(changes):
         asked_for["first"] = [asked.first, first_seconds(asked), asked.seeds[0]]
+    if "denoiser" in changes:
+        asked_for["denoiser"] = hash_file(asked.denoiser)
     key = digest(asked_for)[:16]
     kept = weights_of(asked.out, key)
     for line in done(asked.out):
@@ -127,7 +136,7 @@ def measured(asked: argparse.Namespace, variant: str, seed: int, fold: int, boxe
     first = trained_first(asked, asked_for, data, folder) if _rests_on_first(changes) else None
     trained = train_for(
         asked.cpu_seconds, "detection", recipe, changes, seed, data, folder, has_val=False, threads=asked.threads,
-        teacher=first, weights=first if changes.get("weights") == TRAINED else None,
+        teacher=first, weights=first if changes.get("weights") == TRAINED else None, denoiser=asked.denoiser,
     )  # fmt: skip
     chosen = load_recipe(RecipeChoice(name=recipe, seed=seed, **changes))
     found = predicted(trained.weights, chosen, boxed, test, folder)
@@ -179,7 +188,7 @@ def trained_first(asked: argparse.Namespace, of: Line, data: Path, folder: Path)
         recipe, changes = parsed(asked.first)
         trained = train_for(
             first_seconds(asked), "detection", recipe, changes, asked.seeds[0], data, folder / "first", has_val=False,
-            threads=asked.threads,
+            threads=asked.threads, denoiser=asked.denoiser,
         )  # fmt: skip
         _keep(trained.weights, kept)
     return kept

@@ -16,6 +16,7 @@ import psutil
 from tasks.config import RecipeChoice
 from tasks.kind import Job
 from tasks.kinds import kind_of
+from tasks.lake.blobs import hash_file
 from tasks.training import supervise
 from tasks.training.ultralytics_stages import spelt_out
 
@@ -36,14 +37,20 @@ class Trained:
 
 def train_for(
     cpu_seconds: float, kind: str, recipe: str, changes: Mapping[str, Any], seed: int, data: Path, folder: Path, *,
-    has_val: bool, threads: int, weights: Path | None = None, teacher: Path | None = None,
+    has_val: bool, threads: int, weights: Path | None = None, teacher: Path | None = None, denoiser: Path | None = None,
 ) -> Trained:  # fmt: skip
     """Measure the pace of a recipe in a pilot, set its epochs to the budget, train.
 
-    The `teacher` is asked by recipes that name one, whatever they call it.
+    The `teacher` is asked by recipes that name one, whatever they call it, and pictures go through the `denoiser` of
+    those that name one.
     """
     base = kind_of(kind).recipes.load_recipe(RecipeChoice(name=recipe, seed=seed, **changes))
-    whole = partial(_run, kind, data=data, has_val=has_val, threads=threads, weights=weights, teacher=teacher)
+    through = denoiser if base.denoiser() else None
+    if through:
+        data = _denoised(data, through, folder / "denoised")
+    whole = partial(
+        _run, kind, data=data, has_val=has_val, threads=threads, weights=weights, teacher=teacher, denoiser=through
+    )
     wanted = epochs_of(base.arguments)
     if not any(wanted.values()):  # nothing is trained: the weights are judged as they are
         return whole(RecipeChoice(name=recipe, seed=seed, **changes), {}, folder=folder / "whole")[0]
@@ -56,6 +63,14 @@ def train_for(
         + f", the rest {rest:.1f}; epochs {epochs}", flush=True,
     )  # fmt: skip
     return whole(_choice(base, changes, epochs), epochs, folder=folder / "whole")[0]
+
+
+def _denoised(data: Path, denoiser: Path, folder: Path) -> Path:
+    """The pictures of a layout as they come out of a denoiser; the path of their `data.yaml`."""
+    from tasks.kinds.detection.denoised_layout import write_denoised
+
+    write_denoised(data, denoiser, hash_file(denoiser), folder / "cache", folder / "data", folder / "data")
+    return folder / "data" / data.name
 
 
 def epochs_of(arguments: Mapping[str, Any]) -> dict[str, int]:
@@ -87,7 +102,7 @@ def _choice(base: Any, changes: Mapping[str, Any], epochs: Mapping[str, int]) ->
 
 def _run(
     kind: str, choice: RecipeChoice, epochs: Mapping[str, int], *, data: Path, folder: Path, has_val: bool,
-    threads: int, weights: Path | None, teacher: Path | None,
+    threads: int, weights: Path | None, teacher: Path | None, denoiser: Path | None,
 ) -> tuple[Trained, dict[str, float], float]:  # fmt: skip
     """Train in the worker; also what an epoch of each stage took in CPU seconds (the last ones), and all the rest."""
     folder.mkdir(parents=True)
@@ -97,7 +112,7 @@ def _run(
         kind=kind, run_key="b" * 64, folder=folder, data=data, has_val=has_val, seed=recipe.seed,
         options=kind_of(kind).training.options(recipe, data), weights=weights or (installed and installed[0]),
         state_dir=folder, locks_dir=folder / "locks", parent_pid=os.getpid(), threads=threads,
-        teacher=teacher if recipe.teacher() else None,
+        teacher=teacher if recipe.teacher() else None, denoiser=denoiser,
     )  # fmt: skip
     began, before, ended = time.monotonic(), _cpu_s(), []
     os.environ["OMP_NUM_THREADS"] = str(threads)

@@ -11,8 +11,10 @@ from tasks.experiments.diagnosis import DiagnosisReport
 from tasks.experiments.leakage_demonstration import LeakageDemonstration
 from tasks.experiments.reproduction import Reproduction
 from tasks.exploration.explore import Explored
+from tasks.lake.denoisers import DenoiserVersion
 from tasks.operations.audit import AuditedDataset
 from tasks.operations.champion import ChampionReport, ErasedSource, Outcome
+from tasks.operations.denoisers import TrainedDenoiser
 from tasks.operations.erase import Erasure
 from tasks.operations.evaluating import EvaluatedModel, TrainedModel
 from tasks.operations.evidence import VerifiedLines
@@ -34,6 +36,10 @@ from tasks.steps.verdict import DecidedVerdict
 from tasks.training.exported import Export, ExportRecord
 
 KEY = "fingerprint name added_at active retired endorsed_by public"
+DENOISER = (
+    "name version weights_oid size_bytes key plan pictures quality seconds by at git_commit git_dirty lock_sha256 "
+    "libraries hardware"
+)
 CONTRACTS: dict[type[Frozen], str] = {
     News: "news",
     Ingested: "new duplicates frames quarantined delayed",
@@ -68,6 +74,8 @@ CONTRACTS: dict[type[Frozen], str] = {
     DescribedKey: KEY,
     RotatedKey: f"{KEY} lines",
     TrustedKeys: "keys signs trusted_keys signing_key",
+    DenoiserVersion: DENOISER,
+    TrainedDenoiser: f"{DENOISER} found",
     ManualPromotion: "line action model_version before evidence verdict_id by note at undo",
     ResolvedName: "pseudonym clear",
     EvaluatedModel: "line kind model_version dataset_version images recordings clusters device metrics intervals "

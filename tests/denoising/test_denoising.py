@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from tasks.denoising.denoise import Denoiser
 from tasks.denoising.filters import classical_filters, strengths
-from tasks.denoising.network import SpeckleUNet, build, read, write
 from tasks.denoising.pairs import Pair, add_speckle, phantom_pairs
 from tasks.denoising.quality import aggregate_quality, compute_quality, edge_preservation
+from tasks.denoising.speckle_unet import SpeckleUNet, build, written
 from tasks.denoising.train import DenoisingPlan, train_denoiser
 from tasks.errors import DataError
 from tasks.synthetic.speckle import MEAN_DB, SPREAD_DB
@@ -89,14 +89,15 @@ def test_it_learns_to_take_speckle_out(pairs: list[Pair], trained: SpeckleUNet) 
 def test_the_same_plan_gives_the_same_weights(tmp_path: Path, pairs: list[Pair]) -> None:
     plan = PLAN.model_copy(update={"steps": 3})
     for name, seed in (("one", 0), ("same", 0), ("other", 1)):
-        write(tmp_path / name, train_denoiser(pairs[:2], plan.model_copy(update={"seed": seed})), plan.spec)
+        network = train_denoiser(pairs[:2], plan.model_copy(update={"seed": seed}))
+        (tmp_path / name).write_bytes(written(network, plan.spec))
     assert (tmp_path / "one").read_bytes() == (tmp_path / "same").read_bytes()
     assert (tmp_path / "one").read_bytes() != (tmp_path / "other").read_bytes()
 
 
 def test_weights_go_to_a_file_and_back_and_others_are_refused(tmp_path: Path, trained: SpeckleUNet) -> None:
     path = tmp_path / "denoiser.safetensors"
-    write(path, trained, PLAN.spec)
+    path.write_bytes(written(trained, PLAN.spec))
     image = np.random.default_rng(0).integers(0, 256, (40, 60), dtype=np.uint8)
     assert np.array_equal(Denoiser.load(path).denoise(image), Denoiser(trained).denoise(image))
     tensors = load_file(path)
@@ -111,7 +112,7 @@ def test_weights_go_to_a_file_and_back_and_others_are_refused(tmp_path: Path, tr
         ("else", "size|key"),
     ):
         with pytest.raises(DataError, match=fault):
-            read(tmp_path / name)
+            Denoiser.load(tmp_path / name)
 
 
 def test_pictures_that_are_too_small_are_refused(pairs: list[Pair]) -> None:

@@ -11,10 +11,12 @@ import pytest
 
 from tasks import evidence
 from tasks.evidence import chain
+from tasks.lake.denoisers import denoiser_place
 from tasks.lake.gc import GRACE, collect
 from tasks.registry.served import EVIDENCE, served_card
 from tasks.schemas import Aliases, Answer, EvidenceEntry, NightState, now
-from tests.evidence.world import Nights, sha256
+from tests.evidence.world import Nights, flip, sha256
+from tests.lake.test_denoisers import a_version
 
 FIRST = "a" * 64
 
@@ -169,6 +171,24 @@ def test_what_is_gone_already_is_said_and_stops_nobody(nights: Nights) -> None:
     assert "report" in bundle.missing
     assert any(gap.startswith("dataset ") for gap in bundle.missing)
     assert bundle.data is None
+
+
+def test_a_bundle_names_the_denoiser_that_a_model_carries(nights: Nights) -> None:
+    """Its weights, and the record of how it was trained; a byte of either that is changed is found."""
+    nights.denoiser = a_version(nights.lake, "k")
+    entry = nights.night(FIRST)
+    bundle = chain.load(nights.lake, entry.bundle_oid)
+    assert bundle.missing == ()
+    named = {one.key: one.what for one in bundle.objects}
+    place = denoiser_place("speckle/1")
+    assert named[place] == f"record of the denoiser of model version {entry.model_version}"
+    assert (
+        named[nights.lake.blobs.key(nights.denoiser.weights_oid)] == f"denoiser of model version {entry.model_version}"
+    )
+    assert "denoiser `speckle/1` first" in nights.lake.blobs.get_bytes(str(bundle.card_oid)).decode()
+    assert nights.verify().holds
+    flip(nights.lake.store, place)
+    assert any("record of the denoiser" in finding.thing for finding in nights.verify().findings)
 
 
 def test_the_collector_keeps_all_that_a_bundle_names(nights: Nights) -> None:

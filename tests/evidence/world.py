@@ -20,6 +20,7 @@ from tasks.gates.decide import decide
 from tasks.kind import ModelRef
 from tasks.kinds import kind_of
 from tasks.lake import Lake, ObjectStore, open_lake
+from tasks.lake.denoisers import DenoiserVersion
 from tasks.registry import ModelRecord, Registry
 from tasks.registry.connection import connect
 from tasks.registry.models import ModelAbout
@@ -64,6 +65,7 @@ class Nights:
         url = mlflow.mlflow.url
         self.lake = open_lake(lake.settings.model_copy(update={"mlflow": mlflow.mlflow}))
         self.mlflow, self.folder = mlflow, folder
+        self.denoiser: DenoiserVersion | None = None
         self.registry = Registry(connect(url), url)
         self.line, self.world = self.make_line(f"line-{uuid.uuid4().hex[:8]}")
         self._freeze(more_frames)
@@ -113,14 +115,16 @@ class Nights:
 
     def train(self, run_key: str) -> ModelRecord:
         """A registered version with weights of its own, and the record of its training."""
-        lake, blobs = self.lake, self.lake.blobs
+        lake, blobs, own = self.lake, self.lake.blobs, self.denoiser
         weights = f"weights {run_key}".encode() * 50
         (self.folder / "weights").write_bytes(weights)
         (self.folder / "code.py").write_text(CODE)
         trained = Trained(
             run_key=run_key, line=self.line.line, dataset_version=self.world.version,
-            recipe={"name": "any", "weights": None}, seed=3, code_version="0.1.0+test", git_commit="c" * 40,
-            git_dirty=True, lock_sha256="1" * 64, libraries={"torch": "2"}, hardware={"cpu": "a good one"}, setup={},
+            recipe={"name": "any", "weights": None, "arguments": {"denoiser": own and own.called}},
+            seed=3, code_version="0.1.0+test", git_commit="c" * 40,
+            git_dirty=True, lock_sha256="1" * 64, libraries={"torch": "2"}, hardware={"cpu": "a good one"},
+            setup={"denoiser_oid": own.weights_oid} if own else {},
             weights_oid=blobs.put_bytes(weights), checkpoint_oid=blobs.put_bytes(b"checkpoint " + weights),
             nondeterministic=("cumsum_cuda_kernel",), epochs=1, steps=2, resumed_from_epoch=None,
             history=(EpochMetrics(epoch=1, at_ms=0, metrics={}),), review={},

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.kinds.detection.anchored.files import is_anchored
+from tasks.kinds.detection.denoised import CARRIED
 from tasks.schemas import Oid
 from tasks.training.tensors import read_tensors
 from tasks.training.weights import WeightsComparison, compare_tensors
@@ -29,4 +30,5 @@ def _tensors(path: Path) -> dict[str, Any]:
         return read_tensors(path)
     from tasks.training.ultralytics_loading import load_checkpoint
 
-    return dict(load_checkpoint(path)["model"].state_dict())
+    held = load_checkpoint(path)
+    return {**held["model"].state_dict(), **{name: held[name] for name in (CARRIED,) if name in held}}

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.errors import DataError, IntegrityError
+from tasks.kinds.detection import denoised
 from tasks.kinds.detection.recipe import PredictOptions
 from tasks.kinds.detection.runtimes import lay_out, settle
 from tasks.kinds.detection.views import find_objects
@@ -89,6 +90,7 @@ class Detector:
             raise refused(", ".join(files), error) from error
         if named != self.classes:
             raise DataError(f"weights {', '.join(files)}", expected=f"the classes {self.classes}", found=str(named))
+        self.denoiser = denoised.loaded(denoised.file_in(self._model.ckpt or {}))
 
     def _class_names(self) -> tuple[str, ...]:
         if isinstance(self._model.model, str):  # an export: nothing is loaded before the first image
@@ -122,7 +124,8 @@ class Detector:
         def find(some: Sequence[Image], imgsz: int, floor: float) -> list[Boxes]:
             return self._pass(some, imgsz, floor, options)
 
-        return find_objects(find, images, imgsz=self.imgsz, **options.model_dump())
+        seen = denoised.seen(self.denoiser, images)
+        return find_objects(find, seen, imgsz=self.imgsz, **options.model_dump())
 
     def _pass(self, images: Sequence[Image], imgsz: int, conf: float, options: PredictOptions) -> list[Boxes]:
         """One look at each image."""

@@ -21,6 +21,7 @@ from tasks.errors import ConfigError
 from tasks.kind import Row
 from tasks.kind.exports import Precision
 from tasks.kinds.detection import LIBRARIES as BY_RESULT
+from tasks.kinds.detection import denoised
 from tasks.kinds.detection.anchored.files import is_anchored
 from tasks.kinds.detection.export_parity import checks as checks
 from tasks.kinds.detection.export_parity import described as described
@@ -62,13 +63,15 @@ def make(lake: Lake, about: Any, fmt: Format, precision: Precision, training: Se
 
     Raises:
         StepFailed: The exporter failed.
-        ConfigError: It is a detector with anchors, or the format has one shape and its images several.
+        ConfigError: It is a detector with anchors, it carries a denoiser, or the format has one shape and its
+            images several.
     """
     if is_anchored(lake.blobs.fetch(about.weights_oid)):
         raise ConfigError(
             f"export to {fmt}: the model is a detector with anchors", expected="one of ultralytics' detectors",
             fix="train the line with a recipe whose `model` is not retinanet",
         )  # fmt: skip
+    denoised.refuse_export(lake.blobs.fetch(about.weights_oid), fmt)
     frames = _spread(training, CALIBRATION_FRAMES) if precision == "int8" else []
     shape = shape_of(about, fmt, training)
     paths = lake.blobs.fetch_many({row["frame_oid"] for row in frames})

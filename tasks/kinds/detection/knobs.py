@@ -107,6 +107,8 @@ _MEANING: dict[str, tuple[str, str]] = {
                   "coordinate attention (Hou et al. 2021), shuffle attention (Zhang and Yang 2021). Ours."),
     "teacher": ("", "A finished detector to learn from beside the labels, named as `weights` are; see below. Ours: "
                 "ultralytics' `distill_model` knows features alone."),
+    "denoiser": ("", "What every frame goes through before the detector, in training and ever after: a version that "
+                 "`nightscope denoiser train` made, or named as `weights` are; see below. Ours."),
     "distill_classes": ("weight", "Of the teacher's scores, where it is sure. Ours."),
     "distill_boxes": ("weight", "Of the teacher's boxes, where it is sure. Ours."),
     "distill_features": ("weight", "Of where the features are large that the teacher's head looks at. Ours."),
@@ -128,6 +130,7 @@ _RANGES = {
     "iou_loss": ", ".join(f"`{word}`" for word in OVERLAPS),
     "attention": ", ".join(f"`{word}`" for word in ATTENTION),
     "teacher": "a file's name, or a blob's oid",
+    "denoiser": "a version such as `speckle/1`, a .safetensors' name, or a blob's oid",
     "fraction": "above 0 to 1, or 2 to 10000000",
     "cache": "`ram`, `disk` or false",
     "compile": "true, false, or a mode of torch's",

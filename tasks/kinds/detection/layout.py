@@ -29,6 +29,7 @@ from tasks.config import Line
 from tasks.datasets.on_disk import Files, image_name, laid_out, link
 from tasks.errors import DataError
 from tasks.kinds.detection.boxes import single
+from tasks.kinds.detection.denoised_layout import prepared as prepared
 from tasks.lake import Lake, Manifest
 from tasks.provenance import code_of
 from tasks.schemas import SPLITS, Oid, canonical_json

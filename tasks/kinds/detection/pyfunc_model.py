@@ -3,8 +3,9 @@
 This file stands alone: MLflow copies it beside the weights, and it runs wherever its requirements are installed,
 without Nightscope. Artifacts: `weights` (a .pt), `model` (model.json: classes, imgsz, predict, weights_sha256) and
 `views` (views.py, which looks at mirrored views and at tiles, where `predict` says so), `ultralytics_layers`
-(ultralytics_layers.py, layers of ours that a .pt may hold), and `retinanet` (retinanet.py, which reads and runs the
-weights of a detector with anchors: a safetensors file).
+(ultralytics_layers.py, layers of ours that a .pt may hold), `retinanet` (retinanet.py, which reads and runs the
+weights of a detector with anchors: a safetensors file), and `speckle_unet` (speckle_unet.py, which puts images through
+the denoiser that weights may carry).
 """
 
 import hashlib
@@ -36,10 +37,13 @@ class BoxDetector(PythonModel):  # type: ignore[misc]
         if found != about["weights_sha256"]:
             raise ValueError(f"{weights}: sha256 is {found}, expected {about['weights_sha256']}: not loading it")
         self.about, self.anchored = about, None
+        self.denoiser: Any = None
+        self.speckle_unet = _module(Path(context.artifacts["speckle_unet"]))
         self.views = _module(Path(context.artifacts["views"]))
         if weights.read_bytes()[8:9] == b"{":
             self.anchored = _module(Path(context.artifacts["retinanet"]))
             self.model, _ = self.anchored.read(weights)
+            self._carry(self.anchored.carried(weights))
             return
         os.environ.setdefault("YOLO_OFFLINE", "1")
         if not os.environ.get("YOLO_CONFIG_DIR"):
@@ -55,6 +59,12 @@ class BoxDetector(PythonModel):  # type: ignore[misc]
             raise ValueError("this torch cannot load weights without running what they hold: take one from 2.6 on")
         _module(Path(context.artifacts["ultralytics_layers"])).allow()
         self.model = YOLO(str(weights), task="detect")
+        self._carry(self.model.ckpt.get("denoiser"))
+
+    def _carry(self, file: Any) -> None:
+        """Load the denoiser whose file's bytes the weights carry; None: they carry none."""
+        if file is not None:
+            self.denoiser, _ = self.speckle_unet.read(file.numpy().tobytes())
 
     def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Boxes of one image, best score first. `params` may hold conf, iou, max_det, tta, slice_px, slice_overlap."""
@@ -77,6 +87,8 @@ class BoxDetector(PythonModel):  # type: ignore[misc]
             ]
 
         bgr = np.ascontiguousarray(image[:, :, ::-1])
+        if self.denoiser is not None:
+            bgr = self.speckle_unet.denoise(self.denoiser, bgr)
         (boxes,) = self.views.find_objects(find, [bgr], imgsz=self.about["imgsz"], **options)
         boxes = boxes.astype(float)
         labels = [self.about["classes"][int(index)] for index in boxes[:, 5]]

@@ -10,6 +10,7 @@ values of `ultralytics_knobs.py` that it lacks, and our own keys:
     weights       what to start from: the name of a file in `<state_dir>/weights/`, or the oid of a blob; or
                   efficientnet-lite0, installed ImageNet weights, with a model whose backbone they are of
     teacher       a finished detector to learn from, too, named as `weights` are; see `distillation.py`
+    denoiser      what every frame goes through: a version ('speckle/1'), or named as `weights` are; see `denoised.py`
     min_steps     optimizer steps that a training takes at least: epochs are raised until it does
     augmentation  light, medium or heavy: short for values of how frames are changed; what is said by name wins
     stages        one after the other, each with what it says otherwise: [{epochs: 5, freeze: backbone}, {epochs: 20}]
@@ -45,6 +46,7 @@ from tasks.kinds.detection.allowed import ARGUMENTS, augmentation, refused, stag
 from tasks.kinds.detection.anchored import plan as anchored
 from tasks.kinds.detection.augmentation import in_values
 from tasks.kinds.detection.backbone import backbone_of
+from tasks.kinds.detection.denoised_layout import DENOISING
 from tasks.kinds.detection.effects import of_a_teacher, without_effect
 from tasks.schemas import Frozen, Oid
 from tasks.training import values
@@ -106,11 +108,6 @@ class DetectionRecipe(Recipe):
         """Those of a backbone, which are installed with us."""
         return installed_file(self.weights) if self.weights in INSTALLED else None
 
-    def teacher(self) -> str | None:
-        """One of ultralytics' detectors."""
-        named: str | None = self.arguments.get("teacher")
-        return named
-
     @property
     def input_px(self) -> int:
         """As `imgsz`."""
@@ -124,7 +121,7 @@ class DetectionRecipe(Recipe):
     def sources(self) -> tuple[Path, ...]:
         """Its architecture, if that is a file of ours; one known to ultralytics by name is covered by its version."""
         found = find_architecture(self.model) if self.model and not self.anchored else None
-        return (found,) if isinstance(found, Path) else ()
+        return (*([found] if isinstance(found, Path) else []), *([DENOISING] if self.denoiser() else []))
 
     @property
     def imgsz(self) -> int:

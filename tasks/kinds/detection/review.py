@@ -9,19 +9,21 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from tasks.kinds.detection.denoised import carrying
 from tasks.kinds.detection.job import DetectorJob
 from tasks.training.ultralytics_stages import spelt_out
 
 KEPT_ARGUMENTS = ("task", "imgsz", "rect", "amp", "batch", "overlap_mask", "nms")
 
 
-def finished_weights(run: Path, target: Path, *, prefer_best: bool) -> Path:
+def finished_weights(run: Path, target: Path, *, prefer_best: bool, denoiser: Path | None = None) -> Path:
     """The weights to hand over, without optimizer, dates, paths: the same training gives the same bytes.
 
     Args:
         run: Ultralytics' folder of the run.
         target: Where to write them.
         prefer_best: Take the epoch that did best on the validation split; else the last.
+        denoiser: That the weights are to carry.
     """
     import torch
     from ultralytics.utils.torch_utils import strip_optimizer
@@ -40,7 +42,8 @@ def finished_weights(run: Path, target: Path, *, prefer_best: bool) -> Path:
     if "yaml_file" in model.yaml:  # else two installations in two folders would make two files of one training
         model.yaml = {**model.yaml, "yaml_file": Path(model.yaml["yaml_file"]).name}
     model.__dict__ = dict(sorted(model.__dict__.items()))  # a resumed one got its attributes in another order
-    torch.save({"model": model, "train_args": model.args, "version": content.get("version"), "epoch": -1}, target)
+    held = {"model": model, "train_args": model.args, "version": content.get("version"), "epoch": -1}
+    torch.save(held | carrying(denoiser), target)
     return target
 
 

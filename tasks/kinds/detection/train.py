@@ -10,6 +10,7 @@ from typing import Any
 
 from tasks.errors import ConfigError
 from tasks.kind import Job
+from tasks.kinds.detection import denoised
 from tasks.kinds.detection.anchored import plan as anchored
 from tasks.kinds.detection.backbone import is_backbone
 from tasks.kinds.detection.dataset_view import class_names, longest_side_px
@@ -65,6 +66,7 @@ def train(job: Job, report: Callable[..., None], *, rank: int = 0) -> None:
     from tasks.training import ultralytics_offline as offline
 
     own = DetectorJob.of(job)
+    denoised.check_job(own)
     if own.model == anchored.MODEL:
         from tasks.kinds.detection.anchored import train as with_anchors
 
@@ -91,7 +93,7 @@ def _train(job: DetectorJob, device: str, report: Callable[..., None], rank: int
     if rank > 0:
         return
     device = device.partition(",")[0]
-    weights = finished_weights(run, job.folder / "weights.pt", prefer_best=job.has_val)
+    weights = finished_weights(run, job.folder / "weights.pt", prefer_best=job.has_val, denoiser=job.denoiser)
     findings, files = review(job, weights, data, run, device)
     report("finished", weights=weights, review=findings, files=files, seconds=round(time.monotonic() - began, 3))
 
@@ -126,6 +128,7 @@ def _run_stage(
         arguments, has_val=job.has_val, state=state, knobs=knobs, stage=stage, before=before,
         backbone=job.weights if is_backbone(job.weights) else None, teacher=job.teacher,
     )  # fmt: skip
+    trainer.recorded |= denoised.recorded(job)
     if os.environ.get("LOCAL_RANK", "0") == "0":
         callbacks = TrainingCallbacks(job, trainer, report)
         trainer.add_callback("on_train_start", lambda _: callbacks.start())

@@ -16,10 +16,13 @@ import numpy as np
 from tasks.config import Line, RecipeChoice, Settings
 from tasks.kind import ModelRef
 from tasks.kinds import kind_of
+from tasks.kinds.detection.denoised import carried, oid_of
+from tasks.kinds.detection.denoised_layout import prepared
 from tasks.kinds.detection.detector import Detector
-from tasks.kinds.detection.recipe import PredictOptions
+from tasks.kinds.detection.recipe import PredictOptions, load_recipe
 from tasks.lake import Lake
 from tasks.training.train import train_challenger
+from tests.kinds.detection.test_denoised import denoiser_file
 from tests.training.conftest import write_dataset
 
 DETECTION = kind_of("detection")
@@ -58,8 +61,11 @@ def in_a_clean_process(folder: Path, registry_stack: Settings, uri: str) -> dict
 def test_a_detector_with_anchors_is_trained_by_the_worker_published_and_served_too(
     night_lake: Lake, line: Line, tmp_path: Path, registry_stack: Settings
 ) -> None:
-    data = write_dataset(tmp_path / "data", val=True)
-    line = line.model_copy(update={"line": "anchored", "recipe": RecipeChoice.model_validate(ANCHORED)})
+    """Behind a denoiser, which its weights carry to where Nightscope is not."""
+    oid = night_lake.blobs.put_file(denoiser_file(tmp_path))
+    recipe = RecipeChoice.model_validate({**ANCHORED, "denoiser": oid})
+    line = line.model_copy(update={"line": "anchored", "recipe": recipe})
+    data = prepared(night_lake, write_dataset(tmp_path / "data", val=True), load_recipe(recipe))
     training = train_challenger(night_lake, line, DETECTION, "e" * 64, data, True, progress=lambda _: None)
     bgr = cv2.imread(str(tmp_path / "data/images/train/000.png"))
     np.save(tmp_path / "image.npy", np.ascontiguousarray(bgr[:, :, ::-1]))
@@ -68,6 +74,7 @@ def test_a_detector_with_anchors_is_trained_by_the_worker_published_and_served_t
         model_version="1", weights_oid=training.weights_oid, classes=("sperm", "impurity"),
         options={"imgsz": 64, "predict": {"max_det": 20, "conf": 0.0, "iou": 0.6}},
     )  # fmt: skip
+    assert oid_of(carried(night_lake.blobs.fetch(training.weights_oid))) == oid
     (ours,) = DETECTION.predictors.load(night_lake, model, "cpu").predict([bgr])
     assert len(served["rows"]) == len(ours) > 0
     np.testing.assert_allclose([row[5] for row in served["rows"]], ours[:, 4], atol=1e-5)

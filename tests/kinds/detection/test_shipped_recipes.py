@@ -85,7 +85,7 @@ def test_the_shipped_line_trains_as_it_always_has(tmp_path: Path) -> None:
         "focal_gamma": 0.0, "clip_norm": 10.0, "ema": 0.9999, "ema_tau": 2000.0, "repeat_threshold": 0.0,
         "balanced_batches": False, "class_weights": "none", "class_beta": 0.999, "copy_paste_classes": "all",
         "microscope": None, "iou_loss": "ciou", "attention": "none", "teacher": None, "distill_classes": 1.0,
-        "distill_boxes": 1.0, "distill_features": 0.0, "distill_temperature": 1.0,
+        "distill_boxes": 1.0, "distill_features": 0.0, "distill_temperature": 1.0, "denoiser": None,
     }  # fmt: skip
     assert {key: given[key] for key in given.keys() - {"data", "save_dir", "model"}} == {
         "amp": False, "batch": 8, "cache": "ram", "close_mosaic": 0, "cos_lr": True, "device": "cpu", "epochs": 25,

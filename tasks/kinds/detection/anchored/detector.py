@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tasks.errors import DataError, IntegrityError
+from tasks.kinds.detection import denoised
 from tasks.kinds.detection.recipe import PredictOptions
 from tasks.kinds.detection.views import find_objects
 from tasks.schemas import Oid
@@ -66,6 +67,7 @@ class AnchoredDetector:
         self.device = ("cuda:0" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         self.classes, self.imgsz, self.options = tuple(classes), imgsz, predict
         self._network: Any = network.to(self.device)
+        self.denoiser = denoised.loaded(denoised.file_in({denoised.CARRIED: retinanet.carried(weights)}))
 
     def predict(
         self,
@@ -86,4 +88,5 @@ class AnchoredDetector:
             )
             return [np.asarray(each, np.float32).reshape(-1, 6) for each in found]
 
-        return find_objects(find, images, imgsz=self.imgsz, **options.model_dump())
+        seen = denoised.seen(self.denoiser, images)
+        return find_objects(find, seen, imgsz=self.imgsz, **options.model_dump())

@@ -111,7 +111,7 @@ CHECKS: Mapping[str, Check] = {
     **between(number, 0, 0.9, "scale", "warmup"),
     **between(number, 0, 1000, "clip"),
     **between(whole, 1, 10_000, "max_det"),
-    **{key: KNOBS[key] for key in ("repeat_threshold", "balanced_batches", "microscope")},
+    **{key: KNOBS[key] for key in ("repeat_threshold", "balanced_batches", "microscope", "denoiser")},
 }
 """Beside what every recipe of the kind may say; the others of ultralytics' arguments mean nothing here."""
 

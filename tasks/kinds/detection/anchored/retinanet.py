@@ -10,6 +10,8 @@ and text, nothing that could run):
     classes     names, in the order of the outputs
     imgsz       side that pictures are scaled to
 
+The file may also carry a denoiser: the bytes of its own file as a tensor `denoiser`, uint8 [n].
+
 This file stands alone: MLflow copies it beside the weights, and imports nothing of Nightscope.
 """
 
@@ -32,6 +34,7 @@ from torchvision.ops import FeaturePyramidNetwork
 FORMAT = 1
 LEVELS = 3
 """P3, P4 and P5, of strides 8, 16 and 32."""
+DENOISER = "denoiser"
 BACKBONES = ("tf_efficientnet_lite0", "tiny")
 _MEAN, _STD = [127 / 255] * 3, [128 / 255] * 3
 """What the authors' EfficientNet-Lite was trained with."""
@@ -135,10 +138,14 @@ def _are_sizes(anchors: list[Any]) -> bool:
     return pairs and len(anchors) % LEVELS == 0 and LEVELS <= len(anchors) <= LEVELS * _MOST_ANCHORS
 
 
-def write(path: Path, network: nn.Module, spec: dict[str, Any]) -> None:
-    """Write a network; the same network gives the same bytes."""
+def write(
+    path: Path, network: nn.Module, spec: dict[str, Any], carrying: dict[str, torch.Tensor] | None = None
+) -> None:
+    """Write a network, and what it carries beside its own tensors; the same network gives the same bytes."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(network.state_dict().items())}
-    save_file(state, path, metadata={"spec": json.dumps({"format": FORMAT, **spec}, sort_keys=True)})
+    save_file(
+        {**state, **(carrying or {})}, path, metadata={"spec": json.dumps({"format": FORMAT, **spec}, sort_keys=True)}
+    )
 
 
 def read(path: Path) -> tuple[RetinaNet, dict[str, Any]]:
@@ -153,8 +160,15 @@ def read(path: Path) -> tuple[RetinaNet, dict[str, Any]]:
     if not isinstance(spec, dict) or spec.get("format") != FORMAT:
         raise ValueError(f"not a RetinaNet of Nightscope's, of format {FORMAT}")
     network = build(spec)
+    state.pop(DENOISER, None)
     network.load_state_dict(state)
     return network.eval(), spec
+
+
+def carried(path: Path) -> torch.Tensor | None:
+    """The denoiser's file in a file of weights, uint8 [n]; None: it carries none."""
+    with safe_open(path, framework="pt") as file:
+        return file.get_tensor(DENOISER) if DENOISER in set(file.keys()) else None
 
 
 def find(

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from tasks.kinds.detection import denoised
 from tasks.kinds.detection.anchored.plan import AnchoredPlan
 from tasks.kinds.detection.job import DetectorJob
 
@@ -30,7 +31,7 @@ def train(job: DetectorJob, report: Callable[..., None]) -> None:
     _run_epochs(job, training, report)
     network = training.chosen()
     path = job.folder / "weights.safetensors"
-    retinanet.write(path, network, training.spec)
+    retinanet.write(path, network, training.spec, denoised.carrying(job.denoiser))
     looked_at, prefix = (training.val, "val") if training.val else (training.train, "train_sample")
     found = average_precisions(network, looked_at, training.spec["imgsz"], training.device)
     review = {f"{prefix}/{name}": value for name, value in found.items()}
@@ -83,7 +84,7 @@ def _run_epochs(job: DetectorJob, training: AnchoredTraining, report: Callable[.
         "started", device=training.device, hardware=hardware(torch.device(training.device)),
         parameters=sum(parameter.numel() for parameter in training.network.parameters()),
         train_images=len(training.train), epochs=epochs, steps_per_epoch=per_epoch, first_epoch=training.epoch,
-        imgsz=training.spec["imgsz"], anchors=training.spec["anchors"],
+        imgsz=training.spec["imgsz"], anchors=training.spec["anchors"], **denoised.recorded(job),
     )  # fmt: skip
     checkpoints = Checkpoints(job.folder, report)
     first = training.epoch * per_epoch

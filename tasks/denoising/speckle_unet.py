@@ -1,4 +1,4 @@
-"""A small U-Net that says how much of each grey level is speckle, and its file of weights.
+"""A small U-Net that says how much of each grey level is speckle, its file of weights, and the one way to use it.
 
 An encoder halves the picture, a decoder doubles it back, and skip connections hand the decoder what halving loses: the
 edges (Ronneberger, Fischer, Brox, MICCAI 2015, arXiv 1505.04597). It learns the noise and not the picture (residual
@@ -10,19 +10,19 @@ A network is built from a **spec**, the JSON in the metadata of its safetensors 
     format    1
     width     channels of the first level; each level below has twice as many
     levels    how often the picture is halved
+
+`denoise` is the only function that puts a picture through it: before a training, in evaluation, and where a model is
+served. This file stands alone: MLflow copies it beside the weights, and imports nothing of Nightscope.
 """
 
-from __future__ import annotations
-
 import json
-from pathlib import Path
 from typing import Any
 
+import numpy as np
+import safetensors.torch
 import torch
 from torch import nn
 from torch.nn import functional
-
-from tasks.errors import DataError
 
 FORMAT = 1
 WIDTHS, LEVELS = (4, 128), (1, 4)
@@ -89,35 +89,42 @@ def build(spec: dict[str, Any]) -> SpeckleUNet:
     return SpeckleUNet(spec["width"], spec["levels"])
 
 
-def write(path: Path, network: nn.Module, spec: dict[str, Any]) -> None:
-    """Write a network; the same network gives the same bytes."""
-    from safetensors.torch import save_file
-
+def written(network: nn.Module, spec: dict[str, Any]) -> bytes:
+    """A network as a file of weights; the same network gives the same bytes."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(network.state_dict().items())}
-    save_file(state, path, metadata={"spec": json.dumps({"format": FORMAT, **spec}, sort_keys=True)})
+    metadata = {"spec": json.dumps({"format": FORMAT, **spec}, sort_keys=True)}
+    data: bytes = safetensors.torch.save(state, metadata=metadata)
+    return data
 
 
-def read(path: Path) -> tuple[SpeckleUNet, dict[str, Any]]:
-    """A network ready to use, and its spec. Nothing in the file can run.
+def read(data: bytes) -> tuple[SpeckleUNet, dict[str, Any]]:
+    """A network ready to use, on the CPU, and its spec. Nothing in the file can run.
 
     Raises:
-        DataError: It is none, is damaged, or was written by a newer release.
+        Exception: `written` did not write it, or a newer one; of bytes that anybody may have made, there is no list.
     """
-    from safetensors import safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            spec = json.loads((file.metadata() or {}).get("spec", "null"))
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
-        if not isinstance(spec, dict) or spec.get("format") != FORMAT:
-            raise ValueError("it has no spec of ours")
-        network = build(spec)
-        network.load_state_dict(state)
-    except MemoryError:
-        raise
-    except Exception as error:  # of bytes that anybody may have made: there is no list of what they can raise
-        raise DataError(
-            f"weights {path.name} cannot be loaded", expected=f"a speckle denoiser of format {FORMAT}",
-            found=" ".join(str(error).split())[:300] or type(error).__name__, fix="train one again",
-        ) from error  # fmt: skip
+    state = safetensors.torch.load(data)
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    spec = json.loads(header.get("__metadata__", {}).get("spec", "null"))
+    if not isinstance(spec, dict) or spec.get("format") != FORMAT:
+        raise ValueError("it has no spec of ours")
+    network = build(spec)
+    network.load_state_dict(state)
     return network.eval(), spec
+
+
+def denoise(network: SpeckleUNet, image: Any) -> Any:
+    """A picture without speckle, alone and on the CPU: the same picture gives the same, whatever stands beside it.
+
+    Args:
+        network: From `read`, or fresh from its training.
+        image: uint8, grey [h, w], or [h, w, 3] with three equal channels; others lose their colour.
+
+    Returns:
+        As `image`.
+    """
+    grey = image if image.ndim == 2 else np.asarray(np.rint(image.mean(axis=2)), dtype=np.uint8)
+    with torch.inference_mode():
+        found = network(torch.from_numpy(np.ascontiguousarray(grey))[None, None].float() / 255)
+    clean = np.asarray(np.rint(np.clip(found[0, 0].numpy(), 0, 1) * 255), dtype=np.uint8)
+    return clean if image.ndim == 2 else np.repeat(clean[:, :, None], 3, axis=2)
