@@ -17,8 +17,9 @@ difference to the first variant is above zero with its whole interval.
 
 **A detector to learn from**, for variants that say `teacher=trained.pt`, or **to start from**, `weights=trained.pt`, is
 trained by `--first "RECIPE [KEY=VALUE ...]"` for `--first-cpu-seconds`, once for each fold by the first seed, from the
-same pictures: it has not seen the fold's either. It is kept beside `--out`; its own seconds are not among the
-variants', theirs include asking it.
+same pictures: it has not seen the fold's either. With `--simulated N` it learns from N simulated recordings (of
+ultrasound: pictures) instead, once for all folds: pretraining on what nobody took. It is kept beside `--out`; its own
+seconds are not among the variants', theirs include asking it.
 
 **A denoiser** that variants name, `denoiser=speckle.safetensors`, is the file of that name that `--denoiser` says.
 Frames go through it once before the training, whose CPU seconds do not count that, and so does every test picture.
@@ -58,6 +59,7 @@ from tests.bench.averaged import averaged
 from tests.bench.detector_sets import BoxedSet, read_set, write_yolo
 from tests.bench.detector_tables import METRICS, Line, predictions_of, show, statistic_of
 from tests.bench.equal_cpu import train_for
+from tests.bench.simulated_sets import simulated
 
 TRAINED = "trained.pt"
 """What variants call the detector of `--first`."""
@@ -71,6 +73,7 @@ def main() -> None:
     parser.add_argument("--cpu-seconds", type=float, required=True)
     parser.add_argument("--first", metavar="'RECIPE [KEY=VALUE ...]'")
     parser.add_argument("--first-cpu-seconds", type=float, help="default: --cpu-seconds")
+    parser.add_argument("--simulated", type=int, metavar="N", help="what --first learns from")
     parser.add_argument("--denoiser", type=Path, metavar="FILE", help="that variants name")
     parser.add_argument("--average", action="store_true", help="of the seeds' weights, too")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
@@ -124,6 +127,7 @@ def measured(asked: argparse.Namespace, variant: str, seed: int, fold: int, boxe
     }  # fmt: skip
     if _rests_on_first(changes):
         asked_for["first"] = [asked.first, first_seconds(asked), asked.seeds[0]]
+        asked_for |= {"simulated": asked.simulated} if asked.simulated else {}
     if "denoiser" in changes:
         asked_for["denoiser"] = hash_file(asked.denoiser)
     key = digest(asked_for)[:16]
@@ -133,7 +137,7 @@ def measured(asked: argparse.Namespace, variant: str, seed: int, fold: int, boxe
             return line
     folder = Path(tempfile.mkdtemp(dir=scratch))
     data = write_yolo(folder / "data", boxed, test)
-    first = trained_first(asked, asked_for, data, folder) if _rests_on_first(changes) else None
+    first = trained_first(asked, asked_for, boxed, data, folder) if _rests_on_first(changes) else None
     trained = train_for(
         asked.cpu_seconds, "detection", recipe, changes, seed, data, folder, has_val=False, threads=asked.threads,
         teacher=first, weights=first if changes.get("weights") == TRAINED else None, denoiser=asked.denoiser,
@@ -181,11 +185,18 @@ def first_seconds(asked: argparse.Namespace) -> float:
     return float(asked.first_cpu_seconds or asked.cpu_seconds)
 
 
-def trained_first(asked: argparse.Namespace, of: Line, data: Path, folder: Path) -> Path:
-    """Its weights for this fold; it is trained where they do not lie beside `--out` yet."""
-    kept = weights_of(asked.out, digest({name: of[name] for name in ("first", "threads", "pictures", "test")})[:16])
+def trained_first(asked: argparse.Namespace, of: Line, boxed: BoxedSet, data: Path, folder: Path) -> Path:
+    """Its weights for this fold, or for all; it is trained where they do not lie beside `--out` yet."""
+    learned = ("simulated",) if asked.simulated else ("pictures", "test")
+    rests_on = {name: of[name] for name in ("first", "threads", *learned)}
+    if asked.simulated:
+        rests_on |= {"classes": boxed.classes, "size": [boxed.pictures[0].width_px, boxed.pictures[0].height_px]}
+    kept = weights_of(asked.out, digest(rests_on)[:16])
     if not kept.is_file():
         recipe, changes = parsed(asked.first)
+        if asked.simulated:
+            own = simulated(boxed, asked.simulated, folder / "drawn", asked.seeds[0])
+            data = write_yolo(folder / "simulated", own, ())
         trained = train_for(
             first_seconds(asked), "detection", recipe, changes, asked.seeds[0], data, folder / "first", has_val=False,
             threads=asked.threads, denoiser=asked.denoiser,
