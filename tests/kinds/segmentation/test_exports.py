@@ -27,8 +27,11 @@ from tests.kinds.segmentation.test_layout import HEIGHT, SEGMENTATION, WIDTH, a_
 from tests.kinds.segmentation.test_predictor import an_image, tiny_spec, write_tiny
 
 CLASSES = ("cell", "debris")
-_USED = {"latency_ms_p50": 1.0, "latency_ms_p95": 2.0, "fps": 9.0, "peak_rss_mb": 3.0, "libraries_rss_mb": 1.0}
-TIMED = {"device": "cpu", **dict.fromkeys(("original", "export"), {**_USED, "size_bytes": 5})}
+_USED = {
+    "latency_ms_p50": 1.0, "latency_ms_p95": 2.0, "fps": 9.0, "peak_rss_mb": 3.0, "libraries_rss_mb": 1.0,
+    "size_bytes": 5,
+}  # fmt: skip
+TIMED = {"device": "cpu", "original": _USED, "export": _USED}
 
 
 @pytest.fixture(scope="module")
