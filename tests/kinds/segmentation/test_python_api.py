@@ -114,8 +114,13 @@ def test_every_form_of_a_label_image_is_read_and_groups_stay_together(folder: Pa
         assert len(sides) == 3 and fold.count("test") == 2 and fold.count("val") == 0
     patient = experiment(folder, k_folds=3, stage1_config=Stage1Config(patience=2))
     assert all({"train", "val", "test"} == set(fold) for fold in folds_of(patient, pictures, folder / "data"))
-    with pytest.raises(InsufficientData, match="4 folds of 3"):
+    with pytest.raises(InsufficientData, match="k_fold: cannot make 4 folds of 3 groups of pictures"):
         folds_of(experiment(folder, k_folds=4), pictures, folder / "data")
+    with pytest.raises(InsufficientData, match=r"k_fold: cannot make 2 folds of 2 groups.*measure on while training"):
+        folds_of(experiment(folder, k_folds=2, preeval=True), pictures[:4], folder / "data")
+    with pytest.raises(InsufficientData, match="train_val_split: cannot make two parts of 1 groups") as error:
+        folds_of(experiment(folder, strategy="train_val_split"), pictures[:1], folder / "data")
+    assert "donor" not in str(error.value)
 
 
 def test_all_faults_of_folders_are_named_at_once(folder: Path) -> None:
