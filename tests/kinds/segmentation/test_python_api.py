@@ -330,6 +330,8 @@ def test_a_search_tries_each_combination_once_and_names_the_best(folder: Path) -
     tried = {each["hyperparameters"]["stage1_learning_rates"] for each in found["all_trials"]}
     assert found["n_trials"] == 2 and tried == {1e-3, 1e-4} and all(each["success"] for each in found["all_trials"])
     assert found["best_metric_value"] == max(each["metric_value"] for each in found["all_trials"])
+    alone = read(Path(found["best_trial"]["output"]) / "results" / "aggregated_results.json")["metrics"]["recall"]
+    assert (alone["mean"], alone["sd"]) == (found["best_metric_value"], None), "a script reads it after one part, too"
     assert read(folder / "search" / "best_configuration.json") == found["best_trial"]["hyperparameters"]
     drawn = search.run_random_search(n_trials=5)
     assert drawn["n_trials"] <= 2, "the same values twice would be the same training twice"
