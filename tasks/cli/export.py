@@ -46,12 +46,13 @@ def export(
     if json_:
         print_json(report)
     else:
-        _print(report)
+        print_report(report)
     if not report["accepted"]:
         raise typer.Exit(1)
 
 
-def _print(report: dict[str, Any]) -> None:
+def print_report(report: dict[str, Any]) -> None:
+    """What became of an export, for a person."""
     what = f"{report['line']} model version {report['model_version']} as {report['label']}"
     if report["accepted"]:
         paper.print(f"[bold]{what}[/]: attached{' before' if report['found'] else ''}; record {report['record_oid']}")
@@ -62,7 +63,7 @@ def _print(report: dict[str, Any]) -> None:
     checks = report["checks"]
     main = next(iter(checks["metrics"]))
     rows = table(f"on {checks['images']} test frames", "", "original", "export", "difference", "interval")
-    shown = checks["metrics"] | {f"{main} of {name}": found for name, found in checks["classes"].items()}
+    shown = checks["metrics"] | {f"{main} of {name}": found for name, found in checks.get("classes", {}).items()}
     for name, found in shown.items():
         between = "" if found["low"] is None else f"{found['low']:+.4f} to {found['high']:+.4f}"
         values = (

@@ -260,7 +260,10 @@ class _Finder:
                 if found:
                     return self._chosen(labels, found)
         if not tried:
-            return Unmatched(labels.file, f"its name {labels.image!r} does not end in _<frame number>")
+            return Unmatched(
+                labels.file,
+                f"no picture is named {labels.image!r}, and as a recording's frame it does not end in _<frame number>",
+            )
         names = " or ".join(map(repr, list(tried)[:_SOME]))
         return Unmatched(labels.file, f"there is no recording named {names}")
 

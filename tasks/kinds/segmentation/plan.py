@@ -148,6 +148,6 @@ class TrainingPlan(PreparedPlan):
         default="auto", description="Precision of the network's arithmetic; auto: bf16 on a GPU, fp32 on a CPU."
     )
     deterministic: bool = True
-    cache: bool = Field(default=True, description="Keep the prepared pictures in memory.")
+    cache: bool = Field(default=True, description="Keep prepared pictures in memory, while a quarter of it is free.")
     preeval: bool = Field(default=False, description="Measure on the validation split before training.")
     debug: bool = Field(default=False, description="Record memory, parts of the loss, and pictures of every stage.")

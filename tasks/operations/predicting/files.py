@@ -111,6 +111,7 @@ def _look(
     loaded: LoadedModel, stream: FrameStream, path: Path, every: int, min_score: float | None, rows: _Rows
 ) -> int:
     """Predict on one file; returns how many frames were looked at."""
+    path.stat()  # raises of what is not there, whose suffix is beside the point
     kind = stream.format_of(path)
     if kind is Format.STILL:
         _say(rows, loaded, _as_taken(loaded, stream, path), min_score, (str(path), 0, None))

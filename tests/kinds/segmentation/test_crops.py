@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from tasks.kinds.segmentation.dataset import CellDataset, LabelledPicture
@@ -51,3 +53,14 @@ def test_scaled_pictures_are_learned_with_their_cells_in_place(tmp_path: Path) -
     crops = Crops(data, "train", InputPlan(scale=1 / 3, normalise="fixed"), cache=False, seed=0)
     learned = crops.prepared(0)
     assert np.array_equal(learned.cells > 0, learned.picture[:, :, 0] > 0.3)
+
+
+@pytest.mark.parametrize(("free", "kept"), [(0.5, True), (0.1, False)])
+def test_pictures_are_kept_while_there_is_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: float, kept: bool
+) -> None:
+    memory = SimpleNamespace(total=16 * 2**30, available=free * 16 * 2**30)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
+    data = written(tmp_path, np.zeros((32, 32), np.uint8), [np.eye(32) > 0])
+    crops = Crops(data, "train", InputPlan(), cache=True, seed=0)
+    assert (crops.prepared(0) is crops.prepared(0)) is kept

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from tasks.cli.export import print_report
 from tasks.errors import ConfigError, DataError, StepFailed
 from tasks.evaluation.evaluate import evaluate, stored_predictions
 from tasks.kind import ModelRef
@@ -26,6 +27,11 @@ from tests.kinds.segmentation.test_layout import HEIGHT, SEGMENTATION, WIDTH, a_
 from tests.kinds.segmentation.test_predictor import an_image, tiny_spec, write_tiny
 
 CLASSES = ("cell", "debris")
+_USED = {
+    "latency_ms_p50": 1.0, "latency_ms_p95": 2.0, "fps": 9.0, "peak_rss_mb": 3.0, "libraries_rss_mb": 1.0,
+    "size_bytes": 5,
+}  # fmt: skip
+TIMED = {"device": "cpu", "original": _USED, "export": _USED}
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +79,7 @@ def test_a_predictor_of_an_export_is_one(lake: Lake, exported: tuple[Path, dict[
 
 
 def test_checks_pass_the_export_and_find_another_model_out(
-    lake: Lake, tmp_path: Path, exported: tuple[Path, dict[str, Path]]
+    lake: Lake, tmp_path: Path, exported: tuple[Path, dict[str, Path]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = a_line()
     picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
@@ -102,6 +108,9 @@ def test_checks_pass_the_export_and_find_another_model_out(
         assert (refusals == []) is accepted, refusals
         assert any(text.startswith("scores: moved") for text in refusals) is not accepted
         assert f"{checks['cells']['missing']} missing" in exports.described(checks)[0]
+        found = {"accepted": accepted, "found": False, "label": "onnx", "record_oid": None, "reasons": refusals}
+        print_report(a_record(line.line, version, oid, checks).model_dump(mode="json") | found | {"benchmark": TIMED})
+        assert "AP50_pooled" in (said := capsys.readouterr().out) and ("refused" in said) is not accepted
 
 
 def a_record(line: str, version: str, oid: str, checks: dict[str, Any]) -> ExportRecord:

@@ -114,8 +114,13 @@ def test_every_form_of_a_label_image_is_read_and_groups_stay_together(folder: Pa
         assert len(sides) == 3 and fold.count("test") == 2 and fold.count("val") == 0
     patient = experiment(folder, k_folds=3, stage1_config=Stage1Config(patience=2))
     assert all({"train", "val", "test"} == set(fold) for fold in folds_of(patient, pictures, folder / "data"))
-    with pytest.raises(InsufficientData, match="4 folds of 3"):
+    with pytest.raises(InsufficientData, match="k_fold: cannot make 4 folds of 3 groups of pictures"):
         folds_of(experiment(folder, k_folds=4), pictures, folder / "data")
+    with pytest.raises(InsufficientData, match=r"k_fold: cannot make 2 folds of 2 groups.*measure on while training"):
+        folds_of(experiment(folder, k_folds=2, preeval=True), pictures[:4], folder / "data")
+    with pytest.raises(InsufficientData, match="train_val_split: cannot make two parts of 1 groups") as error:
+        folds_of(experiment(folder, strategy="train_val_split"), pictures[:1], folder / "data")
+    assert "donor" not in str(error.value)
 
 
 def test_all_faults_of_folders_are_named_at_once(folder: Path) -> None:
@@ -325,6 +330,8 @@ def test_a_search_tries_each_combination_once_and_names_the_best(folder: Path) -
     tried = {each["hyperparameters"]["stage1_learning_rates"] for each in found["all_trials"]}
     assert found["n_trials"] == 2 and tried == {1e-3, 1e-4} and all(each["success"] for each in found["all_trials"])
     assert found["best_metric_value"] == max(each["metric_value"] for each in found["all_trials"])
+    alone = read(Path(found["best_trial"]["output"]) / "results" / "aggregated_results.json")["metrics"]["recall"]
+    assert (alone["mean"], alone["sd"]) == (found["best_metric_value"], None), "a script reads it after one part, too"
     assert read(folder / "search" / "best_configuration.json") == found["best_trial"]["hyperparameters"]
     drawn = search.run_random_search(n_trials=5)
     assert drawn["n_trials"] <= 2, "the same values twice would be the same training twice"

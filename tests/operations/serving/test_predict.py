@@ -108,12 +108,12 @@ def test_what_is_unreadable_is_named_and_the_rest_goes_on(own: Champion, tmp_pat
     other = tmp_path / "table.xlsx"
     other.write_bytes(b"PK")
     out = tmp_path / "out.csv"
-    done = predict(
-        own.line.line, cut, lie, tmp_path / "gone.png", other, good, whole, "--csv", out, "--min-score", "0.01"
-    )
+    gone = tmp_path / "gone.png", tmp_path / "nowhere"
+    done = predict(own.line.line, cut, lie, *gone, other, good, whole, "--csv", out, "--min-score", "0.01")
     assert done.exit_code == 1 and done.stdout == ""
     for name in ("cut.mp4", "lie.jpg", "gone.png", "table.xlsx"):
         assert any("unreadable:" in line and name in line for line in done.stderr.splitlines()), done.stderr
+    assert done.stderr.count("No such file") == 2
     assert {Path(row["file"]).name for row in rows_of(out.read_text())} == {"a.png", "whole.mp4"}
     assert json.loads(predict(own.line.line, lie, good, "--json").stdout)["unreadable"][0]["file"] == str(lie)
 

@@ -5,7 +5,7 @@
       logs/experiment.log               and fold_X.log: what the training printed
       models/fold_X/                    weights.pt: weights of both stages; what a killed training goes on from
       results/individual_results.json   one entry a fold
-      results/aggregated_results.json   of k folds: mean, deviation and interval of each metric
+      results/aggregated_results.json   mean of each metric over the folds; of several deviation and interval, too
       results/fold_X/visualizations/    the pictures with the most errors, curves, pictures of the stages
       metrics/stage1_metrics.json       of each fold, each epoch of a stage; and stage2_metrics.json
       data/                             pictures (linked) and cells as the training reads them, fold_X.json
@@ -82,7 +82,7 @@ class ExperimentRunner:
                      self.recipe.name)  # fmt: skip
             results = [self._fold(number, fold, pictures, log) for number, fold in enumerate(folds, 1)]
             self._write("results/individual_results.json", results)
-            if len(results) > 1:
+            if any(result["metrics"] for result in results):
                 self._write("results/aggregated_results.json", self._together(results, folds, pictures))
         return results
 

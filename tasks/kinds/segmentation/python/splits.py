@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from tasks.datasets.folds import assign
-from tasks.errors import DataError
+from tasks.errors import DataError, InsufficientData
 from tasks.kinds.segmentation.dataset import LabelledPicture
 from tasks.kinds.segmentation.python.config import ExperimentConfig
 from tasks.schemas import Split
@@ -27,6 +27,21 @@ def folds_of(config: ExperimentConfig, pictures: Sequence[LabelledPicture], root
         InsufficientData: There are fewer groups than are needed.
     """
     sizes = _sizes(pictures, root)
+    try:
+        return _folds(config, pictures, sizes)
+    except InsufficientData as error:  # in the words of a line
+        folds = f"{config.k_folds} folds" if config.strategy == "k_fold" else "two parts"
+        aside = ", each with groups to learn from and to measure on while training" if config.set_aside else ""
+        raise InsufficientData(
+            f"{config.strategy}: cannot make {folds} of {len(sizes)} groups of pictures",
+            expected=f"at least one group for each{aside}: pictures of one group never stand on both sides",
+            found=", ".join(sorted(sizes)[:5]), fix="take fewer folds, say full_dataset, or bring more pictures",
+        ) from error  # fmt: skip
+
+
+def _folds(
+    config: ExperimentConfig, pictures: Sequence[LabelledPicture], sizes: dict[str, dict[str, int]]
+) -> list[Fold]:
     if config.strategy == "full_dataset":
         return [["train"] * len(pictures)]
     if config.strategy == "train_val_split":

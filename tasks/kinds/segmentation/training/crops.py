@@ -20,6 +20,8 @@ from tasks.schemas import Split
 from tasks.training.determinism import epoch_seed
 
 _PLAIN = AugmentationPlan(on=False)
+LEAST_FREE = 0.25
+"""Share of the machine's memory that kept pictures leave to others: a picture of 2,000 x 2,000 pixels takes 64 MB."""
 
 
 class Prepared(NamedTuple):
@@ -37,7 +39,7 @@ class Crops:
         data: Path of `dataset.json`.
         split: Which pictures.
         how: Pictures are prepared.
-        cache: Keep prepared pictures in memory.
+        cache: Keep prepared pictures in memory, as long as a quarter of it stays free.
         seed: Of the training.
     """
 
@@ -63,7 +65,7 @@ class Crops:
         picture = scaled(prepare(self.raw(index), self._how), self._how.scale)
         cells = scaled_labels(label_image(objects, image.height_px, image.width_px), self._how.scale)
         found = Prepared(picture, cells, tuple(self.dataset.classes.index(item["label"]) for item in objects))
-        if self._cache:
+        if self._cache and _has_room():
             self._kept[index] = found
         return found
 
@@ -104,3 +106,10 @@ class Crops:
         part = slice(top, top + side), slice(left, left + side)
         shown, numbers = augment(picture[part], cells[part], _PLAIN, rng, side)
         return torch.from_numpy(np.ascontiguousarray(shown.transpose(2, 0, 1)))[None], targets_of(numbers, labels)
+
+
+def _has_room() -> bool:
+    import psutil
+
+    memory = psutil.virtual_memory()
+    return bool(memory.available > LEAST_FREE * memory.total)
