@@ -35,7 +35,7 @@ def train_members(job: DetectorJob, device: str, report: Reports) -> Reviewed:
     """Train all members, or go on, and make one model of them."""
     count, as_weights = int(job.arguments["members"]), job.arguments.get("fusion") == WEIGHTS
     begun = torch.load(job.resume_from, map_location="cpu", weights_only=True) if job.resume_from else None
-    counts, finished = (begun["epochs"], begun["steps"]) if begun else (0, 0), []
+    counts, finished = tuple(begun["before"]) if begun else (0, 0), []
     for number, content in enumerate(begun["finished"] if begun else []):
         finished.append(_place(job, number) / "weights.pt")
         _put(finished[-1], content)
@@ -45,6 +45,8 @@ def train_members(job: DetectorJob, device: str, report: Reports) -> Reviewed:
     for number in range(first, count):
         own = _of_member(job, number, begun if number == first else None, same_start=as_weights)
         told = MemberReports(report, number, count, counts, list(finished))
+        if begun and number == first:
+            told.counts = tuple(begun["counts"])
         data, run = run_to_the_end(own, device, told)
         counts = told.counts
         finished.append(handed_over(own, data, run))
@@ -90,6 +92,9 @@ class MemberReports:
         count: How many there are.
         counts: Epochs and steps of the members before it.
         finished: The weights of the members before it.
+
+    Attributes:
+        counts: Epochs and steps with those of this member, so far.
     """
 
     def __init__(self, report: Reports, number: int, count: int, counts: tuple[int, int], finished: list[Path]) -> None:
@@ -127,8 +132,8 @@ class MemberReports:
         content = {
             "finished": [_bytes_of(each) for each in self._finished],
             "current": _bytes_of(path),
-            "epochs": self._epochs,
-            "steps": self._steps,
+            "before": [self._epochs, self._steps],
+            "counts": list(self.counts),
         }
         buffer = io.BytesIO()
         torch.save(content, buffer)

@@ -53,21 +53,7 @@ def test_weights_are_the_mean_and_norms_are_measured_anew(tmp_path: Path) -> Non
     assert torch.equal(mean[untouched], first[untouched]), "the same in both: of a layer that was frozen"
 
 
-@pytest.fixture
-def every_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A checkpoint after each epoch, however cheap it is."""
-    from tasks.training.worker_reports import Checkpoints
-
-    real = Checkpoints.write
-
-    def write(self: Checkpoints, *where: Any, **how: Any) -> None:
-        self._cost_s = 0.0
-        real(self, *where, **how)
-
-    monkeypatch.setattr(Checkpoints, "write", write)
-
-
-@pytest.mark.usefixtures("every_epoch")
+@pytest.mark.usefixtures("every_checkpoint")
 def test_the_last_epochs_of_the_last_stage_are_averaged_whenever_it_was_killed(tmp_path: Path) -> None:
     job = make_job(tmp_path, average_last=2, stages=[{"epochs": 2}, {"epochs": 3, "freeze": 1}])
     run(job, tmp_path / "kept")
