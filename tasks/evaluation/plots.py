@@ -197,9 +197,12 @@ def signed(value: float, digits: int) -> str:
 
 
 def outlines(shapes: Sequence[Shape]) -> Markup:
-    """Drawn objects of a frame, the ones that went wrong on top, each with a tooltip."""
+    """Drawn objects of a frame, each with a tooltip. The right ones, whose lines are thinner, lie on top.
+
+    A detector may name one box twice, as two classes: below a thicker line the right one would not be seen.
+    """
     parts = []
-    for shape in sorted(shapes, key=lambda shape: shape.state != "right"):
+    for shape in sorted(shapes, key=lambda shape: shape.state == "right"):
         points = " ".join(f"{a:g},{b:g}" for a, b in shape.points)
         tip = shape.label if shape.score is None else f"{shape.label} {shape.score:.2f}"
         parts.append(

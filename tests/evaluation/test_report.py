@@ -14,10 +14,10 @@ import pytest
 
 from tasks.evaluation.content import losses
 from tasks.evaluation.evaluation import Evaluation, Latency
-from tasks.evaluation.plots import signed
+from tasks.evaluation.plots import outlines, signed
 from tasks.evaluation.report import Judged, Link, Sheet, _jpeg, store_report
 from tasks.gates.decide import decide
-from tasks.kind import ModelRef
+from tasks.kind import ModelRef, Shape
 from tasks.lake import Lake
 from tasks.metrics.detection import METRICS
 from tests.evaluation.world import DETECTION, a_line, judged, make_world, model
@@ -215,3 +215,11 @@ def test_the_same_evaluation_is_the_same_report(lake: Lake) -> None:
 @pytest.mark.parametrize(("value", "text"), [(0.0124, "+0.012"), (-0.003, "−0.003"), (-0.0001, "0.000")])
 def test_signed(value: float, text: str) -> None:
     assert signed(value, 3) == text
+
+
+def test_a_right_box_is_seen_where_a_wrong_one_lies_on_it() -> None:
+    points = ((0.0, 0.0), (4.0, 0.0), (4.0, 4.0), (0.0, 4.0))
+    drawn = outlines(
+        [Shape(points=points, label=label, state=state) for label, state in (("a", "right"), ("b", "wrong"))]
+    )
+    assert drawn.index("shape wrong") < drawn.index("shape right"), "the thicker line is drawn first"
