@@ -15,6 +15,7 @@
     denoiser                             what every frame goes through before the detector; ultralytics has none
     average_last                         the model is the mean of several epochs' weights; ultralytics takes one's
     members, fusion                      several trainings make one model; ultralytics knows one
+    prune                                channels are taken out of the weights that it starts from
 
 Their defaults are what ultralytics does. `ultralytics_resume.py` puts them into its trainer. Nothing heavy is imported.
 """
@@ -67,6 +68,7 @@ class Knobs(Frozen):
     distill_temperature: float = Field(default=1.0, description="Divides logits of teacher and student.")
     average_last: int = Field(default=0, description="So many last epochs' weights are averaged; 0: the best epoch's.")
     members: int = Field(default=1, description="Detectors that are trained, by one seed after the other.")
+    prune: float = Field(default=0.0, description="Share of the channels taken out of `weights` first; 0: none.")
     fusion: str = Field(default=BOXES, description="What of the members becomes one: their boxes, or their weights.")
 
     @property
@@ -156,6 +158,7 @@ CHECKS: Mapping[str, Check] = {
     **between(number, 0.1, 100, "distill_temperature"),
     **between(whole, 0, 50, "average_last"),
     **between(whole, 1, 10, "members"),
+    **between(number, 0, 0.9, "prune"),
     "fusion": lambda value: one_of(value, BOXES, WEIGHTS),
 }
 """What a good value of each is."""

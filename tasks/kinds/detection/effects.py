@@ -100,13 +100,17 @@ def _idle(values: Values, said: Collection[str], where: str) -> list[str]:
 
 
 def of_several(values: Values) -> list[str]:
-    """Faults, a phrase each: several detectors, or epochs, that cannot become one as it is said.
+    """Faults, a phrase each: several detectors, or epochs, that cannot become one, or none to prune.
 
     Args:
         values: Checked ones of a recipe, perhaps with `stages`.
     """
     faults, last = [], spelt_out(values)[-1]
     members, one = values.get("members", 1), values.get("average_last", 0)
+    if values.get("prune") and values.get("weights") in {None, *INSTALLED}:
+        faults.append("prune: needs `weights` of a whole detector, finished: which channels weigh least is learned")
+    if values.get("prune") and values.get("attention", NONE) != NONE:
+        faults.append("prune: is not to be had with attention, whose channels nobody has tried to take out")
     if one == 1:
         faults.append("average_last: the mean of one epoch is that epoch: say 0, or 2 at least")
     if one > last.get("epochs", argument_defaults()["epochs"]) and not values.get("min_steps"):

@@ -77,7 +77,7 @@ def fuse(found: Sequence[Boxes], height: int, width: int) -> Boxes:
     Returns:
         The same, float32 [n, 6], best score first.
     """
-    from ensemble_boxes import weighted_boxes_fusion
+    from ensemble_boxes import weighted_boxes_fusion  # type: ignore[import-untyped]
 
     size = np.array([width, height, width, height], np.float64)
     places, scores, classes = [], [], []

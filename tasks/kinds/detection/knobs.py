@@ -117,6 +117,7 @@ _MEANING: dict[str, tuple[str, str]] = {
                      "Ours."),
     "members": ("detectors", "So many are trained, each by the next seed, and make one model; see below. Ours."),
     "fusion": ("", "What of the members becomes one: their boxes, by weighted boxes fusion, or their weights. Ours."),
+    "prune": ("share", "Of the channels of each group, taken out of `weights` before it learns on; see below. Ours."),
     "cls_remap": ("", "With `weights`: takes over what they know of classes of the same name."),
     "val": ("", "Measures on the validation split after each epoch."),
     "plots": ("", "Draws curves and samples."),

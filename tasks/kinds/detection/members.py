@@ -125,7 +125,7 @@ class MemberReports:
     def _left_after_this(self, content: dict[str, Any]) -> int:
         """Seconds that the members after this one take, if they take as long."""
         left = max(1, content["steps"] - content["step"])
-        return round(content["eta_s"] / left * content["steps"] * (self._count - self._number - 1))
+        return int(content["eta_s"] / left * content["steps"] * (self._count - self._number - 1))
 
     def _add_members(self, path: Path) -> None:
         """Make the member's checkpoint the whole training's."""
