@@ -68,8 +68,7 @@ ARGUMENTS: Mapping[str, Check] = {**{key: partial(check_argument, key) for key i
 _NOT_OF_A_STAGE = frozenset({
     "amp", "attention", "average_last", "cache", "channels_last", "cls_remap", "compile", "conf", "denoiser",
     "deterministic", "fraction", "fusion", "iou", "max_det", "members", "patience", "plots", "prune", "teacher",
-    "time", "val",
-    "verbose", "workers",
+    "time", "val", "verbose", "workers",
 })  # fmt: skip
 MOST_STAGES = 10
 
