@@ -20,6 +20,7 @@ from typing import Protocol
 LEAST_GAIN = 0.002
 """Of a score; of a loss, times ten and relative."""
 LEAST_WINDOW = 10
+_PARTS = ("stage", "member")
 SHARE = 0.2
 """Of the planned epochs is the window, and the end that `rising` looks at."""
 
@@ -88,8 +89,9 @@ def series_of(history: Sequence[Epoch], score: str | None) -> Series | None:
     """What there is to look at: the validation score, else the training loss; None where there is neither."""
     if not history:
         return None
-    stage = history[-1].metrics.get("stage")  # another stage is another scale: sides, augmentation, parts of the loss
-    history = [each for each in history if each.metrics.get("stage") == stage]
+    # Another stage is another scale: sides, augmentation, parts of the loss. Another member is another model.
+    last = [history[-1].metrics.get(name) for name in _PARTS]
+    history = [each for each in history if [each.metrics.get(name) for name in _PARTS] == last]
     if score:
         scored = [(each.epoch, each.metrics.get(score, math.nan)) for each in history]
         if own := [(epoch, value) for epoch, value in scored if math.isfinite(value)]:

@@ -318,7 +318,8 @@ class _TrainingRun:
                 self.progress(f"waiting for {event['for']}")
             case "started":
                 self.started = event
-                stage = f"stage {event['stage']} of {event['stages']}, " if "stages" in event else ""
+                parts = [name for name in ("member", "stage") if f"{name}s" in event]
+                stage = "".join(f"{name} {event[name]} of {event[f'{name}s']}, " for name in parts)
                 self.progress(
                     f"{stage}training on {event['device']}: {event['train_images']} images, "
                     f"{event['parameters']:,} parameters, {event['epochs']} epochs of {event['steps_per_epoch']} steps"

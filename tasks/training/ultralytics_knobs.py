@@ -13,6 +13,9 @@
     microscope                           what happens to pictures under a microscope; ultralytics has its own selection
     teacher, distill_...                 a finished detector to learn from; ultralytics learns from its features alone
     denoiser                             what every frame goes through before the detector; ultralytics has none
+    average_last                         the model is the mean of several epochs' weights; ultralytics takes one's
+    members, fusion                      several trainings make one model; ultralytics knows one
+    prune                                channels are taken out of the weights that it starts from
 
 Their defaults are what ultralytics does. `ultralytics_resume.py` puts them into its trainer. Nothing heavy is imported.
 """
@@ -27,12 +30,13 @@ from pydantic import Field
 from tasks.escaping import short_repr
 from tasks.schemas import Frozen
 from tasks.training.microscope import Microscope, microscope
-from tasks.training.values import Check, between, denoiser, number, one_of, switch, text, weights
+from tasks.training.values import Check, between, denoiser, number, one_of, switch, text, weights, whole
 
 OVERLAPS = ("ciou", "diou", "giou", "iou")
 ATTENTION = ("none", "cbam", "coordinate", "shuffle")
 NONE, BALANCED, EFFECTIVE = "none", "balanced", "effective"
 ALL, RARE = "all", "rare"
+BOXES, WEIGHTS = "boxes", "weights"
 MOST_WEIGHT = 1000
 MOST_CLASSES = 1000
 
@@ -62,6 +66,10 @@ class Knobs(Frozen):
     distill_boxes: float = Field(default=1.0, description="Weight of the teacher's boxes.")
     distill_features: float = Field(default=0.0, description="Weight of where the teacher's features are large.")
     distill_temperature: float = Field(default=1.0, description="Divides logits of teacher and student.")
+    average_last: int = Field(default=0, description="So many last epochs' weights are averaged; 0: the best epoch's.")
+    members: int = Field(default=1, description="Detectors that are trained, by one seed after the other.")
+    prune: float = Field(default=0.0, description="Share of the channels taken out of `weights` first; 0: none.")
+    fusion: str = Field(default=BOXES, description="What of the members becomes one: their boxes, or their weights.")
 
     @property
     def mixes(self) -> bool:
@@ -148,6 +156,10 @@ CHECKS: Mapping[str, Check] = {
     "denoiser": denoiser,
     **between(number, 0, 1000, "distill_classes", "distill_boxes", "distill_features"),
     **between(number, 0.1, 100, "distill_temperature"),
+    **between(whole, 0, 50, "average_last"),
+    **between(whole, 1, 10, "members"),
+    **between(number, 0, 0.9, "prune"),
+    "fusion": lambda value: one_of(value, BOXES, WEIGHTS),
 }
 """What a good value of each is."""
 

@@ -8,7 +8,7 @@ Six things differ from the original, each for a reason:
 - **No validation split is fine.** The original validates the last epoch, and again at the end, on whatever `val` names.
 - **Channels-last on a CPU**, as it does by itself on a GPU: the same numbers, a quarter faster.
 - **Stages**: a training may be one of several that follow each other; epochs, steps and results.csv are counted on.
-- **Values of ours** (`ultralytics_knobs.py`): losses, clipping, the average of weights, classes of different
+- **Values of ours** (`ultralytics_knobs.py`): losses, clipping, averages of weights, classes of different
   frequency. Albumentations is kept out where no recipe asks for it.
 - **A contact sheet** of the first pictures of each stage, as the network sees them.
 """
@@ -33,6 +33,7 @@ from tasks.training.ultralytics_knobs import NONE, Knobs
 from tasks.training.ultralytics_losses import focus, measure_overlap
 from tasks.training.ultralytics_pipeline import keep_albumentations_out
 from tasks.training.ultralytics_precision import without_trial_model
+from tasks.training.ultralytics_recent import keep_recent, recent
 from tasks.training.ultralytics_sampling import class_counts, class_weights, order_epochs
 from tasks.training.ultralytics_seen import Seen
 from tasks.training.ultralytics_stages import Stage
@@ -51,6 +52,7 @@ class ResumableTraining:
         knobs: Values that ultralytics has no argument for.
         stage: Which stage of the training this is.
         before: What `checkpoint()` saved, or `carried()` returned, at the end of the stage before, to begin with.
+        start_seed: Of the first weights, where it is not that of the rest.
     """
 
     # Of ultralytics' trainer, which comes after this class.
@@ -81,10 +83,11 @@ class ResumableTraining:
         knobs: Knobs | None = None,
         stage: Stage | None = None,
         before: dict[str, Any] | None = None,
+        start_seed: int | None = None,
     ) -> None:
         self.has_val = has_val
         self.knobs, self.stage = knobs or Knobs(), stage or Stage(all_epochs=int(overrides["epochs"]))
-        self._state, self._before = state, before
+        self._state, self._before, self._start_seed = state, before, start_seed
         so_far = state or before
         self.steps = int(so_far["steps"]) if so_far else 0
         self.recorded: dict[str, Any] = {}
@@ -133,6 +136,8 @@ class ResumableTraining:
 
     def setup_model(self) -> Any:
         """Build or load the model; a later stage's has the weights that the one before ended with."""
+        if self._start_seed is not None:
+            torch.manual_seed(self._start_seed)
         checkpoint = super().setup_model()  # type: ignore[misc]
         if self._before:
             self.model.load_state_dict(self._before["model"])
@@ -196,6 +201,13 @@ class ResumableTraining:
         super().save_metrics(metrics)  # type: ignore[misc]
         self.epoch -= self.stage.first_epoch
 
+    def save_model(self) -> bool:
+        """Save what ultralytics does, and what is averaged at the end."""
+        saved: bool = super().save_model()  # type: ignore[misc]
+        if self.knobs.average_last and self.stage.last:
+            keep_recent(self.last.parent, self.epoch, self.ema.ema, unwrap_model(self.model), self.knobs.average_last)
+        return saved
+
     @property
     def stage_over(self) -> bool:
         """Whether the epoch just ended is the stage's last."""
@@ -224,6 +236,7 @@ class ResumableTraining:
                 "last": _as_tensor(self.last),
                 "best": _as_tensor(self.best) if self.has_val and self.best.exists() else None,
                 "optimizer": self.optimizer.state_dict(),
+                "recent": {path.name: _as_tensor(path) for path in recent(self.last.parent)},
             },
             buffer,
         )
@@ -258,6 +271,8 @@ def unpack(checkpoint: Path, run: Path) -> dict[str, Any]:
         content = state.pop(name)
         if content is not None:
             _put_whole(weights / f"{name}.pt", content.numpy().tobytes())
+    for name, content in state.pop("recent").items():
+        _put_whole(weights / name, content.numpy().tobytes())
     _put_whole(run / "results.csv", state["results"].encode())
     return state
 

@@ -25,7 +25,7 @@ seconds are not among the variants', theirs include asking it.
 Frames go through it once before the training, whose CPU seconds do not count that, and so does every test picture.
 
 **An average of weights**: with `--average` a model whose weights are the mean of a variant's seeds is judged, too
-(`averaged.py`), and what it brings over the mean of these seeds. It took as many times the seconds.
+(`averaging.py`), and what it brings over the mean of these seeds. It took as many times the seconds.
 
 Each training is the worker's own. A finished one is a line of `--out`, with its predictions beside it, and is not done
 again.
@@ -46,8 +46,8 @@ import cv2
 import numpy as np
 
 from tasks.config import RecipeChoice
-from tasks.kinds.detection.anchored.files import is_anchored
-from tasks.kinds.detection.predictor import SCORES_FROM, LoadedDetector
+from tasks.kinds.detection.averaging import average_of
+from tasks.kinds.detection.predictor import SCORES_FROM, opened
 from tasks.kinds.detection.recipe import DetectionRecipe, load_recipe
 from tasks.lake.blobs import hash_file
 from tasks.metrics.judgement import FloatArray
@@ -55,7 +55,6 @@ from tasks.schemas import digest
 from tasks.small_yaml import read_yaml
 from tasks.training.installed import INSTALLED
 from tasks.whole_files import written_whole
-from tests.bench.averaged import averaged
 from tests.bench.detector_sets import BoxedSet, read_set, write_yolo
 from tests.bench.detector_tables import METRICS, Line, predictions_of, show, statistic_of
 from tests.bench.equal_cpu import train_for
@@ -166,7 +165,8 @@ def average(asked: argparse.Namespace, lines: Sequence[Line], boxed: BoxedSet, f
     chosen, test = load_recipe(RecipeChoice(name=recipe, **changes)), boxed.folds[fold]
     key = digest(["averaged", [line["key"] for line in lines]])[:16]
     learned = [each.path for place, each in enumerate(boxed.pictures) if place not in test]
-    own = averaged([weights_of(asked.out, line["key"]) for line in lines], learned, chosen.imgsz, scratch / f"{key}.pt")
+    held = [weights_of(asked.out, line["key"]) for line in lines]
+    own = average_of(held, learned, chosen.imgsz, scratch / f"{key}.pt")
     _write_predictions(asked.out, key, predicted(own, chosen, boxed, test, scratch))
     return {**lines[0], "key": key, "cpu_s": round(sum(line["cpu_s"] for line in lines), 1)}
 
@@ -221,18 +221,10 @@ def predicted(
     weights: Path, recipe: DetectionRecipe, boxed: BoxedSet, test: Sequence[int], folder: Path
 ) -> list[FloatArray]:
     """For each test picture x1, y1, x2, y2, score, class: float64 [n, 6], as evaluation asks a detector."""
-    options: dict[str, Any] = {
-        "oid": hashlib.sha256(weights.read_bytes()).hexdigest(), "classes": boxed.classes, "imgsz": recipe.imgsz,
-        "predict": recipe.predict, "device": "cpu",
-    }  # fmt: skip
-    if is_anchored(weights):
-        from tasks.kinds.detection.anchored.detector import AnchoredDetector
-
-        detector = LoadedDetector(AnchoredDetector(weights, **options))
-    else:
-        from tasks.kinds.detection.detector import Detector
-
-        detector = LoadedDetector(Detector(weights, config_dir=folder / "ultralytics", **options))
+    detector = opened(
+        weights, hashlib.sha256(weights.read_bytes()).hexdigest(), folder / "ultralytics", classes=boxed.classes,
+        imgsz=recipe.imgsz, predict=recipe.predict, device="cpu",
+    )  # fmt: skip
     found: list[FloatArray] = []
     for place in test:
         image = cv2.imread(str(boxed.pictures[place].path), cv2.IMREAD_COLOR)

@@ -56,7 +56,8 @@ def train_for(
         return whole(RecipeChoice(name=recipe, seed=seed, **changes), {}, folder=folder / "whole")[0]
     pilot = {name: PILOT for name, count in wanted.items() if count}
     _, took, rest = whole(_choice(base, changes, pilot), pilot, folder=folder / "pilot")
-    factor = (cpu_seconds - rest) / sum(wanted[name] * pace for name, pace in took.items())
+    members = int(base.arguments.get("members", 1))
+    factor = (cpu_seconds - rest) / (members * sum(wanted[name] * pace for name, pace in took.items()))
     epochs = {name: max(1, round(factor * wanted[name])) for name in pilot}
     print(
         f"{recipe}: an epoch takes " + ", ".join(f"{pace:.1f} CPU s ({name})" for name, pace in took.items())
@@ -128,7 +129,8 @@ def _run(
         last = own[-3:]
         took[stage] = (last[-1] - last[0]) / (len(last) - 1) if len(last) > 1 else total
         start += count
-    rest = total - sum(took[stage] * count for stage, count in epochs.items())
+    members = int(recipe.arguments.get("members", 1))  # each has as many epochs; the first one's pace is taken
+    rest = total - members * sum(took[stage] * count for stage, count in epochs.items())
     done = Trained(Path(finished["weights"]), total, time.monotonic() - began, dict(epochs))
     return done, took, max(0.0, rest)
 

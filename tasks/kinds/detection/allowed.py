@@ -66,8 +66,9 @@ ARGUMENTS: Mapping[str, Check] = {**{key: partial(check_argument, key) for key i
 """What a trainer takes: ultralytics' own arguments, and ours."""
 
 _NOT_OF_A_STAGE = frozenset({
-    "amp", "attention", "cache", "channels_last", "cls_remap", "compile", "conf", "denoiser", "deterministic",
-    "fraction", "iou", "max_det", "patience", "plots", "teacher", "time", "val", "verbose", "workers",
+    "amp", "attention", "average_last", "cache", "channels_last", "cls_remap", "compile", "conf", "denoiser",
+    "deterministic", "fraction", "fusion", "iou", "max_det", "members", "patience", "plots", "prune", "teacher",
+    "time", "val", "verbose", "workers",
 })  # fmt: skip
 MOST_STAGES = 10
 

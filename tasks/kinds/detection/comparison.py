@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from tasks.kinds.detection.anchored.files import is_anchored
 from tasks.kinds.detection.denoised import CARRIED
+from tasks.kinds.detection.ensembles import is_ensemble, unpack
 from tasks.schemas import Oid
 from tasks.training.tensors import read_tensors
 from tasks.training.weights import WeightsComparison, compare_tensors
@@ -28,6 +30,10 @@ def compare_weights(ours: Path, theirs: Path, oids: tuple[Oid, Oid]) -> WeightsC
 def _tensors(path: Path) -> dict[str, Any]:
     if is_anchored(path):
         return read_tensors(path)
+    if is_ensemble(path):
+        with tempfile.TemporaryDirectory(prefix="nightscope-members-") as folder:
+            members = [_tensors(each) for each in unpack(path, Path(folder))]
+        return {f"member {n}: {name}": value for n, own in enumerate(members, 1) for name, value in own.items()}
     from tasks.training.ultralytics_loading import load_checkpoint
 
     held = load_checkpoint(path)

@@ -7,6 +7,7 @@ own file, uint8 [n], whose sha256 is still that of the denoiser. What carries on
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ import yaml
 from tasks.errors import ConfigError, DataError, IntegrityError
 from tasks.kind import Image, Job
 from tasks.kinds.detection.anchored.files import is_anchored
+from tasks.kinds.detection.ensembles import is_ensemble, unpack
 from tasks.lake.blobs import hash_file
 from tasks.schemas import Oid
 
@@ -44,6 +46,9 @@ def carried(weights: Path) -> bytes | None:
         from tasks.training.tensors import read_tensors
 
         return file_in(read_tensors(weights))
+    if is_ensemble(weights):  # all members learned from the same frames
+        with tempfile.TemporaryDirectory(prefix="nightscope-members-") as folder:
+            return carried(unpack(weights, Path(folder))[0])
     from tasks.training.ultralytics_loading import load_checkpoint
 
     return file_in(load_checkpoint(weights))

@@ -94,7 +94,7 @@ class Detector:
 
     def _class_names(self) -> tuple[str, ...]:
         if isinstance(self._model.model, str):  # an export: nothing is loaded before the first image
-            self._pass([np.zeros((64, 64, 3), np.uint8)], self.imgsz, 0.5, self.options)
+            self.look([np.zeros((64, 64, 3), np.uint8)], self.imgsz, 0.5, self.options)
             loaded = self._model.predictor.model
             settle(loaded, Path(self._folder.name))
             names: dict[int, str] = loaded.names
@@ -122,13 +122,20 @@ class Detector:
         options = self.options.but(conf=conf, iou=iou, max_det=max_det)
 
         def find(some: Sequence[Image], imgsz: int, floor: float) -> list[Boxes]:
-            return self._pass(some, imgsz, floor, options)
+            return self.look(some, imgsz, floor, options)
 
         seen = denoised.seen(self.denoiser, images)
         return find_objects(find, seen, imgsz=self.imgsz, **options.model_dump())
 
-    def _pass(self, images: Sequence[Image], imgsz: int, conf: float, options: PredictOptions) -> list[Boxes]:
-        """One look at each image."""
+    def look(self, images: Sequence[Image], imgsz: int, conf: float, options: PredictOptions) -> list[Boxes]:
+        """One look at each image, whatever the options say of views and tiles.
+
+        Args:
+            images: As `predict` takes them.
+            imgsz: Side that they are scaled to.
+            conf: Lowest score.
+            options: `iou` and `max_det` of the suppression of doubles.
+        """
         found: list[Boxes] = [np.zeros((0, 6), np.float32)] * len(images)
         for indices in self._batches(images):
             results = self._model.predict(

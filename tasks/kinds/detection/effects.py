@@ -6,8 +6,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tasks.training.installed import INSTALLED
 from tasks.training.ultralytics_arguments import argument_defaults
-from tasks.training.ultralytics_knobs import ALL, EFFECTIVE, NONE, Knobs, apart
+from tasks.training.ultralytics_knobs import ALL, EFFECTIVE, NONE, WEIGHTS, Knobs, apart
 from tasks.training.ultralytics_precision import HALF
 from tasks.training.ultralytics_stages import spelt_out
 
@@ -96,6 +97,34 @@ def _idle(values: Values, said: Collection[str], where: str) -> list[str]:
         for key in rule.keys
         if (key in said or rule.because_of in said) and rule.idle(values, key)
     ]
+
+
+def of_several(values: Values) -> list[str]:
+    """Faults, a phrase each: several detectors, or epochs, that cannot become one, or none to prune.
+
+    Args:
+        values: Checked ones of a recipe, perhaps with `stages`.
+    """
+    faults, last = [], spelt_out(values)[-1]
+    members, one = values.get("members", 1), values.get("average_last", 0)
+    if values.get("prune") and values.get("weights") in {None, *INSTALLED}:
+        faults.append("prune: needs `weights` of a whole detector, finished: which channels weigh least is learned")
+    if values.get("prune") and values.get("attention", NONE) != NONE:
+        faults.append("prune: is not to be had with attention, whose channels nobody has tried to take out")
+    if one == 1:
+        faults.append("average_last: the mean of one epoch is that epoch: say 0, or 2 at least")
+    if one > last.get("epochs", argument_defaults()["epochs"]) and not values.get("min_steps"):
+        faults.append(f"average_last: the last stage has fewer epochs than {one}")
+    if members > 1 and "," in (values.get("device") or ""):
+        faults.append(f"members: are trained on one device, found {values['device']}")
+    if members == 1 and "fusion" in values:
+        faults.append("fusion: has no effect: there is one detector; say how many with `members`")
+    if members > 1 and values.get("fusion") == WEIGHTS and values.get("weights") in {None, *INSTALLED}:
+        faults.append(
+            "fusion: weights can be averaged of detectors alone that began with the same; name a whole detector's with "
+            "`weights`, or set fusion: boxes"
+        )
+    return faults
 
 
 def of_a_teacher(values: Values) -> list[str]:

@@ -23,6 +23,7 @@ from tasks.kind.exports import Precision
 from tasks.kinds.detection import LIBRARIES as BY_RESULT
 from tasks.kinds.detection import denoised
 from tasks.kinds.detection.anchored.files import is_anchored
+from tasks.kinds.detection.ensembles import is_ensemble
 from tasks.kinds.detection.export_parity import checks as checks
 from tasks.kinds.detection.export_parity import described as described
 from tasks.kinds.detection.export_parity import refusals as refusals
@@ -63,10 +64,16 @@ def make(lake: Lake, about: Any, fmt: Format, precision: Precision, training: Se
 
     Raises:
         StepFailed: The exporter failed.
-        ConfigError: It is a detector with anchors, it carries a denoiser, or the format has one shape and its
+        ConfigError: It has anchors, or is several detectors, or carries a denoiser, or the format has one shape and its
             images several.
     """
-    if is_anchored(lake.blobs.fetch(about.weights_oid)):
+    weights = lake.blobs.fetch(about.weights_oid)
+    if is_ensemble(weights):
+        raise ConfigError(
+            f"export to {fmt}: the model is several detectors, whose boxes are fused outside of any runtime",
+            expected="one detector", fix="serve it as it is, or train the line with `members: 1`",
+        )  # fmt: skip
+    if is_anchored(weights):
         raise ConfigError(
             f"export to {fmt}: the model is a detector with anchors", expected="one of ultralytics' detectors",
             fix="train the line with a recipe whose `model` is not retinanet",
@@ -78,7 +85,7 @@ def make(lake: Lake, about: Any, fmt: Format, precision: Precision, training: Se
     said = make_export(
         ExportJob(
             folder=folder,
-            weights=lake.blobs.fetch(about.weights_oid),
+            weights=weights,
             format=fmt,
             precision=precision,
             imgsz=shape,

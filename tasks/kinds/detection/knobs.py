@@ -13,7 +13,7 @@ from tasks.kinds.detection.augmentation import AUGMENTATIONS
 from tasks.training.microscope import MICROSCOPE, NONE
 from tasks.training.ultralytics_allowed import ALLOWED, FROZEN_PARTS, OPTIMIZERS, PRECISIONS
 from tasks.training.ultralytics_arguments import argument_defaults
-from tasks.training.ultralytics_knobs import ATTENTION, OVERLAPS, Knobs
+from tasks.training.ultralytics_knobs import ATTENTION, BOXES, OVERLAPS, WEIGHTS, Knobs
 
 
 class Knob(NamedTuple):
@@ -113,6 +113,11 @@ _MEANING: dict[str, tuple[str, str]] = {
     "distill_boxes": ("weight", "Of the teacher's boxes, where it is sure. Ours."),
     "distill_features": ("weight", "Of where the features are large that the teacher's head looks at. Ours."),
     "distill_temperature": ("", "Teacher's and student's scores and edges are softened by it; 1: as they are. Ours."),
+    "average_last": ("epochs", "The model is the mean of the weights of so many last epochs; 0: it is one epoch's. "
+                     "Ours."),
+    "members": ("detectors", "So many are trained, each by the next seed, and make one model; see below. Ours."),
+    "fusion": ("", "What of the members becomes one: their boxes, by weighted boxes fusion, or their weights. Ours."),
+    "prune": ("share", "Of the channels of each group, taken out of `weights` before it learns on; see below. Ours."),
     "cls_remap": ("", "With `weights`: takes over what they know of classes of the same name."),
     "val": ("", "Measures on the validation split after each epoch."),
     "plots": ("", "Draws curves and samples."),
@@ -131,6 +136,7 @@ _RANGES = {
     "attention": ", ".join(f"`{word}`" for word in ATTENTION),
     "teacher": "a file's name, or a blob's oid",
     "denoiser": "a version such as `speckle/1`, a .safetensors' name, or a blob's oid",
+    "fusion": f"`{BOXES}`, `{WEIGHTS}`",
     "fraction": "above 0 to 1, or 2 to 10000000",
     "cache": "`ram`, `disk` or false",
     "compile": "true, false, or a mode of torch's",

@@ -4,8 +4,9 @@ This file stands alone: MLflow copies it beside the weights, and it runs whereve
 without Nightscope. Artifacts: `weights` (a .pt), `model` (model.json: classes, imgsz, predict, weights_sha256) and
 `views` (views.py, which looks at mirrored views and at tiles, where `predict` says so), `ultralytics_layers`
 (ultralytics_layers.py, layers of ours that a .pt may hold), `retinanet` (retinanet.py, which reads and runs the
-weights of a detector with anchors: a safetensors file), and `speckle_unet` (speckle_unet.py, which puts images through
-the denoiser that weights may carry).
+weights of a detector with anchors: a safetensors file), `ensembles` (ensembles.py, which reads the weights of several
+detectors, and fuses what they find), and `speckle_unet` (speckle_unet.py, which puts images through the denoiser that
+weights may carry).
 """
 
 import hashlib
@@ -58,8 +59,14 @@ class BoxDetector(PythonModel):  # type: ignore[misc]
         if not tasks._SafeLoad.SUPPORTED:
             raise ValueError("this torch cannot load weights without running what they hold: take one from 2.6 on")
         _module(Path(context.artifacts["ultralytics_layers"])).allow()
-        self.model = YOLO(str(weights), task="detect")
-        self._carry(self.model.ckpt.get("denoiser"))
+        self.ensembles = _module(Path(context.artifacts["ensembles"]))
+        if self.ensembles.is_ensemble(weights):
+            with tempfile.TemporaryDirectory(prefix="nightscope-members-") as folder:
+                paths = self.ensembles.unpack(weights, Path(folder))
+                self.models = [YOLO(str(path), task="detect") for path in paths]
+        else:
+            self.models = [YOLO(str(weights), task="detect")]
+        self._carry(self.models[0].ckpt.get("denoiser"))  # all members learned from the same frames
 
     def _carry(self, file: Any) -> None:
         """Load the denoiser whose file's bytes the weights carry; None: they carry none."""
@@ -78,13 +85,7 @@ class BoxDetector(PythonModel):  # type: ignore[misc]
             if self.anchored is not None:
                 least = {"iou": options["iou"], "max_det": options["max_det"]}
                 return list(self.anchored.find(self.model, images, imgsz, conf, **least))
-            limits = {"conf": conf, "iou": options["iou"], "max_det": options["max_det"], "imgsz": imgsz}
-            results = (
-                self.model.predict(np.ascontiguousarray(one), verbose=False, save=False, **limits) for one in images
-            )
-            return [
-                result[0].boxes.data.cpu().numpy().astype(np.float32, copy=False).reshape(-1, 6) for result in results
-            ]
+            return [self._look(one, imgsz, conf, options) for one in images]
 
         bgr = np.ascontiguousarray(image[:, :, ::-1])
         if self.denoiser is not None:
@@ -95,6 +96,18 @@ class BoxDetector(PythonModel):  # type: ignore[misc]
         sizes = boxes[:, 2:4] - boxes[:, :2]
         columns = [*boxes[:, :2].T, *sizes.T, labels, boxes[:, 4]]
         return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)), columns=COLUMNS)
+
+    def _look(self, image: Any, imgsz: int, conf: float, options: dict[str, Any]) -> Any:
+        """One look at an image, by all members where there are several: float32 [n, 6]."""
+        count = len(self.models)
+        limits = {"conf": conf / count, "iou": options["iou"], "max_det": options["max_det"], "imgsz": imgsz}
+        image = np.ascontiguousarray(image)
+        results = [model.predict(image, verbose=False, save=False, **limits)[0] for model in self.models]
+        found = [each.boxes.data.cpu().numpy().astype(np.float32, copy=False).reshape(-1, 6) for each in results]
+        if count == 1:
+            return found[0]
+        boxes = self.ensembles.fuse(found, *image.shape[:2])
+        return boxes[boxes[:, 4] >= conf][: options["max_det"]]
 
 
 def _private_folder() -> str:

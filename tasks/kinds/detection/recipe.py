@@ -47,7 +47,7 @@ from tasks.kinds.detection.anchored import plan as anchored
 from tasks.kinds.detection.augmentation import in_values
 from tasks.kinds.detection.backbone import backbone_of
 from tasks.kinds.detection.denoised_layout import DENOISING
-from tasks.kinds.detection.effects import of_a_teacher, without_effect
+from tasks.kinds.detection.effects import of_a_teacher, of_several, without_effect
 from tasks.schemas import Frozen, Oid
 from tasks.training import values
 from tasks.training.installed import INSTALLED, installed_file
@@ -268,7 +268,7 @@ def _contradictions(checked: Mapping[str, Any], asked: Mapping[str, Any]) -> lis
     mixing = [key for key in ("repeat_threshold", "balanced_batches") if any(s.get(key) for s in spelt_out(checked))]
     if mixing and "," in (checked.get("device") or ""):
         faults.append(f"{', '.join(mixing)}: pictures are chosen on one device, found {checked['device']}")
-    faults += of_a_teacher(checked)
+    faults += of_a_teacher(checked) + of_several(checked)
     weights, model = checked.get("weights"), checked.get("model")
     if weights in INSTALLED and backbone_of(find_architecture(model) if model else None) != weights:
         faults.append(f"weights: {weights} are not those of the backbone of {model}; name a model that begins with it")

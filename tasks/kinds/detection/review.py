@@ -11,18 +11,22 @@ from typing import Any
 
 from tasks.kinds.detection.denoised import carrying
 from tasks.kinds.detection.job import DetectorJob
+from tasks.kinds.detection.predictor import SCORES_FROM
 from tasks.training.ultralytics_stages import spelt_out
 
 KEPT_ARGUMENTS = ("task", "imgsz", "rect", "amp", "batch", "overlap_mask", "nms")
 
 
-def finished_weights(run: Path, target: Path, *, prefer_best: bool, denoiser: Path | None = None) -> Path:
+def finished_weights(
+    run: Path, target: Path, *, prefer_best: bool, averaged: Path | None = None, denoiser: Path | None = None
+) -> Path:
     """The weights to hand over, without optimizer, dates, paths: the same training gives the same bytes.
 
     Args:
         run: Ultralytics' folder of the run.
         target: Where to write them.
         prefer_best: Take the epoch that did best on the validation split; else the last.
+        averaged: Take these, as ultralytics writes a checkpoint, in the place of either.
         denoiser: That the weights are to carry.
     """
     import torch
@@ -31,7 +35,7 @@ def finished_weights(run: Path, target: Path, *, prefer_best: bool, denoiser: Pa
     from tasks.training.ultralytics_loading import load_checkpoint
 
     best, last = run / "weights" / "best.pt", run / "weights" / "last.pt"
-    chosen = best if prefer_best and best.exists() else last
+    chosen = averaged or (best if prefer_best and best.exists() else last)
     load_checkpoint(chosen)  # says what is wrong with it, where `strip_optimizer` would write nothing, silently
     strip_optimizer(chosen, s=str(target))
     content = load_checkpoint(target)
@@ -65,7 +69,7 @@ def review(
     results = model.val(
         data=str(data),
         split="val",
-        imgsz=last.get("imgsz", 640),
+        imgsz=job.imgsz,
         batch=8,
         iou=job.predict.iou,
         max_det=job.predict.max_det,
@@ -84,6 +88,24 @@ def review(
         findings[f"{prefix}/AP50/{model.names[int(class_index)]}"] = float(results.box.ap50[index])
     _place_beside(look)
     return findings, _kept_files(run, look, job)
+
+
+def review_together(job: DetectorJob, weights: Path, data: Path, device: str) -> dict[str, float]:
+    """What several detectors find together, by pycocotools; of the same images as `review`, under the same names."""
+    import hashlib
+
+    from tasks.kinds.detection.anchored.dataset import Split
+    from tasks.kinds.detection.anchored.measure import average_precisions_of
+    from tasks.kinds.detection.ensemble_detector import EnsembleDetector
+
+    split = Split(data, "val")
+    detector = EnsembleDetector(
+        weights, oid=hashlib.sha256(weights.read_bytes()).hexdigest(), classes=split.classes, imgsz=job.imgsz,
+        predict=job.predict, device=device, config_dir=job.config_dir,
+    )  # fmt: skip
+    detector.denoiser = None  # the layout's pictures have gone through it
+    found = average_precisions_of(lambda image: detector.predict([image], conf=SCORES_FROM)[0], split)
+    return {f"{'val' if job.has_val else 'train_sample'}/{name}": value for name, value in found.items()}
 
 
 def _plain(key: str) -> str:

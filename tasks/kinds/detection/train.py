@@ -14,6 +14,7 @@ from tasks.kinds.detection import denoised
 from tasks.kinds.detection.anchored import plan as anchored
 from tasks.kinds.detection.backbone import is_backbone
 from tasks.kinds.detection.dataset_view import class_names, longest_side_px
+from tasks.kinds.detection.ensembles import is_ensemble
 from tasks.kinds.detection.job import DetectorJob
 from tasks.kinds.detection.recipe import DetectionRecipe, find_architecture
 from tasks.stack.devices import CPU
@@ -80,22 +81,60 @@ def train(job: Job, report: Callable[..., None], *, rank: int = 0) -> None:
 
 
 def _train(job: DetectorJob, device: str, report: Callable[..., None], rank: int) -> None:
-    from tasks.kinds.detection.dataset_view import local_data
-    from tasks.kinds.detection.review import finished_weights, review
-    from tasks.training.ultralytics_resume import unpack
+    from tasks.kinds.detection.members import train_members
+    from tasks.kinds.detection.review import review
 
     began = time.monotonic()
+    _refuse_several(job)
+    if job.arguments.get("members", 1) > 1:
+        weights, findings, files = train_members(job, device, report)
+    else:
+        data, run = run_to_the_end(job, device, report)
+        if rank > 0:
+            return
+        device = device.partition(",")[0]
+        weights = handed_over(job, data, run)
+        findings, files = review(job, weights, data, run, device)
+    report("finished", weights=weights, review=findings, files=files, seconds=round(time.monotonic() - began, 3))
+
+
+def _refuse_several(job: DetectorJob) -> None:
+    """Refuse to begin with several detectors in one file, or to learn from them: neither would be one of them."""
+    named = {"weights": job.weights, "teacher": job.teacher}
+    if wrong := [name for name, path in named.items() if path and is_ensemble(path)]:
+        raise ConfigError(
+            f"{', '.join(wrong)}: several detectors in one file (`members`)", expected="the weights of one detector",
+            fix="name another, such as the student's own champion of before",
+        )  # fmt: skip
+
+
+def run_to_the_end(job: DetectorJob, device: str, report: Callable[..., None]) -> tuple[Path, Path]:
+    """All epochs that are left of one detector's training.
+
+    Returns:
+        The dataset's index as it sees it, and ultralytics' folder of the run.
+    """
+    from tasks.kinds.detection.dataset_view import local_data
+    from tasks.training.ultralytics_resume import unpack
+
     run = job.folder / "run"
     state = unpack(job.resume_from, run) if job.resume_from else None
     data = local_data(job)
     if state is None or not state["finished"]:  # else: killed between the last epoch and the review
         run_epochs(job, device, data, run, state, report)
-    if rank > 0:
-        return
-    device = device.partition(",")[0]
-    weights = finished_weights(run, job.folder / "weights.pt", prefer_best=job.has_val, denoiser=job.denoiser)
-    findings, files = review(job, weights, data, run, device)
-    report("finished", weights=weights, review=findings, files=files, seconds=round(time.monotonic() - began, 3))
+    return data, run
+
+
+def handed_over(job: DetectorJob, data: Path, run: Path) -> Path:
+    """The weights of a finished run: of its best epoch, of its last one, or the mean of its last ones."""
+    from tasks.kinds.detection.averaging import average_of_last
+    from tasks.kinds.detection.dataset_view import training_images
+    from tasks.kinds.detection.review import finished_weights
+
+    mean = average_of_last(run, training_images(data), job.imgsz)
+    return finished_weights(
+        run, job.folder / "weights.pt", prefer_best=job.has_val, averaged=mean, denoiser=job.denoiser
+    )
 
 
 def run_epochs(
@@ -126,7 +165,7 @@ def _run_stage(
         (run / "weights" / "best.pt").unlink(missing_ok=True)  # the best epoch is looked for in the last stage alone
     trainer = ResumableDetectionTraining(
         arguments, has_val=job.has_val, state=state, knobs=knobs, stage=stage, before=before,
-        backbone=job.weights if is_backbone(job.weights) else None, teacher=job.teacher,
+        backbone=job.weights if is_backbone(job.weights) else None, teacher=job.teacher, start_seed=job.start_seed,
     )  # fmt: skip
     trainer.recorded |= denoised.recorded(job)
     if os.environ.get("LOCAL_RANK", "0") == "0":

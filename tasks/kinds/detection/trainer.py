@@ -14,6 +14,7 @@ from tasks.kinds.detection.attention import with_attention
 from tasks.kinds.detection.backbone import start_from
 from tasks.kinds.detection.copy_paste import CopyPaste
 from tasks.kinds.detection.distillation import LOSSES, Distilled
+from tasks.kinds.detection.pruning import already_pruned, prune
 from tasks.kinds.detection.teacher import Teacher
 from tasks.lake.blobs import hash_file
 from tasks.training.ultralytics_pipeline import put_microscope_in
@@ -37,7 +38,10 @@ class ResumableDetectionTraining(ResumableTraining, DetectionTrainer):  # type: 
         super().__init__(overrides, **others)
 
     def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> Any:
-        """The network: an architecture, by name or as that of weights, with attention where it is asked for."""
+        """The network: an architecture, by name or as that of weights, with attention or without some channels."""
+        network = already_pruned(cfg, weights, self.data["nc"])
+        if network is not None:
+            return self._pruned(network)
         if self.knobs.attention == "none":
             network = super().get_model(cfg, weights, verbose)
         else:
@@ -49,6 +53,12 @@ class ResumableDetectionTraining(ResumableTraining, DetectionTrainer):  # type: 
             start_from(network, self._backbone)
         if weights is not None and len(weights.model) != len(network.model):
             _transfer_head(network, weights)
+        return self._pruned(network)
+
+    def _pruned(self, network: Any) -> Any:
+        """Without the channels that are to go; what a checkpoint holds has lost them already."""
+        if self.knobs.prune and self._state is None:
+            prune(network, self.knobs.prune)
         return network
 
     def _setup_train(self) -> None:

@@ -25,6 +25,7 @@ from tasks.kinds.detection.anchored.dataset import Split
 from tasks.kinds.detection.comparison import compare_weights
 from tasks.kinds.detection.denoised_layout import DENOISING, prepared
 from tasks.kinds.detection.detector import Detector
+from tasks.kinds.detection.ensemble_detector import EnsembleDetector
 from tasks.kinds.detection.recipe import DetectionRecipe, load_recipe
 from tasks.kinds.detection.served import SERVED
 from tasks.lake import Lake, open_lake
@@ -231,6 +232,23 @@ def test_a_detector_with_anchors_carries_it_too(here: Lake, tmp_path: Path) -> N
     np.testing.assert_allclose(rows["score"], through[:, 4], atol=1e-5)
     with pytest.raises(ConfigError, match="cannot carry"):
         denoised.refuse_export(both, "onnx")
+
+
+def test_several_detectors_look_through_one_denoiser(here: Lake, tmp_path: Path) -> None:
+    """In use as in the review of the finished model, whose pictures have gone through it already; and in MLflow."""
+    job, events = trained(tmp_path, here, members=2)
+    weights = Path(events[-1]["weights"])
+    assert denoised.carried(weights) == job.denoiser.read_bytes()
+    options: dict[str, Any] = {"oid": hash_file(weights), "classes": CLASSES, "imgsz": 64, "config_dir": tmp_path / "y"}
+    together, bare = EnsembleDetector(weights, **options), EnsembleDetector(weights, **options)
+    bare.denoiser = None
+    raw = read_image(tmp_path / "with/data/images/train/000.png")
+    (found,) = together.predict([raw], conf=0.0, max_det=20)
+    (expected,) = bare.predict([denoise(network(1), raw)], conf=0.0, max_det=20)
+    assert np.array_equal(found, expected) and len(found) > 0
+    np.testing.assert_allclose(served(weights, tmp_path, raw)["score"], found[:, 4], atol=1e-6)
+    with pytest.raises(ConfigError, match=f"denoiser {denoised.oid_of(denoised.carried(weights))[:12]}"):
+        denoised.refuse_export(weights, "onnx")
 
 
 def test_frames_of_another_denoiser_or_none_are_no_frames_of_this_training(here: Lake, tmp_path: Path) -> None:

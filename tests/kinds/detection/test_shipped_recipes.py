@@ -86,6 +86,7 @@ def test_the_shipped_line_trains_as_it_always_has(tmp_path: Path) -> None:
         "balanced_batches": False, "class_weights": "none", "class_beta": 0.999, "copy_paste_classes": "all",
         "microscope": None, "iou_loss": "ciou", "attention": "none", "teacher": None, "distill_classes": 1.0,
         "distill_boxes": 1.0, "distill_features": 0.0, "distill_temperature": 1.0, "denoiser": None,
+        "average_last": 0, "members": 1, "prune": 0.0, "fusion": "boxes",
     }  # fmt: skip
     assert {key: given[key] for key in given.keys() - {"data", "save_dir", "model"}} == {
         "amp": False, "batch": 8, "cache": "ram", "close_mosaic": 0, "cos_lr": True, "device": "cpu", "epochs": 25,

@@ -6,6 +6,7 @@ By pycocotools, with its 100 detections a picture. What gates judge by is comput
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from typing import Any
 
@@ -19,11 +20,25 @@ _IOU, _MOST = 0.6, 100
 
 
 def average_precisions(network: Any, split: Split, imgsz: int, device: str) -> dict[str, float]:
-    """AP50, AP50_95, and AP50 of each class (`AP50/<class>`), as COCO has them; 0 where nothing can be said."""
+    """`average_precisions_of` a network of torchvision's."""
+
+    def look(image: Any) -> Any:
+        return find(network, [image], imgsz, _SCORES_FROM, iou=_IOU, max_det=_MOST, device=device)[0]
+
+    return average_precisions_of(look, split)
+
+
+def average_precisions_of(look: Callable[[Any], Any], split: Split) -> dict[str, float]:
+    """AP50, AP50_95, and AP50 of each class (`AP50/<class>`), as COCO has them; 0 where nothing can be said.
+
+    Args:
+        look: Finds boxes [n, 6] in an image: x1, y1, x2, y2 in pixels, score, class index.
+        split: What is looked at.
+    """
     found, truth = [], []
     for number in range(1, len(split) + 1):
         example = split.read(number - 1)
-        (boxes,) = find(network, [example.image], imgsz, _SCORES_FROM, iou=_IOU, max_det=_MOST, device=device)
+        boxes = look(example.image)
         found += [_entry(number, int(each[5]), each[:4]) | {"score": float(each[4])} for each in boxes]
         truth += [_entry(number, int(label), box) for box, label in zip(example.boxes, example.labels, strict=True)]
     precision = _precision(found, truth, len(split), len(split.classes))
