@@ -271,8 +271,8 @@ def unpack(checkpoint: Path, run: Path) -> dict[str, Any]:
         content = state.pop(name)
         if content is not None:
             _put_whole(weights / f"{name}.pt", content.numpy().tobytes())
-    for name, content in state.pop("recent").items():
-        _put_whole(weights / name, content.numpy().tobytes())
+    for name, content in state.pop("recent", {}).items():
+        _put_whole(weights / Path(name).name, content.numpy().tobytes())
     _put_whole(run / "results.csv", state["results"].encode())
     return state
 

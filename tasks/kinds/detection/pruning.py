@@ -2,7 +2,7 @@
 
 Of every group of channels that hang together (a convolution, its norm, what reads it, what is added to it) the same
 share goes, those of the least weights (group L2 norm: Fang et al. 2023, arXiv:2301.12900). What is left is a network of
-ultralytics' own layers, narrower; it is saved, loaded, resumed, served and exported as any, and nothing of it can run.
+ultralytics' own layers, narrower; it is saved, loaded, resumed and served as any, and nothing of it can run.
 
 C2f halves what its first convolution gives, which torch-pruning does not follow: while channels are taken out, each
 half has a convolution of its own, and both are one again afterwards. Kept as they are: the convolutions that answer
