@@ -44,7 +44,7 @@ def freeze(
     Args:
         lake: The lake.
         line: Whose dataset it is.
-        accepted: What validation accepted: one row per frame, columns `tasks.validation.validate.ACCEPTED`.
+        accepted: What validation accepted: one row per frame, columns `tasks.validation.accepted.ACCEPTED`.
         kind: Of the line.
         validation: What to keep of the validation: `result_oid`, `report_oid`, `snapshots`.
         check: Judges the dataset once it is split.

@@ -57,9 +57,9 @@ def _because(winner: Row, loser: Row, choice: AnnotatorChoice) -> str:
     return "it is newer"
 
 
-def unknown_names(choice: AnnotatorChoice, rows: Iterable[Row]) -> list[str]:
+def unknown_names(choice: AnnotatorChoice, annotators: Iterable[str]) -> list[str]:
     """Names that the line prefers and that stand on no annotation: mistyped, perhaps."""
-    known = {(row["annotator"] or "").strip().casefold() for row in rows}
+    known = {(name or "").strip().casefold() for name in annotators}
     return [name for name in choice.prefer if name.strip().casefold() not in known]
 
 

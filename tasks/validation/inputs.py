@@ -7,15 +7,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from tasks.config import AnnotatorChoice, Line
 from tasks.lake import Lake
+from tasks.lake.table_schemas import from_arrow
 from tasks.schemas import MAX_OBJECTS, SPLITS, Frame, Oid, Recording, Split, SplitAssignment
-from tasks.validation.passed import Passed, content_of
+from tasks.validation import passed as passing
+from tasks.validation.passed import Passed
 
 if TYPE_CHECKING:
-    from tasks.schemas import Annotation
+    import pyarrow as pa
 
 _TABLES = ("recordings", "frames", "annotations", "splits")
 _ANNOTATION_COLUMNS = (
@@ -24,10 +29,35 @@ _ANNOTATION_COLUMNS = (
 )  # fmt: skip
 
 _NEWEST = AnnotatorChoice()
-_NOTHING: Mapping[str, Passed] = {}
+PLACE = "frame"
+"""Column of annotations: the number of their frame's row."""
 
 Row = dict[str, Any]
 FrameKey = tuple[Oid, int, Oid]
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The line's frames, one for each (recording id, frame index, oid), as a table.
+
+    Attributes:
+        table: As the lake has them.
+        numbers: Their rows, by key.
+    """
+
+    table: pa.Table
+    numbers: Mapping[FrameKey, int]
+
+    @cached_property
+    def moments(self) -> frozenset[tuple[Oid, int]]:
+        """(recording id, frame index) of every frame."""
+        return frozenset((recording, index) for recording, index, _ in self.numbers)
+
+    def of(self, keys: Iterable[FrameKey]) -> dict[FrameKey, Frame]:
+        """Some of them as nouns; all of these keys must be there."""
+        wanted = list(dict.fromkeys(keys))
+        rows = self.table.take([self.numbers[key] for key in wanted])
+        return dict(zip(wanted, from_arrow(rows, Frame), strict=True))
 
 
 @dataclass(frozen=True)
@@ -36,69 +66,119 @@ class Inputs:
 
     Attributes:
         recordings: Recordings of the line's studies, one per id, by id.
-        frames: The line's frames by (recording id, frame index, oid).
-        annotations: The newest revision of each annotation that is neither cancelled nor deleted, as table rows, in
-            order of (recording, frame, annotation). `text` is what its objects are stored as, `passed` what was made of
-            it when it passed on an earlier night, else None. Then `objects` is parsed, None where it cannot be, or
-            where there are more than `MAX_OBJECTS` of them; `object_count` says how many there are.
+        frames: The line's frames.
+        annotations: The newest revision of each annotation that is neither cancelled nor deleted and is to be judged,
+            as table rows, in order of (recording, frame, annotation). `text` is what its objects are stored as,
+            `objects` is parsed, None where it cannot be, or where there are more than `MAX_OBJECTS` of them;
+            `object_count` says how many there are. `content` is what `passed.contents_of` makes of it; None where the
+            line has no such frame.
+        known: Those that passed on an earlier night just as they are, in the same order: a table of the annotations'
+            columns, the number of its frame's row (`frame`), and the columns of `passed.schema`.
+        annotators: Everybody who has labelled anything of it.
         assigned: The split of each group that has one already.
         snapshots: Snapshot id of each table that was read.
         elsewhere: Active annotations on recordings of other studies, which the line does not learn from.
     """
 
     recordings: dict[Oid, Recording]
-    frames: dict[FrameKey, Frame]
+    frames: Frames
     annotations: list[Row]
+    known: pa.Table
+    annotators: frozenset[str]
     assigned: dict[str, Split]
     snapshots: dict[str, int | None]
     elsewhere: int
 
 
-def collect(lake: Lake, line: Line, passed: Mapping[str, Passed] = _NOTHING) -> Inputs:
+def collect(lake: Lake, line: Line, passed: pa.Table | None = None) -> Inputs:
     """Read the line's recordings, frames and annotations.
 
     Args:
         lake: The lake.
         line: Whose data it is.
-        passed: What passed on earlier nights, by `passed.content_of`. Such an annotation is not parsed.
+        passed: What passed on earlier nights (`passed.schema`). Such an annotation is not parsed.
     """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     snapshots = {table: lake.tables.snapshot_id(table) for table in _TABLES}
-    known = first_of_each(
+    found = first_of_each(
         sorted(lake.tables.rows("recordings", Recording), key=lambda r: (r.ingested_at, r.landing_key))
     )
-    recordings = {i: r for i, r in sorted(known.items()) if line.recordings.takes(r.study)}
-    frames: dict[FrameKey, Frame] = {}
-    for frame in lake.tables.rows("frames", Frame, {"line": line.line}):
-        frames.setdefault((frame.recording_id, frame.frame_index, frame.oid), frame)
-    rows = lake.tables.scan("annotations", where={"line": line.line}, columns=_ANNOTATION_COLUMNS).to_pylist()
-    active = newest_active(rows)
-    others = known.keys() - recordings.keys()
+    recordings = {i: r for i, r in sorted(found.items()) if line.recordings.takes(r.study)}
+    frames = _frames(lake, line)
+    active = newest_active(lake.tables.scan("annotations", where={"line": line.line}, columns=_ANNOTATION_COLUMNS))
+    others = pc.is_in(active.column("recording_id"), pa.array(sorted(found.keys() - recordings.keys()), pa.string()))
+    annotations = active.filter(pc.invert(others)).rename_columns({"objects": "text"})
+    to_judge, known = _told_apart(annotations, frames, recordings, passing.table_of({}) if passed is None else passed)
     assignments = lake.tables.rows("splits", SplitAssignment, {"line": line.line})
     return Inputs(
         recordings=recordings,
         frames=frames,
-        annotations=[_with_passed(r, frames, recordings, passed) for r in active if r["recording_id"] not in others],
+        annotations=[with_objects(row) for row in to_judge.to_pylist()],
+        known=known,
+        annotators=frozenset(pc.unique(annotations.column("annotator")).to_pylist()),
         assigned={a.group: a.split for a in sorted(assignments, key=_assigned_first, reverse=True)},
         snapshots=snapshots,
-        elsewhere=sum(row["recording_id"] in others for row in active),
+        elsewhere=len(active) - len(annotations),
     )
 
 
-def _with_passed(
-    row: Row, frames: Mapping[FrameKey, Frame], recordings: Mapping[Oid, Recording], passed: Mapping[str, Passed]
-) -> Row:
-    """An annotation with what was made of it when it passed, if it did, just as it is, on this very frame."""
-    row["text"] = row.pop("objects")
-    row["passed"] = None
-    frame = frames.get(frame_key(row)) if passed else None
-    if frame is not None and frame.frame_index < recordings[frame.recording_id].frames_decoded:
-        row["passed"] = passed.get(content_of(row, frame))
-    return row if row["passed"] is not None else with_objects(row)
+def _frames(lake: Lake, line: Line) -> Frames:
+    rows = lake.tables.scan("frames", {"line": line.line})
+    numbers: dict[FrameKey, int] = {}
+    for number, key in enumerate(_keys(rows, "oid")):
+        numbers.setdefault(key, number)
+    return Frames(rows, numbers)
+
+
+def _keys(rows: pa.Table, oid: str) -> Iterable[FrameKey]:
+    return zip(*(rows.column(name).to_pylist() for name in ("recording_id", "frame_index", oid)), strict=True)
+
+
+def _told_apart(
+    annotations: pa.Table, frames: Frames, recordings: Mapping[Oid, Recording], passed: pa.Table
+) -> tuple[pa.Table, pa.Table]:
+    """Annotations that are to be judged, with their `content`; and those that passed, with what was made of them."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    places = pa.array([frames.numbers.get(key) for key in _keys(annotations, "frame_oid")], pa.int64())
+    framed = pc.is_valid(places)
+    contents = passing.contents_of(annotations.filter(framed), frames.table.take(places.filter(framed)))
+    where = np.flatnonzero(framed.to_numpy(zero_copy_only=False))
+    content = np.full(len(annotations), None, object)
+    content[where] = contents
+    annotations = annotations.append_column("content", pa.array(content, pa.string())).append_column(PLACE, places)
+    row = pc.index_in(annotations.column("content"), passed.column("content").combine_chunks())
+    owners = annotations.column("recording_id").to_pylist()
+    decoded = [recordings[each].frames_decoded if each in recordings else 0 for each in owners]
+    known = pc.and_(pc.is_valid(row), pc.less(annotations.column("frame_index"), pa.array(decoded, pa.int64())))
+    own = passed.take(row.filter(known)).drop_columns("content")
+    held = annotations.filter(known)
+    for name in own.schema.names:
+        held = held.append_column(name, own.column(name))
+    return annotations.filter(pc.invert(known)).drop_columns(PLACE), held
+
+
+def rows_of(known: pa.Table) -> list[Row]:
+    """Some that passed as rows, with what was made of each as `passed`."""
+    fields = Passed._fields
+    return [
+        {**{name: value for name, value in row.items() if name not in fields},
+         "passed": Passed(*(row[name] for name in fields))}
+        for row in known.to_pylist()
+    ]  # fmt: skip
 
 
 def with_objects(row: Row) -> Row:
     """An annotation as one that is to be judged."""
     return {**row, "passed": None, **_objects(row["text"])}
+
+
+def in_order(row: Row) -> tuple[Oid, int, str]:
+    """What annotations are sorted by."""
+    return row["recording_id"], row["frame_index"], row["annotation_id"]
 
 
 def frame_key(row: Row) -> FrameKey:
@@ -114,19 +194,23 @@ def first_of_each(recordings: Iterable[Recording]) -> dict[Oid, Recording]:
     return found
 
 
-def newest_active(rows: Iterable[Row]) -> list[Row]:
+def newest_active(rows: pa.Table) -> pa.Table:
     """The newest revision of each annotation, without those whose newest is a cancellation or deletion.
 
     Label Studio's clock decides which revision is newest; where it says nothing (a deletion changes no time), the order
     in which we saw them.
     """
-    newest: dict[str, Row] = {}
-    for row in rows:
-        held = newest.get(row["annotation_id"])
-        if held is None or _age(row) > _age(held):
-            newest[row["annotation_id"]] = row
-    active = [row for row in newest.values() if row["state"] == "active"]
-    return sorted(active, key=lambda row: (row["recording_id"], row["frame_index"], row["annotation_id"]))
+    import pyarrow.compute as pc
+
+    age = [(name, "descending") for name in ("updated_at", "synced_at", "revision_id")]
+    ordered = rows.take(pc.sort_indices(rows, [("annotation_id", "ascending"), *age]))
+    names = ordered.column("annotation_id").combine_chunks()
+    newest = np.ones(len(ordered), np.bool_)
+    newest[1:] = pc.not_equal(names[1:], names[:-1]).to_numpy(zero_copy_only=False)
+    active = ordered.filter(newest)
+    active = active.filter(pc.equal(active.column("state"), "active"))
+    order = [(name, "ascending") for name in ("recording_id", "frame_index", "annotation_id")]
+    return active.take(pc.sort_indices(active, order))
 
 
 def one_per_frame(rows: Sequence[Row], choice: AnnotatorChoice = _NEWEST) -> tuple[list[Row], list[Row]]:
@@ -168,11 +252,6 @@ def _stored_size(lake: Lake, oid: Oid) -> int | None:
     except FileNotFoundError:
         info = lake.store.head(lake.blobs.key(oid))
         return None if info is None else info.size_bytes
-
-
-def _age(row: Row | Annotation) -> tuple[Any, Any, Any]:
-    values = row if isinstance(row, dict) else row.model_dump()
-    return values["updated_at"], values["synced_at"], values["revision_id"]
 
 
 def _assigned_first(assignment: SplitAssignment) -> tuple[Any, int]:

@@ -19,11 +19,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tasks.config import Line
 from tasks.errors import NotFound
@@ -32,8 +31,10 @@ from tasks.lake import Lake
 from tasks.lake.signed import keep, kept
 from tasks.provenance import code_of
 from tasks.schemas import digest, now
-from tasks.validation import tables
-from tasks.validation.passed import Passed
+from tasks.validation import passed, tables
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 log = logging.getLogger(__name__)
 
@@ -43,17 +44,17 @@ _KIND = "passed"
 
 @dataclass(frozen=True)
 class Record:
-    """What passed, by `content_of`, by which checks, and when everything was judged last."""
+    """What passed (`passed.schema`), by which checks, and when everything was judged last."""
 
     judged_by: str
     whole_at: datetime
-    annotations: Mapping[str, Passed] = field(default_factory=dict)
+    table: pa.Table
 
 
 def read(lake: Lake, line: Line, kind: Kind) -> Record:
     """The line's record; an empty one where everything is to be judged."""
     judged_by = _judged_by(lake, line, kind)
-    fresh = Record(judged_by, now())
+    fresh = Record(judged_by, now(), passed.table_of({}))
     if not kind.judged_alone:
         return fresh
     about = kept(lake, _KIND, line.line, _key(line, "json"))
@@ -72,11 +73,12 @@ def read(lake: Lake, line: Line, kind: Kind) -> Record:
     return Record(judged_by, whole_at, _decoded(data))
 
 
-def write(lake: Lake, line: Line, kind: Kind, before: Record, annotations: Mapping[str, Passed]) -> None:
+def write(lake: Lake, line: Line, kind: Kind, before: Record, table: pa.Table) -> None:
     """File what passed tonight in the place of `before`; nothing where it is the same."""
-    if not kind.judged_alone or annotations == before.annotations:
+    table = table.sort_by("content")
+    if not kind.judged_alone or table.equals(before.table):
         return
-    data = _encoded(annotations)
+    data = _encoded(table)
     lake.store.put_bytes(_key(line, "parquet"), data, "application/vnd.apache.parquet")
     about = {
         "judged_by": before.judged_by, "whole_at": before.whole_at.isoformat(),
@@ -100,22 +102,15 @@ def _key(line: Line, suffix: str) -> str:
     return f"validations/{line.line}/passed.{suffix}"
 
 
-def _encoded(annotations: Mapping[str, Passed]) -> bytes:
-    import pyarrow as pa
+def _encoded(table: pa.Table) -> bytes:
     import pyarrow.parquet as pq
 
-    columns: dict[str, Any] = {"content": pa.array(annotations, pa.string())}
-    kinds = (pa.string(), pa.string(), pa.bool_(), pa.bool_(), pa.int64())
-    for number, (name, kind) in enumerate(zip(Passed._fields, kinds, strict=True)):
-        columns[name] = pa.array([one[number] for one in annotations.values()], kind)
     sink = BytesIO()
-    pq.write_table(pa.table(columns), sink, compression="zstd")
+    pq.write_table(table.combine_chunks(), sink, compression="zstd")
     return sink.getvalue()
 
 
-def _decoded(data: bytes) -> dict[str, Passed]:
+def _decoded(data: bytes) -> pa.Table:
     import pyarrow.parquet as pq
 
-    table = pq.read_table(BytesIO(data))
-    content, *columns = (table.column(name).to_pylist() for name in ("content", *Passed._fields))
-    return dict(zip(content, map(Passed._make, zip(*columns, strict=True)), strict=True))
+    return pq.read_table(BytesIO(data)).select(passed.schema().names)

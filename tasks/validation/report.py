@@ -49,7 +49,7 @@ def render_report(
         line: Whose data was validated.
         kind: Of the line.
         recordings: For their names.
-        accepted: What may be learnt from (`validate.ACCEPTED`).
+        accepted: What may be learnt from (`accepted.ACCEPTED`).
         suites: Results of all suites, in the order they ran.
         items: What was set aside.
         missing: What there is not enough of; empty = the line can train.

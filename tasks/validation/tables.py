@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.config import Line
 from tasks.schemas import MAX_OBJECTS, Frame, Oid, Recording, Split
-from tasks.validation.inputs import Inputs, Row
+from tasks.validation.inputs import Inputs, Row, frame_key
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,7 +99,6 @@ def frame_row_id(recording_id: Oid, frame_index: int, oid: Oid) -> str:
 
 def annotations_table(annotations: Sequence[Row], inputs: Inputs) -> pd.DataFrame:
     """One row per annotation; row id `annotation_id`."""
-    places = {(recording_id, index) for recording_id, index, _ in inputs.frames}
     rows = [
         {
             "annotation_id": row["annotation_id"],
@@ -107,8 +106,8 @@ def annotations_table(annotations: Sequence[Row], inputs: Inputs) -> pd.DataFram
             "recording_id": row["recording_id"],
             "frame_index": row["frame_index"],
             "recording_known": row["recording_id"] in inputs.recordings,
-            "frame_exists": (row["recording_id"], row["frame_index"]) in places,
-            "frame_oid_matches": (row["recording_id"], row["frame_index"], row["frame_oid"]) in inputs.frames,
+            "frame_exists": (row["recording_id"], row["frame_index"]) in inputs.frames.moments,
+            "frame_oid_matches": frame_key(row) in inputs.frames.numbers,
             "objects_readable": row["objects"] is not None or row["object_count"] > MAX_OBJECTS,
             "object_count": row["object_count"],
             "unread": row["unread"] or None,

@@ -16,19 +16,17 @@ counts, nothing is merged. An annotation without objects is a frame labelled as 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 from tasks.config import Line
 from tasks.kind import Kind
-from tasks.kind.label_counts import label_counts
 from tasks.lake import Lake, quarantine
-from tasks.schemas import Frame, Oid, QuarantineItem
-from tasks.validation import dataset, inputs, passed_record, tables
-from tasks.validation.inputs import Inputs, Row, frame_key
+from tasks.schemas import Oid, QuarantineItem
+from tasks.validation import dataset, inputs, passed_record
+from tasks.validation.accepted import accepted_table
+from tasks.validation.inputs import Inputs
 from tasks.validation.judging import Findings, judge
 
 if TYPE_CHECKING:
@@ -70,17 +68,6 @@ class Validation:
             raise dataset.insufficient(line, self.missing)
 
 
-ACCEPTED: dict[str, str] = {
-    "group": "string", "pinned_split": "string", "recording_id": "string", "recording_name": "string",
-    "study": "string", "frame_index": "int64", "frame_oid": "string", "media_type": "string", "pts_s": "float64",
-    "width_px": "int64", "height_px": "int64", "phash": "string", "annotation_id": "string", "revision_id": "string",
-    "annotator": "string", "objects": "string", "labels": "string", "learned_from": "bool",
-}  # fmt: skip
-"""Columns of the accepted table. `group` is what keeps together in a split, `pinned_split` where its user wants it;
-`objects` is canonical JSON of the objects that passed, `labels` of how many of them count for each class;
-`learned_from`: a training takes the frame."""
-
-
 def validate(lake: Lake, line: Line, kind: Kind) -> Validation:
     """Judge everything the line could learn from; set aside what is bad, store the result and the report.
 
@@ -91,15 +78,16 @@ def validate(lake: Lake, line: Line, kind: Kind) -> Validation:
         DataError: A check could not be made.
     """
     before = passed_record.read(lake, line, kind)
-    found = inputs.collect(lake, line, before.annotations)
+    found = inputs.collect(lake, line, before.table)
     findings = Findings()
-    accepted = _accepted(line, kind, found, judge(lake, line, kind, found, findings), findings)
+    judgement = judge(lake, line, kind, found, findings)
+    accepted = accepted_table(line, kind, found, judgement.chosen, findings.notes)
     result, short = dataset.check_requirements(lake, dataset.overall_requirements(line, kind, accepted))
     findings.suites.append(result)
     findings.missing += short
     quarantine.set_aside(lake, findings.items)
     validation = _store(lake, line, kind, found, findings, accepted)
-    passed_record.write(lake, line, kind, before, findings.passed)
+    passed_record.write(lake, line, kind, before, judgement.passed)
     return validation
 
 
@@ -125,50 +113,6 @@ def load_validation(lake: Lake, line: str, result_oid: Oid) -> Validation:
         notes=data["notes"],
         snapshots=data["snapshots"],
     )
-
-
-def _accepted(line: Line, kind: Kind, found: Inputs, chosen: Sequence[Row], findings: Findings) -> pa.Table:
-    import pyarrow as pa
-
-    settled = tables.settled_splits(line, found)
-    rows, noted = [], []
-    unfinished: Counter[str] = Counter()
-    for row in chosen:
-        recording, frame = found.recordings[row["recording_id"]], found.frames[frame_key(row)]
-        if reason := row.get("unfinished"):
-            unfinished[reason] += 1
-            continue
-        own, group = row["passed"], line.splits.group_of(recording)
-        objects = own.text(row)
-        if own.noted or not kind.judged_alone:
-            noted.append(json.loads(objects))
-        rows.append({
-            "group": group, "pinned_split": settled[group][0] if group in settled else None,
-            **_frame_columns(frame), "recording_name": recording.name, "study": recording.study,
-            "annotation_id": row["annotation_id"], "revision_id": row["revision_id"], "annotator": row["annotator"],
-            "objects": objects, "labels": own.labels, "learned_from": own.learned_from,
-        })  # fmt: skip
-    images = kind.words.images
-    findings.notes += [f"{images} left out until somebody finishes them: {n}, {why}" for why, n in unfinished.items()]
-    schema = pa.schema([(name, pa.type_for_alias(kind_)) for name, kind_ in ACCEPTED.items()])
-    accepted = pa.Table.from_pylist(rows, schema=schema)
-    _note_classes(line, kind, accepted, findings)
-    findings.notes += kind.checks.notes(noted)
-    return accepted
-
-
-def _frame_columns(frame: Frame) -> Row:
-    return {
-        "recording_id": frame.recording_id, "frame_index": frame.frame_index, "frame_oid": frame.oid,
-        "media_type": frame.media_type, "pts_s": frame.pts_s, "width_px": frame.width_px, "height_px": frame.height_px,
-        "phash": frame.phash,
-    }  # fmt: skip
-
-
-def _note_classes(line: Line, kind: Kind, accepted: pa.Table, findings: Findings) -> None:
-    labels = label_counts(accepted, kind)
-    if unseen := [name for name in line.classes if not labels[name]]:
-        findings.notes.append(f"no accepted label of class {', '.join(unseen)}: the model cannot learn it")
 
 
 def _store(lake: Lake, line: Line, kind: Kind, found: Inputs, findings: Findings, accepted: pa.Table) -> Validation:

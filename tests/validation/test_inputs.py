@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.validation.inputs import newest_active, one_per_frame
+from tasks.validation import inputs
+from tasks.validation.inputs import one_per_frame
 from tests.validation.factory import NOON
 
 ROWS = st.builds(
@@ -20,6 +22,16 @@ ROWS = st.builds(
     st.integers(0, 4), st.integers(0, 3), st.integers(0, 5), st.integers(0, 5),
     st.sampled_from(["active", "active", "cancelled", "deleted"]),
 )  # fmt: skip
+
+SCHEMA = pa.schema([
+    ("annotation_id", pa.string()), ("recording_id", pa.string()), ("frame_index", pa.int64()), ("state", pa.string()),
+    ("revision_id", pa.string()), ("updated_at", pa.timestamp("us", "UTC")), ("synced_at", pa.timestamp("us", "UTC")),
+])  # fmt: skip
+
+
+def newest_active(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = inputs.newest_active(pa.Table.from_pylist(rows, schema=SCHEMA)).to_pylist()
+    return found
 
 
 def row(annotation: str, minutes: int, seen: int = 0, state: str = "active", frame: int = 0) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from tasks.lake import Lake
 from tasks.lake.quarantine import listed
 from tasks.lake.table_schemas import to_arrow
 from tasks.schemas import Annotation, Frame, SplitAssignment
-from tasks.validation.validate import ACCEPTED, Validation, load_validation, validate
+from tasks.validation.accepted import ACCEPTED
+from tasks.validation.validate import Validation, load_validation, validate
 from tests.validation.factory import (
     NOON,
     a_box,
