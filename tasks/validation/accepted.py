@@ -52,7 +52,7 @@ def accepted_table(line: Line, kind: Kind, found: Inputs, chosen: Annotations, n
     held = pa.concat_tables([_of_known(chosen.known).cast(held.schema), held])
     held = held.take(pc.sort_indices(held, [("recording_id", "ascending"), ("frame_index", "ascending")]))
     keys = zip(*(held.column(name).to_pylist() for name in ("recording_id", "frame_index", "frame_oid")), strict=True)
-    frames = found.frames.table.take([found.frames.numbers[key] for key in keys])
+    frames = found.frames.rows(keys)
     for name in _OF_FRAME:
         held = held.append_column(name, frames.column(name))
     for name, values in _of_recordings(line, found).items():

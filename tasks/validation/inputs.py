@@ -56,8 +56,11 @@ class Frames:
     def of(self, keys: Iterable[FrameKey]) -> dict[FrameKey, Frame]:
         """Some of them as nouns; all of these keys must be there."""
         wanted = list(dict.fromkeys(keys))
-        rows = self.table.take([self.numbers[key] for key in wanted])
-        return dict(zip(wanted, from_arrow(rows, Frame), strict=True))
+        return dict(zip(wanted, from_arrow(self.rows(wanted), Frame), strict=True))
+
+    def rows(self, keys: Iterable[FrameKey]) -> pa.Table:
+        """Some of them, in the order of these keys, which must all be there."""
+        return self.table.take(np.array([self.numbers[key] for key in keys], np.int64))
 
 
 @dataclass(frozen=True)
