@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -59,6 +60,11 @@ def _scene(stack: Settings, name: str, folder: Path) -> Scene:
     return Scene(name, open_lake(stack), open_registry(stack), folder)
 
 
+A_PERSONS_LOOK_S = 5
+"""An answer in the second of the question reaches Airflow's scheduler before it has heard that the task paused: it takes
+the task that goes on for one that was lost, and asks again. Nobody reads a report so fast."""
+
+
 class Command:
     """`nightscope ...` as a script runs it."""
 
@@ -102,6 +108,7 @@ def test_a_person_approves_and_takes_it_back(stack: Settings, airflow: httpx.Cli
     assert scene.registry.champion(ASKED) is None
 
     said = {"chosen_options": ["Approve"], "params_input": {"note": "looked at every frame"}}
+    time.sleep(A_PERSONS_LOOK_S)
     airflow.patch(f"{task}/-1/hitlDetails", json=said).raise_for_status()
     told, progress = night.ended()
 

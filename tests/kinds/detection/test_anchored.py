@@ -26,6 +26,7 @@ from tasks.kinds.detection.anchored.files import is_anchored
 from tasks.kinds.detection.anchored.plan import AnchoredPlan
 from tasks.kinds.detection.anchored.trainer import SCORE, AnchoredTraining, fitted_anchors, rate_at
 from tasks.kinds.detection.comparison import compare_weights
+from tasks.kinds.detection.denoised_layout import DENOISING
 from tasks.kinds.detection.predictor import LoadedDetector
 from tasks.kinds.detection.recipe import PredictOptions, load_recipe
 from tasks.kinds.detection.train import options, train
@@ -265,7 +266,7 @@ def test_mlflows_model_gives_the_same_boxes(
     code = Path(retinanet.__file__)
     context = SimpleNamespace(
         artifacts={"model": tmp_path / "model.json", "weights": path, "retinanet": code,
-                   "views": code.parents[1] / "views.py"}
+                   "views": code.parents[1] / "views.py", "speckle_unet": DENOISING}
     )  # fmt: skip
     served = pyfunc_model.BoxDetector()
     served.load_context(context)
