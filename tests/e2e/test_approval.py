@@ -61,8 +61,8 @@ def _scene(stack: Settings, name: str, folder: Path) -> Scene:
 
 
 A_PERSONS_LOOK_S = 5
-"""An answer in the second of the question reaches Airflow's scheduler before it has heard that the task paused: it takes
-the task that goes on for one that was lost, and asks again. Nobody reads a report so fast."""
+"""An answer in the second of the question reaches Airflow's scheduler before it has heard that the task paused: it
+takes the task that goes on for one that was lost, and asks again. Nobody reads a report so fast."""
 
 
 class Command:
