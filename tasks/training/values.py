@@ -21,7 +21,8 @@ from tasks.errors import ConfigError
 from tasks.escaping import short_repr
 from tasks.lake.denoisers import VERSION_NAME
 from tasks.small_yaml import read_yaml
-from tasks.training.starting import OID, SAFETENSORS_NAME, TORCH_NAME
+from tasks.training.installed import INSTALLED
+from tasks.training.starting import OID, SAFETENSORS_NAME, TORCH_NAME, WEIGHTS_NAME
 
 Check = Callable[[Any], Any]
 
@@ -166,6 +167,13 @@ def denoiser(value: Any) -> str | None:
     if isinstance(value, str) and VERSION_NAME.fullmatch(value):
         return value
     return weights(value, SAFETENSORS_NAME, "a version of a denoiser, such as speckle/1, or of a .safetensors")
+
+
+def starting_weights(value: Any) -> str | None:
+    """Weights of a network of timm's or of ours: those of an installed package by their name, else as `weights`."""
+    if isinstance(value, str) and value in INSTALLED:
+        return value
+    return weights(value, WEIGHTS_NAME, f"a .pt, .pth or .safetensors (or one of {', '.join(INSTALLED)})")
 
 
 def close_matches(name: str, known: Collection[str]) -> str:

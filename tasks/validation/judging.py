@@ -18,15 +18,17 @@ import numpy as np
 from tasks.config import Line
 from tasks.kind import Kind, Object, Surroundings
 from tasks.lake import Lake
-from tasks.schemas import Oid, QuarantineItem
+from tasks.schemas import Frame, Oid, QuarantineItem
 from tasks.validation import annotators, inputs, setting_aside, tables
-from tasks.validation.inputs import Inputs, Row, frame_key
+from tasks.validation.inputs import FrameKey, Inputs, Row, frame_key
 from tasks.validation.passed import judgement_of, table_of
 from tasks.validation.suites import CheckResult, SuiteResult, run_suite
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+
+_Frames = Mapping[FrameKey, Frame]
 
 
 @dataclass
@@ -83,8 +85,9 @@ def judge(lake: Lake, line: Line, kind: Kind, found: Inputs, findings: Findings)
     annotations = _one_again(annotations)
 
     annotations = _judge_annotations(lake, line, found, annotations, findings)
-    annotations = _judge_frames(lake, line, found, annotations, findings)
-    annotations, passed = _judge_objects(lake, line, kind, found, annotations, findings)
+    frames = found.frames.of(frame_key(row) for row in annotations.rows)
+    annotations = _judge_frames(lake, line, found, annotations, frames, findings)
+    annotations, passed = _judge_objects(lake, line, kind, found, annotations, frames, findings)
     return Judgement(_choose(line, kind, found, annotations, findings), passed)
 
 
@@ -129,8 +132,9 @@ def _judge_annotations(
     return Annotations([row for row in annotations.rows if row["annotation_id"] not in bad], annotations.known)
 
 
-def _judge_frames(lake: Lake, line: Line, found: Inputs, annotations: Annotations, findings: Findings) -> Annotations:
-    frames = found.frames.of(frame_key(row) for row in annotations.rows)
+def _judge_frames(
+    lake: Lake, line: Line, found: Inputs, annotations: Annotations, frames: _Frames, findings: Findings
+) -> Annotations:
     numbers = np.asarray(annotations.known.column(inputs.PLACE))
     known = len(np.setdiff1d(numbers, [found.frames.numbers[key] for key in frames]))
     sizes = inputs.stored_sizes(lake, (frame.oid for frame in frames.values()))
@@ -148,7 +152,7 @@ def _judge_frames(lake: Lake, line: Line, found: Inputs, annotations: Annotation
 
 
 def _judge_objects(
-    lake: Lake, line: Line, kind: Kind, found: Inputs, annotations: Annotations, findings: Findings
+    lake: Lake, line: Line, kind: Kind, found: Inputs, annotations: Annotations, frames: _Frames, findings: Findings
 ) -> tuple[Annotations, pa.Table]:
     """Return the annotations that may be used, and what passed whole; the others are set aside."""
     checks = kind.checks
@@ -157,7 +161,6 @@ def _judge_objects(
         standing=lambda row: inputs.standing(row, line.annotators),
         picture=lake.blobs.get_bytes,
     )
-    frames = found.frames.of(frame_key(row) for row in annotations.rows)
     table = kind.labels_table(annotations.rows, frames, surroundings)
     folder = kind.expectations(lake.settings.expectations_dir)
     known = int(np.asarray(annotations.known.column("rows")).sum())

@@ -8,7 +8,6 @@ from typing import Any
 from tasks.escaping import short_repr
 from tasks.kinds.classification.plan import SYMMETRIES, TrainingPlan
 from tasks.training.installed import INSTALLED
-from tasks.training.starting import WEIGHTS_NAME
 from tasks.training.values import (
     Check,
     between,
@@ -17,9 +16,9 @@ from tasks.training.values import (
     number,
     one_device,
     one_of,
+    starting_weights,
     switch,
     text,
-    weights,
     whole,
 )
 
@@ -42,13 +41,6 @@ MOST_EPOCHS = 10_000
 
 def _model(value: Any) -> str:
     return one_of(SHORT.get(value, value) if isinstance(value, str) else value, *MODELS)
-
-
-def _weights(value: Any) -> str | None:
-    if isinstance(value, str) and value in INSTALLED:
-        return value
-    called = f"a .pt, .pth or .safetensors (or one of {', '.join(INSTALLED)})"
-    return weights(value, WEIGHTS_NAME, called)
 
 
 def _trained(value: Any) -> str | int:
@@ -134,7 +126,7 @@ ALLOWED: Mapping[str, Check] = {
     **ARGUMENTS,
     "description": lambda value: text(value, 2000),
     "kind": lambda value: one_of(value, "classification"),
-    "weights": _weights,
+    "weights": starting_weights,
     "device": one_device("a classifier"),
     "tta": switch,
 }

@@ -11,7 +11,6 @@ makes of the frame. The test split is left out: a training never reads it.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import time
@@ -25,6 +24,7 @@ from tasks.datasets.on_disk import Files, laid_out, link
 from tasks.kind import Recipe
 from tasks.kind.images import read_image
 from tasks.lake import Lake
+from tasks.lake.blobs import hash_file
 from tasks.provenance import ROOT, code_of, meaning_of
 from tasks.schemas import Oid, digest
 from tasks.training.starting import denoisers_weights
@@ -110,7 +110,7 @@ def write_denoised(data: Path, weights: Path, oid: Oid, cache: Path, part: Path,
 
 def image_key(image: Path) -> str:
     """Where a frame's denoised picture lies in its cache, by what its file holds."""
-    key = hashlib.sha256(image.read_bytes()).hexdigest()
+    key = hash_file(image)
     return f"{key[:2]}/{key}.png"
 
 

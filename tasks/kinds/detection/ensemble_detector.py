@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from tasks.kinds.detection.detector import Boxes, Detector, Image
 from tasks.kinds.detection.ensembles import fuse, unpack
 from tasks.kinds.detection.recipe import PredictOptions
 from tasks.kinds.detection.views import find_objects
+from tasks.lake.blobs import hash_file
 from tasks.schemas import Oid
 
 
@@ -40,7 +40,7 @@ class EnsembleDetector:
         device: str = "auto",
         config_dir: Path | None = None,
     ) -> None:
-        found = _sha256(weights)
+        found = hash_file(weights)
         if found != oid:
             raise IntegrityError(f"weights: {weights}", expected=f"sha256 {oid}", found=found, fix="fetch them again")
         with tempfile.TemporaryDirectory(prefix="nightscope-members-") as folder:
@@ -50,7 +50,7 @@ class EnsembleDetector:
                 raise DataError(f"weights {oid[:12]}", expected="several detectors", found=str(error)) from error
             self.members = [
                 Detector(
-                    path, oid=_sha256(path), classes=classes, imgsz=imgsz, predict=predict, device=device,
+                    path, oid=hash_file(path), classes=classes, imgsz=imgsz, predict=predict, device=device,
                     config_dir=config_dir,
                 )
                 for path in paths
@@ -81,7 +81,3 @@ class EnsembleDetector:
 
         seen = denoised.seen(self.denoiser, images)
         return find_objects(find, seen, imgsz=self.imgsz, **options.model_dump())
-
-
-def _sha256(path: Path) -> Oid:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -12,6 +12,7 @@ from typing import Any
 from tasks.kinds.detection.denoised import carrying
 from tasks.kinds.detection.job import DetectorJob
 from tasks.kinds.detection.predictor import SCORES_FROM
+from tasks.lake.blobs import hash_file
 from tasks.training.ultralytics_stages import spelt_out
 
 KEPT_ARGUMENTS = ("task", "imgsz", "rect", "amp", "batch", "overlap_mask", "nms")
@@ -92,15 +93,13 @@ def review(
 
 def review_together(job: DetectorJob, weights: Path, data: Path, device: str) -> dict[str, float]:
     """What several detectors find together, by pycocotools; of the same images as `review`, under the same names."""
-    import hashlib
-
     from tasks.kinds.detection.anchored.dataset import Split
     from tasks.kinds.detection.anchored.measure import average_precisions_of
     from tasks.kinds.detection.ensemble_detector import EnsembleDetector
 
     split = Split(data, "val")
     detector = EnsembleDetector(
-        weights, oid=hashlib.sha256(weights.read_bytes()).hexdigest(), classes=split.classes, imgsz=job.imgsz,
+        weights, oid=hash_file(weights), classes=split.classes, imgsz=job.imgsz,
         predict=job.predict, device=device, config_dir=job.config_dir,
     )  # fmt: skip
     detector.denoiser = None  # the layout's pictures have gone through it

@@ -7,8 +7,6 @@ from typing import Any
 
 from tasks.escaping import short_repr
 from tasks.kinds.segmentation.plan import SIDE_MULTIPLE, Stage1Plan, Stage2Plan, TrainingPlan
-from tasks.training.installed import INSTALLED
-from tasks.training.starting import WEIGHTS_NAME
 from tasks.training.values import (
     Check,
     between,
@@ -17,9 +15,9 @@ from tasks.training.values import (
     number,
     one_device,
     one_of,
+    starting_weights,
     switch,
     text,
-    weights,
     whole,
 )
 
@@ -31,13 +29,6 @@ ENCODERS = {"efficientnet_lite0": "tf_efficientnet_lite0", "efficientnet-lite0":
 def _encoder(value: Any) -> str:
     found = ENCODERS.get(value, value) if isinstance(value, str) else value
     return choice(TrainingPlan, "encoder")(found)  # type: ignore[no-any-return]
-
-
-def _weights(value: Any) -> str | None:
-    if isinstance(value, str) and value in INSTALLED:
-        return value
-    called = f"a .pt, .pth or .safetensors (or one of {', '.join(INSTALLED)})"
-    return weights(value, WEIGHTS_NAME, called)
 
 
 def tile_side(value: Any, most: int = 2048) -> int:
@@ -135,7 +126,7 @@ ALLOWED: Mapping[str, Check] = {
     **ARGUMENTS,
     "description": lambda value: text(value, 2000),
     "kind": lambda value: one_of(value, "segmentation"),
-    "weights": _weights,
+    "weights": starting_weights,
     "device": one_device("a segmenter"),
     **between(number, 0, 1, "min_score"),
 }
