@@ -8,7 +8,7 @@
 PATH is the folder of the set or its archive. Pictures are split once (`--split-seed`), by picture, stratified by kind
 of picture (`cells_of_dsb.group_of`); whether two pictures are of one slide is not known. `--val` of the rest is for
 validation (score threshold, best epoch). With `--cells` there is no validation split: whole training pictures are drawn
-until they have so many cells, smaller sets being parts of larger ones, and a curve comes out.
+that together have so many cells at most, smaller sets being parts of larger ones, and a curve comes out.
 
 **The same CPU time.** A pilot of four epochs a stage measures what an epoch and all the rest cost in CPU seconds (user
 and system, all processes of the worker); then the recipe's epochs are raised or lowered together until a training takes
@@ -118,11 +118,14 @@ def measured(
         "threads": asked.threads, "val": asked.val, "rest": [each.path.name for each in rest],
         "test": [each.path.name for each in test],
     }  # fmt: skip
+    ladder = [count for count in asked.cells if count <= cells]
+    learned, val = (with_cells(rest, ladder, seed), []) if cells else split(rest, asked.val, asked.split_seed + 1)
+    if cells:
+        asked_for["learned"] = [each.path.name for each in learned]
     key = digest(asked_for)[:16]
     for line in done(asked.out):
         if line["key"] == key:
             return line
-    learned, val = (with_cells(rest, cells, seed), []) if cells else split(rest, asked.val, asked.split_seed + 1)
     folder = Path(tempfile.mkdtemp(dir=scratch))
     data = write_dataset(folder / "data", learned, val)
     trained = train_for(

@@ -119,15 +119,20 @@ def split(pictures: Sequence[CellPicture], share: float, seed: int) -> tuple[lis
     return sorted(kept, key=lambda each: each.path), sorted(aside, key=lambda each: each.path)
 
 
-def with_cells(pictures: Sequence[CellPicture], cells: int, seed: int) -> list[CellPicture]:
-    """Whole pictures, drawn at random until they have so many cells; fewer cells are of the first among the same."""
-    order = np.random.default_rng(seed).permutation(len(pictures))
-    drawn: list[CellPicture] = []
-    for place in order:
-        if sum(len(picture.objects) for picture in drawn) >= cells:
-            break
-        drawn.append(pictures[place])
-    return drawn
+def with_cells(pictures: Sequence[CellPicture], counts: Sequence[int], seed: int) -> list[CellPicture]:
+    """Whole pictures, drawn at random, with so many cells as fit into the largest of `counts`.
+
+    They are first drawn for the smallest count, then for the next one beside these: sets of fewer cells are parts of
+    those of more. A picture with too many cells is passed over, so that a small set has none of the crowded ones.
+    """
+    order = [int(place) for place in np.random.default_rng(seed).permutation(len(pictures))]
+    drawn: list[int] = []
+    for count in sorted(counts):
+        for place in order:
+            have = sum(len(pictures[each].objects) for each in drawn)
+            if place not in drawn and have + len(pictures[place].objects) <= count:
+                drawn.append(place)
+    return [pictures[place] for place in drawn]
 
 
 def write_dataset(folder: Path, train: Sequence[CellPicture], val: Sequence[CellPicture]) -> Path:
