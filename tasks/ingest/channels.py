@@ -19,7 +19,7 @@ from tasks.ingest.calibration import calibration_of
 from tasks.ingest.grey import Brightness, stretched
 from tasks.ingest.images import Image
 from tasks.ingest.limits import Budget
-from tasks.ingest.tiff_pages import BLACK_IS_ZERO
+from tasks.ingest.tiff_pages import BLACK_IS_ZERO, RGB
 from tasks.schemas import STILL
 
 _Values = npt.NDArray[Any]
@@ -89,15 +89,19 @@ class ChannelPicture:
         return values.reshape(-1, *values.shape[-2:])
 
 
-def has_channels(tiff: tifffile.TiffFile) -> bool:
-    """Whether a TIFF is one picture of several channels: samples that are no colours, or pages that are no stack."""
+def has_channels(tiff: tifffile.TiffFile, *, named: bool) -> bool:
+    """Whether a TIFF is one picture of several channels: samples that are no colours, or pages that are no stack.
+
+    Where a line has `named` channels, four samples are no colours with an opacity, as tifffile calls them by itself.
+    """
     series = tiff.series
     if len(series) != 1 or not set(_PLANE) <= set(series[0].axes):
         return False
     beside = [axis for axis, length in zip(series[0].axes, series[0].shape, strict=True) if length > 1]
     beside = [axis for axis in beside if axis not in _PLANE]
     page = tiff.pages.first
-    return len(beside) == 1 and beside[0] not in _STACKED and page.photometric == BLACK_IS_ZERO
+    channels = page.photometric == BLACK_IS_ZERO or (named and page.photometric == RGB and page.samplesperpixel > 3)
+    return len(beside) == 1 and beside[0] not in _STACKED and channels
 
 
 def says_channels(tiff: tifffile.TiffFile) -> bool:

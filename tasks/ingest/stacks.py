@@ -198,7 +198,7 @@ def _opened(path: Path, kind: Format, limits: IngestLimits, channels: Mapping[st
         elif kind in (Format.TIFF, Format.STILL):
             # Opened here: tifffile resolves links first, and an upload's place in /proc leads to no name.
             with path.open("rb") as file, open_tiff(file) as tiff:
-                if kind is Format.STILL and channels != {} and has_channels(tiff):
+                if kind is Format.STILL and channels != {} and has_channels(tiff, named=bool(channels)):
                     yield ChannelPicture(tiff, budget, channels)
                     return
                 pages = _TiffPages(tiff, path, budget, limits)
@@ -229,7 +229,7 @@ def is_one_picture(path: Path, channels: Mapping[str, int], most: int) -> bool:
     """
     try:
         with path.open("rb") as file, open_tiff(file) as tiff:
-            if has_channels(tiff):
+            if has_channels(tiff, named=bool(channels)):
                 return bool(channels) or says_channels(tiff)
             frames = frames_of(directories(file, path.stat().st_size, most))
             return len(frames) == 1 == order_of(tiff, frames).announced

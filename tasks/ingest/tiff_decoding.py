@@ -170,7 +170,7 @@ def opaque(array: Page) -> Page:
             raise UnreadableRecording(
                 "a picture is transparent in parts, or has one channel more than its colours",
                 expected="grey or RGB, fully opaque",
-                fix="export it without the alpha channel, or one channel alone",
+                fix="export it without the alpha channel; a further stain belongs to pages of grey, one each",
             )
     return array
 

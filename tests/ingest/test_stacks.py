@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ from tasks.ingest import stacks
 from tasks.ingest.formats import Format
 from tasks.ingest.packing import pack
 from tasks.ingest.sampling import Extractor, Picture, Rate, Sampler
+from tasks.kinds.segmentation.pictures import read_picture
 from tests.ingest.clips import number_in, numbered
 
 STACK = np.stack([numbered(number) for number in range(12)])
@@ -167,3 +169,38 @@ def test_damaged_images_are_lost_frames(tmp_path: Path) -> None:
     pack([], packed)
     with pytest.raises(UnreadableRecording, match="0 frames"):
         stacks.read(packed, Format.IMAGES, Sampler({}))
+
+
+FOUR = np.stack([np.full((96, 128), value, np.uint16) for value in (1000, 2000, 3000, 4000)])
+FOUR[:, :10] = 0
+
+
+def as_grey_pages(path: Path) -> None:
+    tifffile.imwrite(path, FOUR, photometric="minisblack")
+
+
+def as_grey_samples(path: Path) -> None:
+    tifffile.imwrite(path, np.moveaxis(FOUR, 0, -1), photometric="minisblack", planarconfig="contig")
+
+
+def as_colours_and_opacity(path: Path) -> None:
+    tifffile.imwrite(path, np.moveaxis(FOUR, 0, -1), photometric="rgb")
+
+
+@pytest.mark.parametrize("write", [as_grey_pages, as_grey_samples, as_colours_and_opacity])
+def test_a_still_of_four_channels_shows_those_that_are_named(tmp_path: Path, write: Callable[[Path], None]) -> None:
+    path = tmp_path / "cells.tif"
+    write(path)
+    named = {"nucleus": 3, "membrane": 0}
+    sink = Extractor([0])
+    media, _ = stacks.read(path, Format.STILL, sink, channels=named)
+    assert media.codec == "tiff-channels"
+    assert decoded(sink.pictures[0])[40, 40].tolist() == [255, 255, 0]  # BGR: nuclei blue, membranes green
+    model_sees = read_picture(path, named)
+    assert model_sees[40, 40].tolist() == [0, 1000, 4000]  # RGB, in the file's own depth
+
+
+def test_a_transparent_still_says_what_a_further_stain_needs(tmp_path: Path) -> None:
+    as_colours_and_opacity(tmp_path / "cells.tif")
+    with pytest.raises(UnreadableRecording, match="one channel more than its colours.*pages of grey"):
+        stacks.read(tmp_path / "cells.tif", Format.STILL, Extractor([0]))

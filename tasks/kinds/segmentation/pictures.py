@@ -50,8 +50,7 @@ def read_picture(source: Path | str | bytes, channels: Mapping[str, int] | None 
     name = "of these bytes" if isinstance(source, bytes) else Path(source).name
     data = source if isinstance(source, bytes) else Path(source).read_bytes()
     tiff = data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-    fourth = max((channels or {}).values(), default=0) > 2  # then it is no opacity, whatever the file calls it
-    values = _tiff(data, name, colours_alone=not fourth) if tiff else _other(data, name)
+    values = _tiff(data, name, named=bool(channels)) if tiff else _other(data, name)
     return mapped(_in_depth(values, name), channels or {}, name)
 
 
@@ -213,10 +212,10 @@ def _other(data: bytes, name: str) -> Picture:
     return np.ascontiguousarray(found[:, :, 2::-1])
 
 
-def _tiff(data: bytes, name: str, *, colours_alone: bool) -> Picture:
+def _tiff(data: bytes, name: str, *, named: bool) -> Picture:
     """A TIFF's only picture, [h, w] or [h, w, channels]; pages of one size are channels.
 
-    With `colours_alone` what stands beside red, green and blue is opacity. tifffile calls four channels so by itself.
+    Where channels are `named`, four of them are no colours with an opacity, as tifffile calls them by itself.
     """
     import io
 
@@ -241,10 +240,8 @@ def _tiff(data: bytes, name: str, *, colours_alone: bool) -> Picture:
     except Exception as error:  # zlib.error, struct.error, ValueError ...: decoders fail in many ways on damage
         raise _unreadable(name, f"{type(error).__name__}: {error}") from error
     plane = _one_plane(values, axes, name)
-    if plane.ndim == 3 and (
-        photometric == 1 or (photometric == 2 and not colours_alone)
-    ):  # of channels annotators' frame is not turned either
-        return plane
+    if plane.ndim == 3 and (photometric == 1 or (photometric == 2 and named and plane.shape[2] > 3)):
+        return plane  # of channels annotators' frame is not turned either
     return _turned(_coloured(plane, photometric, table), turn)
 
 

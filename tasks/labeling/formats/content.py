@@ -181,4 +181,6 @@ def few_enough(count: int, things: str = "boxes") -> None:
         ValueError: Saying so.
     """
     if count > MAX_OBJECTS:
-        raise ValueError(f"it has {count} {things} on one image, and at most {MAX_OBJECTS} are taken")
+        raise ValueError(
+            f"it has {count} {things} on one image, and at most {MAX_OBJECTS} are taken: cut the picture into several"
+        )
