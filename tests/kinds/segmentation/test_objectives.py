@@ -52,9 +52,7 @@ def asked_for(share: float, **stage2: Any) -> list[list[float]]:
     image[8:20, 4:24], image[40:60, 30:42] = 1, 2
     network, plan = Recorded(), TrainingPlan(stage2=Stage2Plan(**stage2))
     generator = torch.Generator().manual_seed(0)
-    parts = losses_of(
-        network, "stage2", torch.zeros(1, 3, 64, 64), [targets_of(image, [0, 0])], plan, share, generator
-    )
+    parts = losses_of(network, "stage2", torch.zeros(1, 3, 64, 64), [targets_of(image, [0, 0])], plan, share, generator)
     assert all(torch.isfinite(value) for value in parts.values())
     assert network.asked is not None
     return sorted(network.asked.tolist())
