@@ -248,3 +248,14 @@ def hash_file(path: Path) -> Oid:
         while chunk := file.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def check_weights(path: Path, oid: Oid) -> None:
+    """Check that a file of weights is what its oid names, before anything reads it.
+
+    Raises:
+        IntegrityError: It is not.
+    """
+    found = hash_file(path)
+    if found != oid:
+        raise IntegrityError(f"weights: {path}", expected=f"sha256 {oid}", found=found, fix="fetch them again")

@@ -6,7 +6,6 @@ before it, the same suppression of doubles after it, the same options, so that t
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tasks.errors import DataError, IntegrityError
+from tasks.errors import DataError
 from tasks.kinds.detection import denoised
 from tasks.kinds.detection.recipe import PredictOptions
 from tasks.kinds.detection.runtimes import lay_out, settle
 from tasks.kinds.detection.views import find_objects
+from tasks.lake.blobs import check_weights
 from tasks.schemas import Oid
 from tasks.training.ultralytics_loading import refused
 
@@ -61,12 +61,8 @@ class Detector:
     ) -> None:
         # A blob's name has no suffix, and ultralytics goes by it.
         files = {f"{str(oid)[:12]}.pt": (weights, str(oid))} if isinstance(weights, Path) else dict(weights)
-        for name, (path, expected) in files.items():
-            found = hashlib.sha256(path.read_bytes()).hexdigest()
-            if found != expected:
-                raise IntegrityError(
-                    f"weights {name}: {path}", expected=f"sha256 {expected}", found=found, fix="fetch them again"
-                )
+        for path, expected in files.values():
+            check_weights(path, expected)
         from tasks.training import ultralytics_offline as offline
 
         offline.prepare(config_dir)

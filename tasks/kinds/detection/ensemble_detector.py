@@ -6,13 +6,13 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tasks.errors import DataError, IntegrityError
+from tasks.errors import DataError
 from tasks.kinds.detection import denoised
 from tasks.kinds.detection.detector import Boxes, Detector, Image
 from tasks.kinds.detection.ensembles import fuse, unpack
 from tasks.kinds.detection.recipe import PredictOptions
 from tasks.kinds.detection.views import find_objects
-from tasks.lake.blobs import hash_file
+from tasks.lake.blobs import check_weights, hash_file
 from tasks.schemas import Oid
 
 
@@ -40,9 +40,7 @@ class EnsembleDetector:
         device: str = "auto",
         config_dir: Path | None = None,
     ) -> None:
-        found = hash_file(weights)
-        if found != oid:
-            raise IntegrityError(f"weights: {weights}", expected=f"sha256 {oid}", found=found, fix="fetch them again")
+        check_weights(weights, oid)
         with tempfile.TemporaryDirectory(prefix="nightscope-members-") as folder:
             try:
                 paths = unpack(weights, Path(folder))

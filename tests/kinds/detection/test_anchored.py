@@ -195,6 +195,8 @@ def test_it_predicts_as_every_detector_does(data: Path, trained: dict[str, list[
     for each, image in zip(found, (*images, wide), strict=True):
         assert (np.diff(each[:, 4]) <= 0).all() and each[:, 0].min() >= 0 and each[:, 2].max() <= image.shape[1]
     assert all((each[:, 4] >= 0.9).all() for each in detector.predict(images, conf=0.9))
+    for each in detector.predict(images, conf=0.0, max_det=300):  # a place is of one class
+        assert len({tuple(box) for box in each[:, :4].tolist()}) == len(each) > 7
     seen = detector.options.model_copy(update={"tta": True, "slice_px": 64})
     twice = AnchoredDetector(path, oid=oid, classes=CLASSES, imgsz=64, predict=seen, device="cpu")
     assert twice.predict([wide], conf=0.01)[0].shape[1] == 6

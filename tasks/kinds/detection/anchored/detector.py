@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tasks.errors import DataError, IntegrityError
+from tasks.errors import DataError
 from tasks.kinds.detection import denoised
 from tasks.kinds.detection.recipe import PredictOptions
 from tasks.kinds.detection.views import find_objects
+from tasks.lake.blobs import check_weights
 from tasks.schemas import Oid
 
 Image = npt.NDArray[np.uint8]
@@ -46,9 +46,7 @@ class AnchoredDetector:
         predict: PredictOptions,
         device: str = "auto",
     ) -> None:
-        found = hashlib.sha256(weights.read_bytes()).hexdigest()
-        if found != oid:
-            raise IntegrityError(f"weights: {weights}", expected=f"sha256 {oid}", found=found, fix="fetch them again")
+        check_weights(weights, oid)
         import torch
 
         from tasks.kinds.detection.anchored import retinanet

@@ -174,7 +174,7 @@ def carried(path: Path) -> torch.Tensor | None:
 def find(
     network: RetinaNet, images: Sequence[Any], imgsz: int, conf: float, *, iou: float, max_det: int, device: str = "cpu"
 ) -> list[Any]:
-    """One look at each image.
+    """One look at each image. A place is of the class that it is surest of: torchvision names all that score enough.
 
     Args:
         network: From `read`, on `device`.
@@ -187,7 +187,8 @@ def find(
     Returns:
         Per image float32 [n, 6]: x1, y1, x2, y2 in the image's pixels, score, class index; best score first.
     """
-    network.score_thresh, network.nms_thresh, network.detections_per_img = conf, iou, max_det
+    classes = int(network.head.classification_head.num_classes)
+    network.score_thresh, network.nms_thresh, network.detections_per_img = conf, iou, max_det * classes
     network.transform.min_size, network.transform.max_size = (imgsz,), imgsz
     found = []
     with torch.inference_mode():
@@ -197,5 +198,12 @@ def find(
             )
             (each,) = network([picture])
             boxes = torch.cat([each["boxes"], each["scores"][:, None], each["labels"][:, None].float()], dim=1)
-            found.append(boxes[each["scores"].argsort(descending=True, stable=True)].cpu().numpy())
+            found.append(_of_one_class(boxes.cpu().numpy())[:max_det])
     return found
+
+
+def _of_one_class(boxes: Any) -> Any:
+    """Boxes [n, 6], best score first; of those of the same place, whose four numbers are equal, the best alone."""
+    boxes = boxes[np.argsort(-boxes[:, 4], kind="stable")]
+    _, first = np.unique(boxes[:, :4], axis=0, return_index=True)
+    return boxes[np.sort(first)]
