@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tasks.kind import ModelRef
     from tasks.metrics.judgement import Metric
     from tasks.training.records import Trained
-    from tasks.training.train import Watch
+    from tasks.training.run_worker import Watch
 
 log = logging.getLogger(__name__)
 

@@ -41,12 +41,9 @@ def put_microscope_in(dataset: Any, plan: Microscope) -> None:
 
     build, own = dataset.build_transforms, MicroscopeOfLabels(plan)
 
-    def build_with_ours(hyp: Any) -> Any:
-        transforms = build(hyp)
+    def with_ours(transforms: Any) -> Any:
         transforms.transforms = [own if isinstance(each, NoAlbumentations) else each for each in transforms.transforms]
         return transforms
 
-    dataset.build_transforms = build_with_ours
-    dataset.transforms.transforms = [
-        own if isinstance(each, NoAlbumentations) else each for each in dataset.transforms.transforms
-    ]
+    dataset.build_transforms = lambda hyp: with_ours(build(hyp))
+    with_ours(dataset.transforms)

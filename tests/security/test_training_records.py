@@ -16,6 +16,7 @@ from tasks.lake import keys, open_lake
 from tasks.registry.models import ABOUT, ModelRecord
 from tasks.schemas import digest, now
 from tasks.session import open_session
+from tasks.training.heard import TrainingRun
 from tasks.training.records import (
     Checkpoint,
     Origin,
@@ -28,7 +29,7 @@ from tasks.training.records import (
     vouched,
     write,
 )
-from tasks.training.train import _trained, _TrainingRun
+from tasks.training.train import _trained
 from tests.promotion.promoting import Scene
 from tests.registry.making import about
 
@@ -147,10 +148,10 @@ def test_a_forged_checkpoint_is_not_gone_on_from(scene: Scene) -> None:
     key, said = digest(scene.name), list[str]()
     ours = Checkpoint(oid=scene.lake.blobs.put_bytes(b"ours"), epoch=3, history=(), setup={})
     write(scene.lake, checkpoint_key(key), ours)
-    assert _TrainingRun(scene.lake, key, None, said.append).resume() == ours
+    assert TrainingRun(scene.lake, key, None, said.append).resume() == ours
     evil = scene.lake.blobs.put_bytes(EVIL)
     put(scene, checkpoint_key(key), content(scene, checkpoint_key(key)) | {"oid": evil})
-    night = _TrainingRun(scene.lake, key, None, said.append)
+    night = TrainingRun(scene.lake, key, None, said.append)
     assert night.resume() is None and night.epoch == 0
     assert "begun anew" in said[-1] and checkpoint_key(key) in said[-1]
     put(scene, checkpoint_key(key), ours.model_dump(mode="json"))

@@ -15,8 +15,9 @@ from tasks.kinds import kind_of
 from tasks.lake import Lake
 from tasks.registry import open_registry
 from tasks.training import supervise
+from tasks.training.heard import TrainingRun
 from tasks.training.publish import PLATEAU, TROUBLE
-from tasks.training.train import _TrainingRun, train_challenger
+from tasks.training.train import train_challenger
 from tests.training.conftest import write_dataset
 
 SCORE = "metrics/mAP50(B)"
@@ -41,7 +42,7 @@ class Shown:
 def test_a_plateau_is_said_once_and_its_end_too(lake: Lake) -> None:
     said: list[str] = []
     shown: Any = Shown()
-    run = _TrainingRun(lake, "k" * 64, shown, said.append, SCORE)
+    run = TrainingRun(lake, "k" * 64, shown, said.append, SCORE)
     for number in range(1, 16):
         run.hear(an_epoch(number, 0.8))
     assert said == [f"epoch 11: plateau since epoch 1: {SCORE} 0.8, and the 10 epochs after it brought 0"]
@@ -52,14 +53,14 @@ def test_a_plateau_is_said_once_and_its_end_too(lake: Lake) -> None:
 
 
 def test_what_was_measured_before_the_first_epoch_is_kept(lake: Lake) -> None:
-    run = _TrainingRun(lake, "k" * 64, None, print, SCORE)
+    run = TrainingRun(lake, "k" * 64, None, print, SCORE)
     for number in range(3):
         run.hear(an_epoch(number, 0.1 * number))
     assert [(each.epoch, each.metrics[SCORE]) for each in run.history] == [(0, 0.0), (1, 0.1), (2, 0.2)]
 
 
 def test_a_broken_loss_is_an_error_that_says_what_to_try(lake: Lake) -> None:
-    run = _TrainingRun(lake, "k" * 64, None, print, SCORE)
+    run = TrainingRun(lake, "k" * 64, None, print, SCORE)
     with pytest.raises(StepFailed) as caught:
         run.hear(BROKEN)
     assert caught.value.thing == "training kkkkkkkkkkkk broke in epoch 14, step 27: its train/box_loss is nan"

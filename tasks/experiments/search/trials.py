@@ -178,7 +178,7 @@ def _planned(session: Session, search: Search, number: int) -> tuple[TrialPlan, 
 def _run(session: Session, search: Search, plan: TrialPlan, finished: Sequence[TrialResult]) -> TrialResult:
     from tasks.provenance import code_version
     from tasks.training.identity import run_key
-    from tasks.training.train import StopTraining
+    from tasks.training.run_worker import StopTraining
 
     lake, changes = session.lake, {**search.changes, **plan.params}
     line = session.line(search.line, changes)
