@@ -354,7 +354,8 @@ def test_a_bad_label_file_costs_only_itself(lake: Lake, line: Line, tmp_path: Pa
     report = bring(lake, line, folder, "yolo")
     assert report.matched == 1
     assert [each["reason"] for each in report.unmatched] == [
-        "is not a YOLO label file: it has 100000 boxes on one image, and at most 5000 are taken",
+        "is not a YOLO label file: it has 100000 boxes on one image, and at most 5000 are taken: cut the picture into "
+        "several",
         "is not a YOLO label file: line 1 (0 1e400 0.5 0.1 0.1): value 2 is '1e400', expected a number",
     ]
     assert sorted(active(lake, line)) == [0]

@@ -32,7 +32,7 @@ def test_predict_options_make_a_version_without_a_training(
     def never(*_: object) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(detection, "_train", never)
+    monkeypatch.setattr(detection, "run_worker", never)
     sliced = line.model_copy(update={"recipe": recipe.model_copy(update={"tta": True, "slice_px": 64})})
     second = train(sliced)
     assert second.run_key != first.run_key
