@@ -220,15 +220,19 @@ def checked_values(
         if reason:
             faults.append(f"{key}: cannot be set, {reason}; found {short_repr(value)}")
         elif key not in checks:
-            faults.append(
-                f"{_shown(key)}: no such argument{close_matches(str(key)[:60], checks)}; found {short_repr(value)}"
-            )
+            faults.append(f"{_shown(key)}: no such argument{_meant(str(key)[:60], checks)}; found {short_repr(value)}")
         else:
             try:
                 checked[key] = checks[key](value)
             except ValueError as error:
                 faults.append(f"{key}: {error}")
     return checked, faults
+
+
+def _meant(name: str, known: Collection[str]) -> str:
+    """What may have been meant by a name that is not known."""
+    group, _, rest = name.partition(".")
+    return f" (say {group}={{{rest}: ...}})" if rest.isidentifier() and group in known else close_matches(name, known)
 
 
 def _shown(key: Any) -> str:

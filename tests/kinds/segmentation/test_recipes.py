@@ -66,6 +66,7 @@ def test_nested_values_change_one_by_one() -> None:
         ({"percentiles": 3}, "percentiles: expected two percentiles"),
         ({"stage1": {"type": "finder", "epochs": 3}}, "stage1: type: expected one of cellfinder, image_encoder"),
         ({"stage1": {"type": "finder", "epochs": 3}}, "epochs: no such argument (did you mean total_epochs?)"),
+        ({"stage1.total_epochs": 3}, "stage1.total_epochs: no such argument (say stage1={total_epochs: ...}); found 3"),
         ({"stage2": 3}, "stage2: expected values by name, found 3"),
         ({"stage2_jitter": 2}, "stage2: jitter: expected a number from 0 to 0.5, found 2"),
         ({"stage1_total_epochs": 0, "stage2_total_epochs": 0}, "nothing would be trained"),
