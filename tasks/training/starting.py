@@ -6,7 +6,6 @@ through before the model; it may be named as a version of a denoiser as well.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from tasks.errors import ConfigError
 from tasks.escaping import short_repr
 from tasks.kind import Recipe
 from tasks.lake import Lake
+from tasks.lake.blobs import hash_file
 from tasks.lake.denoisers import VERSION_NAME, read_denoiser
 from tasks.schemas import Oid
 
@@ -90,7 +90,7 @@ def _named(lake: Lake, name: str, who: str, fix: str) -> tuple[Path, Oid]:
     path = weights_path(lake.settings, name)
     if not path.is_file():
         raise ConfigError(f"{who} are not there", expected=f"a file at {path}", fix=fix)
-    return path, hashlib.sha256(path.read_bytes()).hexdigest()
+    return path, hash_file(path)
 
 
 def weights_path(settings: Settings, name: str) -> Path:

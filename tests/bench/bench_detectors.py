@@ -34,7 +34,6 @@ again.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import shutil
 import tempfile
@@ -222,7 +221,7 @@ def predicted(
 ) -> list[FloatArray]:
     """For each test picture x1, y1, x2, y2, score, class: float64 [n, 6], as evaluation asks a detector."""
     detector = opened(
-        weights, hashlib.sha256(weights.read_bytes()).hexdigest(), folder / "ultralytics", classes=boxed.classes,
+        weights, hash_file(weights), folder / "ultralytics", classes=boxed.classes,
         imgsz=recipe.imgsz, predict=recipe.predict, device="cpu",
     )  # fmt: skip
     found: list[FloatArray] = []

@@ -25,6 +25,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import center_of_mass
+from skimage.segmentation import relabel_sequential
 
 from tasks.kinds.segmentation import networks
 from tasks.kinds.segmentation.inference.predict import OVERLAP, predict_picture
@@ -103,12 +105,9 @@ def mosaic(side: int) -> tuple[Image, Labels]:
         height, width = min(STONE, side - y), min(STONE, side - x)
         image, labels = stone.image[:height, :width], stone.labels[:height, :width]
         picture[y : y + height, x : x + width] = image[..., None] if image.ndim == 2 else image[..., ::-1]
-        names, inverse = np.unique(labels, return_inverse=True)
-        ground = int(names[0] == 0)
-        numbers = np.arange(len(names)) + 1 - ground + have
-        numbers[:ground] = 0
-        truth[y : y + height, x : x + width] = numbers[inverse].reshape(labels.shape)
-        have += len(names) - ground
+        own, _, _ = relabel_sequential(labels.astype(np.int32), offset=have + 1)
+        truth[y : y + height, x : x + width] = own
+        have = max(have, int(own.max()))
     return picture, truth
 
 
@@ -135,10 +134,7 @@ def show_seams(truth: Labels, found: Labels, spec: Mapping[str, Any]) -> None:
 
 def _middles(labels: Labels) -> NDArray[np.float64]:
     """Row and column of the middle of each cell, float64 [cells, 2]."""
-    rows, columns = np.nonzero(labels)
-    numbers = labels[rows, columns]
-    count = np.bincount(numbers)[1:]
-    return np.stack([np.bincount(numbers, weights=each)[1:] / count for each in (rows, columns)], 1)
+    return np.asarray(center_of_mass(labels > 0, labels, np.arange(1, int(labels.max()) + 1)))
 
 
 def _numbers(skip: int, count: int) -> list[int]:
