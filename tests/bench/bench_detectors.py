@@ -27,6 +27,9 @@ Frames go through it once before the training, whose CPU seconds do not count th
 **An average of weights**: with `--average` a model whose weights are the mean of a variant's seeds is judged, too
 (`averaging.py`), and what it brings over the mean of these seeds. It took as many times the seconds.
 
+**An ensemble**: with `--fuse` what `members` makes of the seeds' boxes is judged (`ensembles.py`), for the price of all
+their seconds and of asking each of them for every picture.
+
 Each training is the worker's own. A finished one is a line of `--out`, with its predictions beside it, and is not done
 again.
 """
@@ -34,6 +37,7 @@ again.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import shutil
 import tempfile
@@ -46,6 +50,7 @@ import numpy as np
 
 from tasks.config import RecipeChoice
 from tasks.kinds.detection.averaging import average_of
+from tasks.kinds.detection.ensembles import fuse
 from tasks.kinds.detection.predictor import SCORES_FROM, opened
 from tasks.kinds.detection.recipe import DetectionRecipe, load_recipe
 from tasks.lake.blobs import hash_file
@@ -55,7 +60,7 @@ from tasks.small_yaml import read_yaml
 from tasks.training.installed import INSTALLED
 from tasks.whole_files import written_whole
 from tests.bench.detector_sets import BoxedSet, read_set, write_yolo
-from tests.bench.detector_tables import METRICS, Line, predictions_of, show, statistic_of
+from tests.bench.detector_tables import METRICS, Line, predictions_of, read_predictions, show, statistic_of
 from tests.bench.equal_cpu import train_for
 from tests.bench.simulated_sets import simulated
 
@@ -74,6 +79,7 @@ def main() -> None:
     parser.add_argument("--simulated", type=int, metavar="N", help="what --first learns from")
     parser.add_argument("--denoiser", type=Path, metavar="FILE", help="that variants name")
     parser.add_argument("--average", action="store_true", help="of the seeds' weights, too")
+    parser.add_argument("--fuse", action="store_true", help="the seeds' boxes, too")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--folds", type=int, default=5, help="of a set without recordings or an official split")
     parser.add_argument("--only", type=int, nargs="+", help="these folds alone, counted from 0")
@@ -97,10 +103,12 @@ def main() -> None:
             (variant, seed, fold): measured(asked, variant, seed, fold, boxed, Path(scratch))
             for seed in asked.seeds for fold in folds for variant in asked.variants
         }  # fmt: skip
-        for variant in list(asked.variants) if asked.average else []:
-            asked.variants.append(f"{variant}, averaged")
+        together = {"averaged": average} if asked.average else {}
+        together |= {"fused": ensemble} if asked.fuse else {}
+        for variant, (how, of) in itertools.product(list(asked.variants), together.items()):
+            asked.variants.append(f"{variant}, {how}")
             for fold in folds:
-                line = average(asked, [runs[variant, seed, fold] for seed in asked.seeds], boxed, fold, Path(scratch))
+                line = of(asked, [runs[variant, seed, fold] for seed in asked.seeds], boxed, fold, Path(scratch))
                 runs |= {(asked.variants[-1], seed, fold): line for seed in asked.seeds}
     show(asked, boxed, folds, runs)
 
@@ -167,6 +175,23 @@ def average(asked: argparse.Namespace, lines: Sequence[Line], boxed: BoxedSet, f
     held = [weights_of(asked.out, line["key"]) for line in lines]
     own = average_of(held, learned, chosen.imgsz, scratch / f"{key}.pt")
     _write_predictions(asked.out, key, predicted(own, chosen, boxed, test, scratch))
+    return _of_all(lines, key)
+
+
+def ensemble(asked: argparse.Namespace, lines: Sequence[Line], boxed: BoxedSet, fold: int, scratch: Path) -> Line:
+    """The measurement of an ensemble whose members are those of some measurements."""
+    found = [read_predictions(asked.out, line["key"]) for line in lines]
+    pictures = [boxed.pictures[place] for place in boxed.folds[fold]]
+    fused = [
+        fuse([each.astype(np.float32) for each in of], picture.height_px, picture.width_px).astype(np.float64)
+        for picture, of in zip(pictures, zip(*found, strict=True), strict=True)
+    ]
+    key = digest(["fused", [line["key"] for line in lines]])[:16]
+    _write_predictions(asked.out, key, fused)
+    return _of_all(lines, key)
+
+
+def _of_all(lines: Sequence[Line], key: str) -> Line:
     return {**lines[0], "key": key, "cpu_s": round(sum(line["cpu_s"] for line in lines), 1)}
 
 

@@ -29,11 +29,15 @@ def predictions_of(out: Path, key: str) -> Path:
     return out.with_suffix(".predictions") / f"{key}.json"
 
 
+def read_predictions(out: Path, key: str) -> list[FloatArray]:
+    """What a measurement found: for each test picture x1, y1, x2, y2, score, class: float64 [n, 6]."""
+    found = json.loads(predictions_of(out, key).read_text())
+    return [np.asarray(each, np.float64).reshape(-1, 6) for each in found]
+
+
 def statistic_of(out: Path, line: Line, boxed: BoxedSet, test: Sequence[int]) -> Statistic:
     """A model's metrics of its fold, by weights of the fold's pictures."""
-    rows = [
-        np.asarray(each, np.float64).reshape(-1, 6) for each in json.loads(predictions_of(out, line["key"]).read_text())
-    ]
+    rows = read_predictions(out, line["key"])
     flat = np.concatenate(rows)
     image = np.repeat(np.arange(len(rows)), [len(each) for each in rows])
     sides = np.concatenate([flat[:, :2], flat[:, 2:4] - flat[:, :2]], axis=1)

@@ -98,6 +98,8 @@ def _choice(base: Any, changes: Mapping[str, Any], epochs: Mapping[str, int]) ->
         more["stages"] = [{**each, "epochs": n} for each, n in zip(base.arguments["stages"], counts, strict=True)]
     if getattr(base, "min_steps", 0) or "min_steps" in base.arguments:
         more["min_steps"] = 0
+    if changes.get("average_last", 0) > min(epochs.values()):  # a pilot is shorter
+        more["average_last"] = min(epochs.values())
     return RecipeChoice(name=base.name, seed=base.seed, **{**changes, **more})
 
 
