@@ -57,9 +57,9 @@ def test_rows_of_every_catalog(kept: Lake) -> None:
 
 def test_compaction_erasure_and_collection_under_every_catalog(kept: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.lake.tables.MAX_FILES", 3)
-    monkeypatch.setattr("tasks.lake.iceberg.KEPT_SNAPSHOTS", 1)
     for number in range(5):
         kept.tables.append("frames", [frame(number)], key=KEY)
+    assert kept.tables.expire("frames", now() + timedelta(minutes=1), ())[1] == 1
     gone = collect(kept, at=now() + GRACE + timedelta(minutes=1), dry_run=False)
     assert any(key.endswith(".parquet") for key in gone.table_files)
     assert kept.tables.rows("frames", Frame) == [frame(number) for number in range(5)]
