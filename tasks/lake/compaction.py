@@ -7,7 +7,7 @@ which on more would gain nothing: what was merged once is hardly rewritten again
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,10 @@ COMPACTED = "nightscope.files-when-compacted"
 """Table property: how many files the table had when it was last compacted."""
 
 
-@dataclass(frozen=True, slots=True)
+_BATCH = 64
+
+
+@dataclass(frozen=True, eq=False)
 class Run:
     """Files to be replaced by one for each partition that their rows are of: neighbours in the table's order.
 
@@ -70,6 +73,15 @@ def runs(opened: Table) -> list[Run]:
         for run in _neighbours(own_files, whole=spec_id == present)
         if len(run) > 1 or spec_id != present
     ]
+
+
+def batches(todo: Sequence[Run]) -> Iterator[Sequence[Run]]:
+    """Divide runs into those that one commit replaces.
+
+    Each commit lists every file, and whoever is killed loses what was not committed.
+    """
+    for place in range(0, len(todo), _BATCH):
+        yield todo[place : place + _BATCH]
 
 
 def _by_partition(entries: list[ManifestEntry]) -> Iterator[tuple[int, list[ManifestEntry]]]:

@@ -127,7 +127,9 @@ class Iceberg:
             except NoSuchTableError:
                 return []
 
-    def compact(self, table: str, run: Run, fetch: Callable[[Sequence[tuple[str, int]]], Sequence[Path]]) -> bool:
+    def compact(
+        self, table: str, batch: Sequence[Run], fetch: Callable[[Sequence[tuple[str, int]]], Sequence[Path]]
+    ) -> list[Run]:
         """Replace files by one for each partition that their rows are of, at the same place of the table's order.
 
         What others commit meanwhile stays. Superseded files stay until no snapshot consists of them and `gc` collects
@@ -135,31 +137,31 @@ class Iceberg:
 
         Args:
             table: Its name.
-            run: One of `runs`.
+            batch: Some of `runs`, replaced by one commit.
             fetch: Brings files (URI, size) to this machine.
 
         Returns:
-            Whether it was done. It is not where others have replaced or removed one of the files.
+            Those that were replaced; not those of whose files others have replaced or removed one.
         """
         from tasks.lake.iceberg_writes import data_files, replace
 
         with self._errors(f"compacting table {table}"), _conflicts(table):
             opened = self._load(table)
-            if not _has(opened, run):
-                return False
             schema = opened.schema().as_arrow()
-            written = data_files(opened.metadata, opened.io, read_files(fetch(run.files), schema, None, schema.names))
-            while True:  # what others commit does not concern what was written: only the commit is made again
-                files = iceberg_files.count(opened) + len(written) - len(run.entries)
+            written = {
+                run: data_files(opened.metadata, opened.io, read_files(fetch(run.files), schema, None, schema.names))
+                for run in _still_there(opened, batch)
+            }
+            while there := _still_there(opened, tuple(written)):
+                files = iceberg_files.count(opened) + sum(len(written[run]) - len(run.entries) for run in there)
                 try:
                     with opened.transaction() as transaction:
-                        replace(transaction, run.entries, written)
+                        replace(transaction, [(run.entries, written[run]) for run in there])
                         transaction.set_properties({COMPACTED: str(files)})
-                    return True
-                except CommitFailedException:
+                    return there
+                except CommitFailedException:  # others' commits do not concern what was written: only commit again
                     opened = self._load(table)
-                    if not _has(opened, run):
-                        return False
+            return []
 
     def expire(self, table: str, before: datetime, named: Collection[int], *, dry_run: bool) -> tuple[int, int]:
         """Forget snapshots that were superseded before a moment and that nothing names.
@@ -264,9 +266,10 @@ class Iceberg:
             return self._load(table)
 
 
-def _has(opened: Table, run: Run) -> bool:
-    """Whether a run's files are still in the table."""
-    return run.paths <= {entry.data_file.file_path for entry in iceberg_files.live_entries(opened) or ()}
+def _still_there(opened: Table, batch: Sequence[Run]) -> list[Run]:
+    """Those whose files are all in the table."""
+    there = {entry.data_file.file_path for entry in iceberg_files.live_entries(opened) or ()}
+    return [run for run in batch if run.paths <= there]
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pyiceberg.io.pyarrow import pyarrow_to_schema, write_file
@@ -54,17 +55,23 @@ def widen(transaction: Transaction, schema: pa.Schema) -> None:
             update.union_by_name(schema)
 
 
-def replace(transaction: Transaction, old: Sequence[ManifestEntry], new: Sequence[DataFile]) -> None:
+def replace(transaction: Transaction, pairs: Sequence[tuple[Sequence[ManifestEntry], Sequence[DataFile]]]) -> None:
     """Put new files with the same rows in the place of old ones.
+
+    Args:
+        transaction: Of the table.
+        pairs: Entries of old files, neighbours in the table's order, and the files that take their place.
 
     Raises:
         ValidationException: One of the old files is not in the table any more.
     """
-    with _Replacement(transaction, max(entry.sequence_number or 0 for entry in old)) as snapshot:
-        for entry in old:
-            snapshot.delete_data_file(entry.data_file)
-        for file in new:
-            snapshot.append_data_file(file)
+    with _Replacement(Operation.OVERWRITE, transaction, transaction._table.io) as snapshot:
+        for old, new in pairs:
+            for entry in old:
+                snapshot.delete_data_file(entry.data_file)
+            for file in new:
+                snapshot.append_data_file(file)
+                snapshot.ages[file.file_path] = max(entry.sequence_number or 0 for entry in old)
 
 
 class _Replacement(_OverwriteFiles):  # type: ignore[misc]
@@ -72,13 +79,16 @@ class _Replacement(_OverwriteFiles):  # type: ignore[misc]
 
     That is Iceberg's data sequence number, which its other engines keep, too, when they compact. PyIceberg has no
     door to it; its version is pinned, and a test reads the numbers back.
+
+    Attributes:
+        ages: Data sequence number of each new file, by its URI.
     """
 
     _added_data_files: list[DataFile]
 
-    def __init__(self, transaction: Transaction, sequence_number: int) -> None:
-        super().__init__(Operation.OVERWRITE, transaction, transaction._table.io)
-        self._sequence_number = sequence_number
+    @cached_property
+    def ages(self) -> dict[str, int]:
+        return {}
 
     def _manifests(self) -> list[ManifestFile]:
         added = self._added_data_files
@@ -87,7 +97,7 @@ class _Replacement(_OverwriteFiles):  # type: ignore[misc]
                 entry = ManifestEntry.from_args(
                     status=ManifestEntryStatus.ADDED,
                     snapshot_id=self._snapshot_id,
-                    sequence_number=self._sequence_number,
+                    sequence_number=self.ages[file.file_path],
                     data_file=file,
                 )
                 writer.add(entry)

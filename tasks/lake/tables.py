@@ -106,9 +106,11 @@ class Tables:
 
     def _compact_here(self, table: str) -> None:
         """Compact in an appender's turn. The rows are committed: what goes wrong here must not look like their loss."""
+        from tasks.lake.compaction import batches
+
         try:
-            for run in self._iceberg.runs(table):
-                self._iceberg.compact(table, run, self._cache.files)
+            for batch in batches(self._iceberg.runs(table)):
+                self._iceberg.compact(table, batch, self._cache.files)
         except NightscopeError as error:
             log.warning("table %s: could not be compacted, will be at a later append: %s", table, error)
 
@@ -127,15 +129,14 @@ class Tables:
         Raises:
             StorageUnavailable: S3 or the catalog did not answer.
         """
+        from tasks.lake.compaction import batches
+
         noun_of(table)
-        done = []
-        for run in self._iceberg.runs(table):
-            if dry_run:
-                done.append(run)
-                continue
+        runs = self._iceberg.runs(table)
+        done = list(runs) if dry_run else []
+        for batch in () if dry_run else batches(runs):
             with turn(self._settings, table):
-                if self._iceberg.compact(table, run, self._cache.files):
-                    done.append(run)
+                done += self._iceberg.compact(table, batch, self._cache.files)
         return sum(len(run.entries) for run in done), sum(run.size_bytes for run in done)
 
     def expire(self, table: str, before: datetime, named: Collection[int], *, dry_run: bool = False) -> tuple[int, int]:
