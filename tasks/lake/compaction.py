@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.lake import iceberg_files
 from tasks.lake.partitions import values_of
+from tasks.lake.table_cache import PlannedFile
 
 if TYPE_CHECKING:
     from pyiceberg.manifest import ManifestEntry
@@ -39,19 +40,20 @@ class Run:
     entries: tuple[ManifestEntry, ...]
 
     @property
-    def files(self) -> list[tuple[str, int]]:
-        """URI and size in bytes of each, in order."""
-        return [(entry.data_file.file_path, int(entry.data_file.file_size_in_bytes)) for entry in self.entries]
+    def files(self) -> list[PlannedFile]:
+        """The files, in order."""
+        files = [entry.data_file for entry in self.entries]
+        return [PlannedFile(file.file_path, int(file.file_size_in_bytes), {}) for file in files]
 
     @property
     def paths(self) -> set[str]:
         """Their URIs."""
-        return {path for path, _ in self.files}
+        return {file.uri for file in self.files}
 
     @property
     def size_bytes(self) -> int:
         """All of them together, as Parquet."""
-        return sum(size for _, size in self.files)
+        return sum(file.size_bytes for file in self.files)
 
 
 def runs(opened: Table) -> list[Run]:

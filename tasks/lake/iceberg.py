@@ -26,7 +26,7 @@ from tasks.lake import iceberg_files, snapshots
 from tasks.lake.catalog import catalog_errors, connect
 from tasks.lake.compaction import COMPACTED, Run, runs
 from tasks.lake.partitions import partition
-from tasks.lake.table_cache import FILES, Plan
+from tasks.lake.table_cache import FILES, Plan, PlannedFile
 from tasks.lake.table_files import read_files
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Iceberg:
                 return []
 
     def compact(
-        self, table: str, batch: Sequence[Run], fetch: Callable[[Sequence[tuple[str, int]]], Sequence[Path]]
+        self, table: str, batch: Sequence[Run], fetch: Callable[[Sequence[PlannedFile]], Sequence[Path]]
     ) -> list[Run]:
         """Replace files by one for each partition that their rows are of, at the same place of the table's order.
 
@@ -138,7 +138,7 @@ class Iceberg:
         Args:
             table: Its name.
             batch: Some of `runs`, replaced by one commit.
-            fetch: Brings files (URI, size) to this machine.
+            fetch: Brings files to this machine.
 
         Returns:
             Those that were replaced; not those of whose files others have replaced or removed one.

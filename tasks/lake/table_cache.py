@@ -94,9 +94,9 @@ class TableCache:
             files = None if plan.files is None else [(one.uri, one.size_bytes, one.values) for one in plan.files]
             part.write_text(json.dumps({"snapshot_id": plan.snapshot_id, "files": files}))
 
-    def files(self, files: Sequence[tuple[str, int]]) -> list[Path]:
-        """Local copies of files (URI, size in bytes), in order; those not here yet are fetched side by side."""
-        here = [(self._file_path(uri), uri, size) for uri, size in files]
+    def files(self, files: Sequence[PlannedFile]) -> list[Path]:
+        """Local copies of files, in order; those not here yet are fetched side by side."""
+        here = [(self._file_path(file.uri), file.uri, file.size_bytes) for file in files]
         missing = [(path, uri) for path, uri, size in here if not _is_whole(path, size)]
         if missing:
             with ThreadPoolExecutor(self._settings.workers * 4) as threads:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel
@@ -18,7 +19,7 @@ from pydantic import BaseModel
 from tasks.config import Settings
 from tasks.errors import ConfigError, NightscopeError
 from tasks.lake.object_store import ObjectStore
-from tasks.lake.table_cache import FILES, Plan, TableCache
+from tasks.lake.table_cache import FILES, Plan, PlannedFile, TableCache
 from tasks.lake.table_files import Where, conform, empty, matching, read_files
 from tasks.lake.table_keys import without_known
 from tasks.lake.table_schemas import arrow_schema, from_arrow, noun_of, to_arrow
@@ -247,17 +248,17 @@ class Tables:
         if plan.files is None:
             rows = self._iceberg.read(found)
             return matching(conform(rows, schema, rows.num_rows), where or {}).select(names)
-        files = [(file.uri, file.size_bytes) for file in plan.files_for(where or {})]
-        return read_files(self._cache.files(files), schema, where, names)
+        return read_files(self._cache.files(plan.files_for(where or {})), schema, where, names)
 
-    def planned(self, table: str, where: Where | None = None) -> list[str] | None:
-        """URIs of the files that `scan` opens, in the order of their rows; None where it needs PyIceberg's reader."""
+    def planned(self, table: str, where: Where | None = None) -> list[PlannedFile] | None:
+        """The files that `scan` opens, in the order of their rows; None where it needs PyIceberg's own reader."""
         noun_of(table)
-        found = self._iceberg.find(table)
-        if found is None:
-            return []
-        plan = self._plan(found)
-        return None if plan.files is None else [file.uri for file in plan.files_for(where or {})]
+        plan = None if (found := self._iceberg.find(table)) is None else self._plan(found)
+        return None if plan and plan.files is None else plan.files_for(where or {}) if plan else []
+
+    def fetched(self, files: Sequence[PlannedFile]) -> list[Path]:
+        """Local copies of files that `planned` has named. Never write to them: they are this machine's cache."""
+        return self._cache.files(files)
 
     def rows(self, table: str, model: type[M], where: Where | None = None) -> list[M]:
         """Rows as nouns, in the order they were appended.

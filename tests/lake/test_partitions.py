@@ -26,6 +26,12 @@ def unpartitioned(lake: Lake, monkeypatch: pytest.MonkeyPatch, rows: list[Frame]
             lake.tables.append("frames", [row])
 
 
+def uris(lake: Lake, line: str | None = None) -> list[str]:
+    planned = lake.tables.planned("frames", {"line": line} if line else None)
+    assert planned is not None
+    return [file.uri for file in planned]
+
+
 def indices(lake: Lake, line: str | None = None) -> list[int]:
     where = {"line": line} if line else None
     return lake.tables.scan("frames", where, ["frame_index"]).column(0).to_pylist()
@@ -34,12 +40,12 @@ def indices(lake: Lake, line: str | None = None) -> list[int]:
 def test_reading_one_line_plans_its_files_only(lake: Lake) -> None:
     for night in range(3):
         lake.tables.append("frames", [at(10 * night + n, line) for n in range(2) for line in ("a-line", "b-line")])
-    every, mine = lake.tables.planned("frames"), lake.tables.planned("frames", {"line": "a-line"})
-    assert every is not None and mine is not None and len(every) == 6 and len(mine) == 3
-    assert all("line=a-line" in uri for uri in mine)
-    both = {"line": ["a-line", "b-line"]}
-    assert lake.tables.planned("frames", both) == every and lake.tables.planned("frames", {"line": "no-line"}) == []
-    assert lake.tables.planned("frames", {"line": "a-line", "frame_index": 3}) == mine
+    every, mine = uris(lake), uris(lake, "a-line")
+    assert len(every) == 6 and len(mine) == 3 and all("line=a-line" in uri for uri in mine)
+    both = lake.tables.planned("frames", {"line": ["a-line", "b-line"]}) or []
+    assert [file.uri for file in both] == every and uris(lake, "no-line") == []
+    some = lake.tables.planned("frames", {"line": "a-line", "frame_index": 3}) or []
+    assert [file.uri for file in some] == mine
     assert indices(lake, "a-line") == [0, 1, 10, 11, 20, 21]
 
 
@@ -49,7 +55,7 @@ def test_pyiceberg_and_others_plan_the_same_files(lake: Lake) -> None:
     found = lake.tables._iceberg.find("frames")
     assert found is not None
     planned = [task.file.file_path for task in found.scan(row_filter="line == 'a-line'").plan_files()]
-    assert planned == lake.tables.planned("frames", {"line": "a-line"}) and len(planned) == 1
+    assert planned == uris(lake, "a-line") and len(planned) == 1
     assert found.scan(row_filter="taken_at > '2027-01-01T00:00:00+00:00'").plan_files() == []
 
 
@@ -114,14 +120,14 @@ def test_a_table_of_before_is_partitioned_at_its_next_append_and_divided_by_comp
     lake.tables.append("frames", [at(100, "a-line", later), at(101, "b-line", later)])
     fresh = open_lake(lake.settings)
     assert indices(fresh, "a-line") == [0, 1, 2, 100]
-    mine = fresh.tables.planned("frames", {"line": "a-line"})
-    assert mine is not None and len(mine) == 7, "the old files hold every line's rows"
+    mine = uris(fresh, "a-line")
+    assert len(mine) == 7, "the old files hold every line's rows"
     assert fresh.tables.compact("frames", dry_run=True)[0] == 6
-    assert fresh.tables.planned("frames", {"line": "a-line"}) == mine
+    assert uris(fresh, "a-line") == mine
     assert fresh.tables.compact("frames")[0] == 6
     fresh.tables.compact("frames")
-    mine = fresh.tables.planned("frames", {"line": "a-line"})
-    assert mine is not None and all("line=a-line" in uri for uri in mine) and len(mine) == 2
+    mine = uris(fresh, "a-line")
+    assert all("line=a-line" in uri for uri in mine) and len(mine) == 2
     assert indices(fresh, "a-line") == [0, 1, 2, 100] and indices(fresh, "b-line") == [0, 1, 2, 101]
     assert fresh.tables.compact("frames") == (0, 0)
     assert fresh.tables.append("frames", [at(1, "a-line"), at(5, "a-line")], key=("line", "frame_index")) == 1
