@@ -1,10 +1,13 @@
 """# Maintain the lake
 
-Once a week: collects blobs that no table and no manifest names (what a killed step left behind), older than a week.
-Recordings, frames, labels and dataset versions are never touched. Then frees space on this machine: caches, layouts of
-datasets and scratch that nobody has used for 30 days, or the least recently used beyond a size
+Once a week: merges the tables' small files, and forgets how tables were more than 30 days ago
+(`NIGHTSCOPE_CATALOG__KEEP_SNAPSHOTS_DAYS`), but for the states that a dataset version names. Then collects blobs that
+no table and no manifest names (what a killed step left behind), and files that no table consists of any more, older
+than a week. Recordings, frames, labels and dataset versions are never touched. Then frees space on this machine:
+caches, layouts of datasets and scratch that nobody has used for 30 days, or the least recently used beyond a size
 (`NIGHTSCOPE_LOCAL_SPACE__KEEP_DAYS`, `..._MOST_GB`), and what killed steps and uploads left behind. All of it is made
-again where it is needed. With *Only say what would go* nothing is removed; the tasks' logs have the numbers.
+again where it is needed. With *Only say what would go* nothing is removed or merged; the tasks' logs have the
+numbers.
 
 **On failure**: nothing is lost and nothing waits for it; run it again when the lake answers, and when no training runs.
 """
@@ -36,6 +39,15 @@ def _dry_run() -> bool:
 def maintain_lake() -> None:
     @task(pool=LAKE_POOL, execution_timeout=LONG)
     @translated
+    def maintain_tables() -> dict[str, Any]:
+        from tasks import steps
+        from tasks.session import open_session
+
+        with open_session() as session:
+            return steps.maintain_tables(session, dry_run=_dry_run()).model_dump(mode="json")
+
+    @task(pool=LAKE_POOL, execution_timeout=LONG)
+    @translated
     def collect_garbage() -> dict[str, Any]:
         from tasks import steps
         from tasks.session import open_session
@@ -52,7 +64,7 @@ def maintain_lake() -> None:
         with open_session() as session:
             return steps.free_local_space(session, dry_run=_dry_run()).model_dump(mode="json")
 
-    collect_garbage() >> free_local_space()
+    maintain_tables() >> collect_garbage() >> free_local_space()
 
 
 maintain_lake()

@@ -25,6 +25,7 @@ from tasks.cli import (
     night,
     predict,
     promotion,
+    query,
     search,
     serve,
     stack,
@@ -77,6 +78,7 @@ app.command()(experiments.reproduce)
 app.command()(export.export)
 app.command()(explore.explore)
 app.command()(diagnose.diagnose)
+app.command()(query.query)
 app.command()(tensorboard.tensorboard)
 app.add_typer(denoiser.app, name="denoiser")
 app.command()(evaluate.train)

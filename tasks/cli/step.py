@@ -181,6 +181,14 @@ def summarise_folds(
     _print(lambda session: experiments.summarise_folds(session, line, parse_changes(set_), folds))
 
 
+@app.command("maintain-tables")
+def maintain_tables(dry_run: OnlyCount = False) -> None:
+    """Merge the tables' small files, and forget old states that no dataset version names."""
+    from tasks import steps
+
+    _print(lambda session: steps.maintain_tables(session, dry_run=dry_run))
+
+
 @app.command("collect-garbage")
 def collect_garbage(dry_run: OnlyCount = False) -> None:
     """Remove blobs that nothing names (what killed steps left behind)."""

@@ -184,6 +184,9 @@ class CatalogSettings(BaseModel):
         " state folder.",
     )
     properties: dict[str, SecretStr] = Field(default_factory=dict)
+    keep_snapshots_days: float = Field(
+        default=30.0, ge=1, description="For how long a table can be read as it was; what a dataset names stays."
+    )
 
 
 class SigningSettings(BaseModel):

@@ -7,6 +7,7 @@ that is neither the table nor "no such table" is an error, never an empty table.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -91,6 +92,8 @@ def _properties(settings: Settings) -> dict[str, str]:
         own |= {"pool_pre_ping": "true", "warehouse": f"s3://{settings.s3.lake_bucket}/tables"}
         if uri.startswith("sqlite"):
             uri = f"{uri}{'&' if '?' in uri else '?'}timeout=60"
+        # SQLAlchemy 2.1 takes a plain postgresql:// for another driver than the one that PyIceberg brings.
+        uri = re.sub("^postgres(ql)?://", "postgresql+psycopg2://", uri)
     given = {name: secret.get_secret_value() for name, secret in chosen.properties.items()}
     return {**own, **({"uri": uri} if uri else {}), **given}
 

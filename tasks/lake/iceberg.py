@@ -5,10 +5,10 @@ PyIceberg takes a moment to import, so `tables` imports this when a table is fir
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,14 +17,16 @@ from pyiceberg.exceptions import (
     CommitFailedException,
     NoSuchTableError,
     TableAlreadyExistsError,
+    ValidationException,
 )
-from pyiceberg.manifest import FileFormat, ManifestContent, ManifestFile
-from pyiceberg.serializers import FromInputFile
-from pyiceberg.table import Table, Transaction
+from pyiceberg.expressions import AlwaysTrue
+from pyiceberg.table import Table
 
-from tasks.errors import NotFound
+from tasks.lake import iceberg_files, snapshots
 from tasks.lake.catalog import catalog_errors, connect
-from tasks.lake.table_cache import FILES, Plan
+from tasks.lake.compaction import COMPACTED, Run, runs
+from tasks.lake.partitions import partition
+from tasks.lake.table_cache import FILES, Plan, PlannedFile
 from tasks.lake.table_files import read_files
 
 if TYPE_CHECKING:
@@ -41,7 +43,6 @@ _TABLE_PROPERTIES = {
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "50",
 }
-KEPT_SNAPSHOTS = 50
 
 
 class Conflict(Exception):
@@ -91,7 +92,7 @@ class Iceberg:
                 return None
 
     def append(self, table: str, rows: pa.Table, *, onto: Table | None) -> int:
-        """Commit rows to the table as the caller has seen it, making or widening the table if need be.
+        """Commit rows to the table as the caller has seen it, making, widening or partitioning it if need be.
 
         Args:
             table: Its name.
@@ -99,54 +100,87 @@ class Iceberg:
             onto: The table as `find` gave it to the caller, who looked at no other state; None = there was none yet.
 
         Returns:
-            How many data files the table has now.
+            How many data files the table has gained since it was last compacted.
 
         Raises:
             Conflict: The table has changed since.
             StorageUnavailable: S3 or the catalog did not answer.
         """
-        with self._errors(f"appending to table {table}"):
+        from tasks.lake.iceberg_writes import add, widen
+
+        with self._errors(f"appending to table {table}"), _conflicts(table):
             opened = onto or self._create(table, rows.schema)
             if onto is None and opened.current_snapshot() is not None:
                 raise Conflict(table)
-            try:  # not loaded again: the commit itself is refused where the table has got another snapshot since
-                with opened.transaction() as transaction:
-                    _widen(transaction, rows.schema)
-                    transaction.append(rows)
-            except CommitFailedException as error:
-                raise Conflict(table) from error
-            snapshot = opened.current_snapshot()
-            summary = snapshot.summary if snapshot else None
-            return int((summary and summary["total-data-files"]) or 0)
+            # not loaded again: the commit itself is refused where the table has got another snapshot since
+            with opened.transaction() as transaction:
+                widen(transaction, rows.schema)
+                partition(transaction, table)
+                add(transaction, rows)
+            return iceberg_files.count(opened) - int(opened.properties.get(COMPACTED, 0))
 
-    def compact(self, table: str, files: Sequence[Path], *, onto: str) -> None:
-        """Replace a table's many small files by one, with the same rows in the same order, and forget old snapshots.
+    def runs(self, table: str) -> list[Run]:
+        """What compaction would make fewer files of; none if there is no such table."""
+        with self._errors(f"reading table {table}"):
+            try:
+                return runs(self._load(table))
+            except NoSuchTableError:
+                return []
 
-        Every commit copies the list of snapshots and every reader opens every file, so that without this a table of
-        small appends gets slower with each of them. Superseded files stay until `gc` collects them.
+    def compact(
+        self, table: str, batch: Sequence[Run], fetch: Callable[[Sequence[PlannedFile]], Sequence[Path]]
+    ) -> list[Run]:
+        """Replace files by one for each partition that their rows are of, at the same place of the table's order.
+
+        What others commit meanwhile stays. Superseded files stay until no snapshot consists of them and `gc` collects
+        them.
 
         Args:
             table: Its name.
-            files: Local copies of all its files, in order.
-            onto: The metadata location that these files belong to.
+            batch: Some of `runs`, replaced by one commit.
+            fetch: Brings files to this machine.
+
+        Returns:
+            Those that were replaced; not those of whose files others have replaced or removed one.
+        """
+        from tasks.lake.iceberg_writes import data_files, replace
+
+        with self._errors(f"compacting table {table}"), _conflicts(table):
+            opened = self._load(table)
+            schema = opened.schema().as_arrow()
+            written = {
+                run: data_files(opened.metadata, opened.io, read_files(fetch(run.files), schema, None, schema.names))
+                for run in _still_there(opened, batch)
+            }
+            while there := _still_there(opened, tuple(written)):
+                files = iceberg_files.count(opened) + sum(len(written[run]) - len(run.entries) for run in there)
+                try:
+                    with opened.transaction() as transaction:
+                        replace(transaction, [(run.entries, written[run]) for run in there])
+                        transaction.set_properties({COMPACTED: str(files)})
+                    return there
+                except CommitFailedException:  # others' commits do not concern what was written: only commit again
+                    opened = self._load(table)
+            return []
+
+    def expire(self, table: str, before: datetime, named: Collection[int], *, dry_run: bool) -> tuple[int, int]:
+        """Forget snapshots that were superseded before a moment and that nothing names.
+
+        Returns:
+            How many were, or would be, forgotten, and how many are kept.
 
         Raises:
-            Conflict: The table has changed since.
+            Conflict: Somebody else is writing.
         """
-        with self._errors(f"compacting table {table}"):
-            opened = self._load(table)
-            if opened.metadata_location != onto:
-                raise Conflict(table)
-            schema = opened.schema().as_arrow()
-            rows = read_files(files, schema, None, schema.names)
+        with self._errors(f"forgetting snapshots of table {table}"), _conflicts(table):
             try:
-                opened.overwrite(rows)
-                snapshots = sorted(opened.snapshots(), key=lambda snapshot: snapshot.sequence_number)
-                expired = [snapshot.snapshot_id for snapshot in snapshots[:-KEPT_SNAPSHOTS]]
-                if expired:
-                    opened.maintenance.expire_snapshots().by_ids(expired).commit()
-            except CommitFailedException as error:
-                raise Conflict(table) from error
+                opened = self._load(table)
+            except NoSuchTableError:
+                return 0, 0
+            old, there = snapshots.expired(opened, before, named), len(opened.snapshots())
+            if not dry_run:
+                snapshots.forget(opened, old)
+            return len(old), there - len(old)
 
     def rewrite(self, table: str, rows: pa.Table, *, onto: str) -> None:
         """Replace all rows of a table by these, and forget every older snapshot: time travel brings nothing back.
@@ -159,17 +193,19 @@ class Iceberg:
         Raises:
             Conflict: The table has changed since.
         """
-        with self._errors(f"rewriting table {table}"):
+        from tasks.lake.iceberg_writes import add, widen
+
+        with self._errors(f"rewriting table {table}"), _conflicts(table):
             opened = self._load(table)
             if opened.metadata_location != onto:
                 raise Conflict(table)
-            try:
-                with opened.transaction() as transaction:
-                    _widen(transaction, rows.schema)
-                    transaction.overwrite(rows)
-                self._forget_history(opened)
-            except CommitFailedException as error:
-                raise Conflict(table) from error
+            with opened.transaction() as transaction:
+                widen(transaction, rows.schema)
+                partition(transaction, table)
+                transaction.delete(AlwaysTrue())
+                if rows.num_rows:
+                    add(transaction, rows)
+            snapshots.forget_all(opened)
 
     def forget_history(self, table: str) -> bool:
         """Forget every snapshot but the present one; whether there is such a table.
@@ -177,92 +213,35 @@ class Iceberg:
         Raises:
             Conflict: Somebody else is writing.
         """
-        with self._errors(f"forgetting the history of table {table}"):
+        with self._errors(f"forgetting the history of table {table}"), _conflicts(table):
             try:
-                self._forget_history(self._load(table))
+                snapshots.forget_all(self._load(table))
             except NoSuchTableError:
                 return False
-            except CommitFailedException as error:
-                raise Conflict(table) from error
             return True
 
-    def _forget_history(self, opened: Table) -> None:
-        present = opened.current_snapshot()
-        old = [one.snapshot_id for one in opened.snapshots() if present and one.snapshot_id != present.snapshot_id]
-        if old:
-            opened.maintenance.expire_snapshots().by_ids(old).commit()
-
     def files_of_present(self, table: str) -> set[str]:
-        """URIs of the files that the present snapshot consists of, and nothing older: no former metadata file."""
+        """As `iceberg_files.of_present`."""
         with self._errors(f"reading table {table}"):
-            opened = self._load(table)
-        found, snapshot = {opened.metadata_location}, opened.current_snapshot()
-        if snapshot is not None:
-            found.add(snapshot.manifest_list)
-            for manifest in snapshot.manifests(opened.io):
-                found.add(manifest.manifest_path)
-                found.update(entry.data_file.file_path for entry in manifest.fetch_manifest_entry(opened.io))
-        return found
+            return iceberg_files.of_present(self._load(table))
 
     def files_of_former(self, table: str) -> list[str]:
-        """URIs of what snapshots consisted of that the table's former metadata files, while they are there, name.
-
-        In the order in which they may be removed: rows, then what names them, the metadata files last. So whoever is
-        killed between, and asks again, is told of all that is left.
-        """
+        """As `iceberg_files.of_former`."""
         with self._errors(f"reading table {table}"):
-            opened = self._load(table)
-        former = [entry.metadata_file for entry in opened.metadata.metadata_log]
-        lists: dict[str, list[ManifestFile]] = {}
-        for uri in former:
-            try:
-                snapshots = FromInputFile.table_metadata(opened.io.new_input(uri)).snapshots
-            except NotFound:  # removed already
-                continue
-            for snapshot in snapshots:
-                if snapshot.manifest_list not in lists:
-                    lists[snapshot.manifest_list] = []
-                    with contextlib.suppress(NotFound):
-                        lists[snapshot.manifest_list] = snapshot.manifests(opened.io)
-        manifests = {one.manifest_path: one for own in lists.values() for one in own}
-        rows: dict[str, None] = {}
-        for manifest in manifests.values():
-            with contextlib.suppress(NotFound):
-                entries = manifest.fetch_manifest_entry(opened.io, False)
-                rows |= dict.fromkeys(entry.data_file.file_path for entry in entries)
-        return [*rows, *manifests, *lists, *former]
+            return iceberg_files.of_former(self._load(table))
 
     def files_in_use(self, table: str) -> set[str]:
-        """URIs of every file that the table, or a snapshot it remembers, consists of."""
+        """As `iceberg_files.in_use`; none if there is no such table."""
         with self._errors(f"reading table {table}"):
             try:
-                opened = self._load(table)
+                return iceberg_files.in_use(self._load(table))
             except NoSuchTableError:
                 return set()
-        found = {opened.metadata_location, *(entry.metadata_file for entry in opened.metadata.metadata_log)}
-        for snapshot in opened.snapshots():
-            found.add(snapshot.manifest_list)
-            for manifest in snapshot.manifests(opened.io):
-                if manifest.manifest_path not in found:
-                    found.add(manifest.manifest_path)
-                    found.update(entry.data_file.file_path for entry in manifest.fetch_manifest_entry(opened.io, False))
-        return found
 
     def plan(self, opened: Table) -> Plan:
-        """Which files hold a table's rows, in the order in which they were appended."""
-        snapshot = opened.current_snapshot()
-        if snapshot is None:
-            return Plan(None, ())
-        manifests = snapshot.manifests(opened.io)
-        entries = [entry for manifest in manifests for entry in manifest.fetch_manifest_entry(opened.io)]
-        entries.sort(key=lambda entry: entry.sequence_number or 0)  # stable: files of one commit stay as written
-        plain = (
-            all(manifest.content == ManifestContent.DATA for manifest in manifests)
-            and all(entry.data_file.file_format == FileFormat.PARQUET for entry in entries)
-            and _names_are_stable(opened)
-        )
-        files = tuple((entry.data_file.file_path, int(entry.data_file.file_size_in_bytes)) for entry in entries)
-        return Plan(snapshot.snapshot_id, files if plain else None)
+        """As `iceberg_files.plan`."""
+        with self._errors(f"reading table {opened.name()[-1]}"):
+            return iceberg_files.plan(opened)
 
     def read(self, opened: Table) -> pa.Table:
         """The whole table by PyIceberg's own reader: for what other tools did to it (deleted rows, renamed columns)."""
@@ -287,20 +266,16 @@ class Iceberg:
             return self._load(table)
 
 
-def _widen(transaction: Transaction, schema: pa.Schema) -> None:
-    """Give the table the columns that its noun has gained."""
-    if set(schema.names) - set(transaction.table_metadata.schema().column_names):
-        with transaction.update_schema() as update:
-            update.union_by_name(schema)
+def _still_there(opened: Table, batch: Sequence[Run]) -> list[Run]:
+    """Those whose files are all in the table."""
+    there = {entry.data_file.file_path for entry in iceberg_files.live_entries(opened) or ()}
+    return [run for run in batch if run.paths <= there]
 
 
-def _names_are_stable(table: Table) -> bool:
-    """Whether a column's name has always meant the same column, so that old files can be read by name."""
-    ids: dict[str, int] = {}
-    names: dict[int, str] = {}
-    return all(
-        ids.setdefault(field.name, field.field_id) == field.field_id
-        and names.setdefault(field.field_id, field.name) == field.name
-        for schema in table.metadata.schemas
-        for field in schema.fields
-    )
+@contextmanager
+def _conflicts(table: str) -> Iterator[None]:
+    """Name what PyIceberg raises where somebody else committed first."""
+    try:
+        yield
+    except (CommitFailedException, ValidationException) as error:
+        raise Conflict(table) from error

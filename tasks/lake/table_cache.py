@@ -10,18 +10,40 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from tasks.config import Settings
 from tasks.lake.object_store import ObjectStore
+from tasks.lake.table_files import Where, wanted
 from tasks.whole_files import written_whole
 
 FILES = "tables/nightscope/"
 """Where tables' files are in the lake's bucket."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFile:
+    """One Parquet file of a table.
+
+    Attributes:
+        uri: Where it is.
+        size_bytes: Its size.
+        values: What all its rows have in common by their partition: column → value.
+    """
+
+    uri: str
+    size_bytes: int
+    values: Mapping[str, Any]
+
+    def may_hold(self, where: Where) -> bool:
+        """Whether a row that `where` means can be in it, by its partition."""
+        return all(self.values[name] in wanted(where[name]) for name in self.values.keys() & where.keys())
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +52,16 @@ class Plan:
 
     Attributes:
         snapshot_id: Iceberg's; None where nothing was ever appended.
-        files: URI and size in bytes of each Parquet file, in the order they were appended; None where reading the files
-            is not enough (rows were deleted, columns renamed) and PyIceberg's own reader is needed.
+        files: Its Parquet files, in the order they were appended; None where reading the files is not enough (rows were
+            deleted, columns renamed) and PyIceberg's own reader is needed.
     """
 
     snapshot_id: int | None
-    files: tuple[tuple[str, int], ...] | None
+    files: tuple[PlannedFile, ...] | None
+
+    def files_for(self, where: Where) -> list[PlannedFile]:
+        """The files that can hold rows that `where` means, in their order."""
+        return [file for file in self.files or () if file.may_hold(where)]
 
 
 class TableCache:
@@ -56,7 +82,7 @@ class TableCache:
         try:
             kept = json.loads(self._plan_path(location).read_text())
             files = kept["files"]
-            return Plan(kept["snapshot_id"], None if files is None else tuple((uri, size) for uri, size in files))
+            return Plan(kept["snapshot_id"], None if files is None else tuple(PlannedFile(*file) for file in files))
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError):  # damaged: planned anew
@@ -65,16 +91,17 @@ class TableCache:
     def keep(self, location: str, plan: Plan) -> None:
         """Remember a plan."""
         with written_whole(self._plan_path(location)) as part:
-            part.write_text(json.dumps({"snapshot_id": plan.snapshot_id, "files": plan.files}))
+            files = None if plan.files is None else [(one.uri, one.size_bytes, one.values) for one in plan.files]
+            part.write_text(json.dumps({"snapshot_id": plan.snapshot_id, "files": files}))
 
-    def files(self, plan: Plan) -> list[Path]:
-        """Local copies of a plan's files, in its order; those not here yet are fetched side by side."""
-        wanted = [(self._file_path(uri), uri, size) for uri, size in plan.files or ()]
-        missing = [(path, uri) for path, uri, size in wanted if not _is_whole(path, size)]
+    def files(self, files: Sequence[PlannedFile]) -> list[Path]:
+        """Local copies of files, in order; those not here yet are fetched side by side."""
+        here = [(self._file_path(file.uri), file.uri, file.size_bytes) for file in files]
+        missing = [(path, uri) for path, uri, size in here if not _is_whole(path, size)]
         if missing:
             with ThreadPoolExecutor(self._settings.workers * 4) as threads:
                 list(threads.map(lambda item: self._fetch(*item), missing))
-        return [path for path, _, _ in wanted]
+        return [path for path, _, _ in here]
 
     def drop(self, before: datetime) -> None:
         """Delete everything that was put here before this moment."""

@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Where = Mapping[str, Any]
-"""Column -> the value it must equal; a list, tuple or set means any of them; None means null."""
+"""Column -> the value it must equal; a list, tuple, set or Arrow array means any of them; None means null."""
+
+
+def wanted(value: Any) -> frozenset[Any]:
+    """The values that one condition of a `Where` means."""
+    import pyarrow as pa
+
+    if isinstance(value, pa.Array):
+        return frozenset(value.to_pylist())
+    return frozenset(value) if isinstance(value, list | tuple | set | frozenset) else frozenset((value,))
 
 
 def read_files(files: Sequence[Path], schema: pa.Schema, where: Where | None, columns: Sequence[str]) -> pa.Table:
@@ -30,22 +39,22 @@ def read_files(files: Sequence[Path], schema: pa.Schema, where: Where | None, co
     """
     import pyarrow as pa
 
-    wanted = pa.schema([schema.field(name) for name in columns])
-    return pa.concat_tables([empty(wanted), *_parts(files, schema, where or {}, wanted)])
+    asked = pa.schema([schema.field(name) for name in columns])
+    return pa.concat_tables([empty(asked), *_parts(files, schema, where or {}, asked)])
 
 
-def _parts(files: Sequence[Path], schema: pa.Schema, where: Where, wanted: pa.Schema) -> Iterator[pa.Table]:
+def _parts(files: Sequence[Path], schema: pa.Schema, where: Where, asked: pa.Schema) -> Iterator[pa.Table]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    asked = pa.schema([schema.field(name) for name in where])
+    conditions = pa.schema([schema.field(name) for name in where])
     for path in files:
         with pq.ParquetFile(path) as file:
-            mask = _mask(_columns(file, asked), where) if where else None
+            mask = _mask(_columns(file, conditions), where) if where else None
             if mask is None:
-                yield _columns(file, wanted)
+                yield _columns(file, asked)
             elif mask.true_count:
-                yield _columns(file, wanted).filter(mask)
+                yield _columns(file, asked).filter(mask)
 
 
 def _columns(file: Any, schema: pa.Schema) -> pa.Table:
@@ -84,11 +93,16 @@ def _mask(rows: pa.Table, where: Where) -> pa.BooleanArray:
 
     keep = np.ones(rows.num_rows, dtype=bool)
     for name, value in where.items():
-        wanted = set(value) if isinstance(value, list | tuple | set | frozenset) else {value}
+        if isinstance(value, pa.Array):  # many values, on Arrow's side already
+            import pyarrow.compute as pc
+
+            keep &= pc.is_in(rows.column(name), value_set=value).to_numpy()
+            continue
+        good_values = wanted(value)
         start = 0
         for chunk in rows.column(name).chunks:
             coded = chunk.dictionary_encode(null_encoding="encode")
-            good = np.fromiter((known in wanted for known in coded.dictionary.to_pylist()), dtype=bool)
+            good = np.fromiter((known in good_values for known in coded.dictionary.to_pylist()), dtype=bool)
             if len(chunk):
                 keep[start : start + len(chunk)] &= good[coded.indices.to_numpy()]
             start += len(chunk)

@@ -7,24 +7,23 @@ over an older one where a noun says so.
 from __future__ import annotations
 
 import logging
-import random
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel
 
 from tasks.config import Settings
-from tasks.errors import ConfigError, NightscopeError, StorageUnavailable
-from tasks.lake.locks import lake_lock
+from tasks.errors import ConfigError, NightscopeError
 from tasks.lake.object_store import ObjectStore
-from tasks.lake.table_cache import FILES, Plan, TableCache
+from tasks.lake.table_cache import FILES, Plan, PlannedFile, TableCache
 from tasks.lake.table_files import Where, conform, empty, matching, read_files
 from tasks.lake.table_keys import without_known
 from tasks.lake.table_schemas import arrow_schema, from_arrow, noun_of, to_arrow
+from tasks.lake.table_turns import turn, until_committed
 from tasks.schemas import now
 
 if TYPE_CHECKING:
@@ -34,10 +33,10 @@ if TYPE_CHECKING:
     from tasks.lake.iceberg import Iceberg
 
 M = TypeVar("M", bound=BaseModel)
-_ATTEMPTS = 30
-_TURN_S = 60.0
 _IN_FLIGHT = timedelta(hours=1)
 MAX_FILES = 64
+"""A table is compacted when it has gained more files than this since it was last."""
+_MAX_KEYS = 100_000
 
 log = logging.getLogger(__name__)
 
@@ -84,52 +83,84 @@ class Tables:
         """
         names = [key] if isinstance(key, str) else list(key)
         data = to_arrow(table, rows)
-        for attempt in range(_ATTEMPTS):
-            with self._turn(table):
-                found = self._iceberg.find(table)
-                fresh = self._fresh(table, data, names, found) if names else data
-                if fresh.num_rows == 0:
-                    return 0
-                if self._commit(table, fresh, found):
-                    return int(fresh.num_rows)
-            time.sleep(random.uniform(0.01, 0.05 * min(attempt + 1, 8)))
-        raise StorageUnavailable(f"table {table}: {_ATTEMPTS} commits in a row were overtaken by other writers")
 
-    @contextmanager
-    def _turn(self, table: str) -> Iterator[None]:
-        """Writers of one machine commit one after the other, or else most of their work would be overtaken.
+        def commit() -> int | None:
+            found = self._iceberg.find(table)
+            fresh = self._fresh(table, data, names, found) if names else data
+            if fresh.num_rows == 0 or self._commit(table, fresh, found):
+                return int(fresh.num_rows)
+            return None
 
-        Only a courtesy: what keeps commits apart is Iceberg's compare-and-swap, which also holds between machines.
-        """
-        with ExitStack() as stack:
-            with suppress(StorageUnavailable):  # somebody hangs: try without
-                stack.enter_context(lake_lock(self._settings, f"table-{table}", timeout_s=_TURN_S))
-            yield
+        return until_committed(self._settings, table, commit)
 
     def _commit(self, table: str, rows: pa.Table, onto: IcebergTable | None) -> bool:
         """Append, if the table is still as it was found."""
         from tasks.lake.iceberg import Conflict
 
         try:
-            files = self._iceberg.append(table, rows, onto=onto)
+            gained = self._iceberg.append(table, rows, onto=onto)
         except Conflict:
             return False
-        if files > MAX_FILES:
-            self._compact(table)
+        if gained > MAX_FILES:
+            self._compact_here(table)
         return True
 
-    def _compact(self, table: str) -> None:
-        """Make one file of many. The rows are committed already: what goes wrong here must not look like their loss."""
-        from tasks.lake.iceberg import Conflict
+    def _compact_here(self, table: str) -> None:
+        """Compact in an appender's turn. The rows are committed: what goes wrong here must not look like their loss."""
+        from tasks.lake.compaction import batches
 
         try:
-            found = self._iceberg.find(table)
-            if found is not None and (plan := self._plan(found)).files is not None:
-                self._iceberg.compact(table, self._cache.files(plan), onto=found.metadata_location)
-        except Conflict:
-            log.info("table %s: not compacted now, somebody else is writing", table)
+            for batch in batches(self._iceberg.runs(table)):
+                self._iceberg.compact(table, batch, self._cache.files)
         except NightscopeError as error:
             log.warning("table %s: could not be compacted, will be at a later append: %s", table, error)
+
+    def compact(self, table: str, *, dry_run: bool = False) -> tuple[int, int]:
+        """Make few files of many small ones, partition by partition; no row and no order changes.
+
+        Killed anywhere, the table is as it was or as it will be, and calling again does the rest.
+
+        Args:
+            table: Its name.
+            dry_run: Only say what would be rewritten.
+
+        Returns:
+            How many files were (would be) replaced, and their size in bytes.
+
+        Raises:
+            StorageUnavailable: S3 or the catalog did not answer.
+        """
+        from tasks.lake.compaction import batches
+
+        noun_of(table)
+        runs = self._iceberg.runs(table)
+        done = list(runs) if dry_run else []
+        for batch in () if dry_run else batches(runs):
+            with turn(self._settings, table):
+                done += self._iceberg.compact(table, batch, self._cache.files)
+        return sum(len(run.entries) for run in done), sum(run.size_bytes for run in done)
+
+    def expire(self, table: str, before: datetime, named: Collection[int], *, dry_run: bool = False) -> tuple[int, int]:
+        """Forget snapshots that were superseded before a moment, but for those that are named.
+
+        Their files stay until `gc` finds that no snapshot consists of them any more.
+
+        Returns:
+            How many were (in a dry run: would be) forgotten, and how many are kept.
+
+        Raises:
+            StorageUnavailable: S3 or the catalog did not answer, or others kept committing first.
+        """
+        from tasks.lake.iceberg import Conflict
+
+        noun_of(table)
+
+        def commit() -> tuple[int, int] | None:
+            with suppress(Conflict):
+                return self._iceberg.expire(table, before, named, dry_run=dry_run)
+            return None
+
+        return until_committed(self._settings, table, commit)
 
     def rewrite(self, table: str, change: Callable[[pa.Table], pa.Table]) -> int:
         """Replace a table's rows for good: what is left out, or changed, is in no snapshot and no file any more.
@@ -149,24 +180,22 @@ class Tables:
         """
         from tasks.lake.iceberg import Conflict
 
-        for attempt in range(_ATTEMPTS):
-            with self._turn(table):
-                found = self._iceberg.find(table)
-                if found is None:
-                    return 0
-                rows = self._read(table, found)
-                left = change(rows)
-                try:
-                    if not left.equals(rows):
-                        self._iceberg.rewrite(table, left, onto=found.metadata_location)
-                    self._iceberg.forget_history(table)
-                except Conflict:
-                    pass
-                else:
-                    self._sweep(table)
-                    return int(rows.num_rows - left.num_rows)
-            time.sleep(random.uniform(0.01, 0.05 * min(attempt + 1, 8)))
-        raise StorageUnavailable(f"table {table}: {_ATTEMPTS} commits in a row were overtaken by other writers")
+        def commit() -> int | None:
+            found = self._iceberg.find(table)
+            if found is None:
+                return 0
+            rows = self._read(table, found)
+            left = change(rows)
+            try:
+                if not left.equals(rows):
+                    self._iceberg.rewrite(table, left, onto=found.metadata_location)
+                self._iceberg.forget_history(table)
+            except Conflict:
+                return None
+            self._sweep(table)
+            return int(rows.num_rows - left.num_rows)
+
+        return until_committed(self._settings, table, commit)
 
     def _sweep(self, table: str) -> None:
         """Remove what former snapshots consisted of, and what nobody names for longer than any commit takes.
@@ -194,7 +223,9 @@ class Tables:
         self._cache.drop(before)
 
     def scan(self, table: str, where: Where | None = None, columns: Sequence[str] | None = None) -> pa.Table:
-        """Rows in the order they were appended; none if there is no such table yet.
+        """Rows; none if there is no such table yet. Of a line that `where` asks for, only that line's files are read.
+
+        Rows come in the order they were appended; those of one append, partition by partition (`partitions`).
 
         Args:
             table: Name of the table.
@@ -217,7 +248,17 @@ class Tables:
         if plan.files is None:
             rows = self._iceberg.read(found)
             return matching(conform(rows, schema, rows.num_rows), where or {}).select(names)
-        return read_files(self._cache.files(plan), schema, where, names)
+        return read_files(self._cache.files(plan.files_for(where or {})), schema, where, names)
+
+    def planned(self, table: str, where: Where | None = None) -> list[PlannedFile] | None:
+        """The files that `scan` opens, in the order of their rows; None where it needs PyIceberg's own reader."""
+        noun_of(table)
+        plan = None if (found := self._iceberg.find(table)) is None else self._plan(found)
+        return None if plan and plan.files is None else plan.files_for(where or {}) if plan else []
+
+    def fetched(self, files: Sequence[PlannedFile]) -> list[Path]:
+        """Local copies of files that `planned` has named. Never write to them: they are this machine's cache."""
+        return self._cache.files(files)
 
     def rows(self, table: str, model: type[M], where: Where | None = None) -> list[M]:
         """Rows as nouns, in the order they were appended.
@@ -247,7 +288,9 @@ class Tables:
     def _fresh(self, table: str, data: pa.Table, key: list[str], found: IcebergTable | None) -> pa.Table:
         """The rows whose key is neither in the table nor earlier among themselves."""
         _check_columns(table, key, data.schema)
-        return without_known(data, self._read(table, found, columns=key), key)
+        asked = {name: data[name].unique() for name in key}  # only rows that one of these can equal are kept in memory
+        few = {name: values for name, values in asked.items() if len(values) <= _MAX_KEYS}
+        return without_known(data, self._read(table, found, few, key), key)
 
 
 def _check_columns(table: str, names: Sequence[str], schema: pa.Schema) -> None:

@@ -21,6 +21,7 @@ from tasks.operations.intake import add_recordings, import_labels, list_quaranti
 from tasks.operations.keys import list_keys, rotate_key, trust_keys
 from tasks.operations.manual_promotion import promote_version, roll_back
 from tasks.operations.pseudonyms import resolve_names
+from tasks.operations.query import query_lake
 from tasks.operations.reports import list_verdicts, read_report, report_of
 from tasks.operations.stills import add_stills
 
@@ -46,6 +47,7 @@ __all__ = [
     "list_verdicts",
     "promote_version",
     "quarantined_recordings",
+    "query_lake",
     "read_audit_report",
     "read_bundle",
     "read_card",

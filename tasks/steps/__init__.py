@@ -13,7 +13,7 @@ from tasks.steps.change_detection import check_news, check_request
 from tasks.steps.dataset import freeze_dataset, validate_labels
 from tasks.steps.evaluate import evaluate_models
 from tasks.steps.exploration import explore_dataset
-from tasks.steps.garbage import collect_garbage, free_local_space
+from tasks.steps.garbage import collect_garbage, free_local_space, maintain_tables
 from tasks.steps.ingest import ingest_recordings, list_lines
 from tasks.steps.labels import sync_annotations
 from tasks.steps.promote import promote_model
@@ -33,6 +33,7 @@ __all__ = [
     "freeze_dataset",
     "ingest_recordings",
     "list_lines",
+    "maintain_tables",
     "promote_model",
     "sync_annotations",
     "train_challenger",

@@ -1,4 +1,4 @@
-"""Remove what killed steps left behind in the lake, and what this machine can make again and does not use."""
+"""Keep the lake quick and small: its tables, what killed steps left behind, and what this machine can make again."""
 
 from __future__ import annotations
 
@@ -19,12 +19,40 @@ class CollectedGarbage(Frozen):
     kept_young: int
 
 
+class MaintainedTables(Frozen):
+    """Of each table that something was done to (in a dry run: would be): small files merged, snapshots forgotten."""
+
+    merged: dict[str, int]
+    forgotten: dict[str, int]
+
+
 class FreedSpace(Frozen):
     """What went of this machine's caches and scratch, or would go: how many files and folders of each area."""
 
     pieces: dict[str, int]
     size_bytes: int
     kept_bytes: int
+
+
+def maintain_tables(session: Session, *, dry_run: bool = False) -> MaintainedTables:
+    """Make few files of the tables' many small ones, and forget old snapshots that no dataset version names.
+
+    Raises:
+        DataError: The record of a dataset version cannot be read: then no snapshot is forgotten.
+    """
+    from tasks.lake.upkeep import maintain
+
+    done = list(maintain(session.lake, dry_run=dry_run))
+    for one in done:
+        if one.merged or one.forgotten:
+            log.info(
+                f"{'would be' if dry_run else 'is'} done to table {one.table}: {one.merged} files "
+                f"({one.merged_bytes / 1e6:.1f} MB) merged; {one.forgotten} snapshots forgotten, {one.kept} kept"
+            )
+    return MaintainedTables(
+        merged={one.table: one.merged for one in done if one.merged},
+        forgotten={one.table: one.forgotten for one in done if one.forgotten},
+    )
 
 
 def collect_garbage(session: Session, *, dry_run: bool = False) -> CollectedGarbage:

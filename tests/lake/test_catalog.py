@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -31,6 +32,10 @@ def over_rest(settings: Settings, uri: str, token: str = TOKEN) -> Settings:
     return settings.model_copy(update={"catalog": chosen})
 
 
+def over_postgres(settings: Settings, uri: str) -> Settings:
+    return settings.model_copy(update={"catalog": CatalogSettings(uri=SecretStr(uri))})
+
+
 @pytest.fixture
 def served(settings: Settings, tmp_path: Path) -> Iterator[RestCatalog]:
     open_lake(settings).store.ensure_bucket()
@@ -38,11 +43,13 @@ def served(settings: Settings, tmp_path: Path) -> Iterator[RestCatalog]:
         yield catalog
 
 
-@pytest.fixture(params=["sql", "rest"])
+@pytest.fixture(params=["sql", "postgres", "rest"])
 def kept(request: pytest.FixtureRequest, settings: Settings) -> Lake:
     """An empty lake under each kind of catalog."""
     if request.param == "sql":
         return open_lake(settings)
+    if request.param == "postgres":
+        return open_lake(over_postgres(settings, request.getfixturevalue("postgres").database(uuid.uuid4().hex)))
     return open_lake(over_rest(settings, request.getfixturevalue("served").uri))
 
 
@@ -57,9 +64,9 @@ def test_rows_of_every_catalog(kept: Lake) -> None:
 
 def test_compaction_erasure_and_collection_under_every_catalog(kept: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.lake.tables.MAX_FILES", 3)
-    monkeypatch.setattr("tasks.lake.iceberg.KEPT_SNAPSHOTS", 1)
     for number in range(5):
         kept.tables.append("frames", [frame(number)], key=KEY)
+    assert kept.tables.expire("frames", now() + timedelta(minutes=1), ())[1] == 1
     gone = collect(kept, at=now() + GRACE + timedelta(minutes=1), dry_run=False)
     assert any(key.endswith(".parquet") for key in gone.table_files)
     assert kept.tables.rows("frames", Frame) == [frame(number) for number in range(5)]

@@ -60,11 +60,12 @@ def test_what_others_refer_to_can_be_protected(lake: Lake) -> None:
 
 
 def test_superseded_table_files_go(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.lake.iceberg.KEPT_SNAPSHOTS", 1)
     monkeypatch.setattr("tasks.lake.tables.MAX_FILES", 5)
     for number in range(7):
         lake.tables.append("frames", [frame(number)])
     before = lake.tables.rows("frames", Frame)
+    assert not [key for key in collect(lake, at=now() + LATER).table_files if key.endswith(".parquet")]
+    assert lake.tables.expire("frames", now() + LATER, ())[1] == 1
     told = collect(lake, at=now() + LATER, dry_run=False)
     assert len([key for key in told.table_files if key.endswith(".parquet")]) == 6
     assert lake.tables.rows("frames", Frame) == before == [frame(number) for number in range(7)]
