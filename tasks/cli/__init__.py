@@ -13,6 +13,7 @@ from tasks.cli import (
     demo,
     denoiser,
     diagnose,
+    doctor,
     erase,
     evaluate,
     evidence,
@@ -54,6 +55,7 @@ labels = typer.Typer(help="Labels that exist already, and those that a model com
 app.command()(stack.up)
 app.command()(stack.down)
 app.command()(stack.status)
+app.command()(doctor.doctor)
 app.command()(intake.add)
 labels.command("import")(intake.import_labels)
 labels.command("fill")(intake.fill_labels)

@@ -107,6 +107,11 @@ class ObjectStore:
         )
         return client, connections
 
+    def exists(self) -> bool:
+        """Whether the bucket is there."""
+        with self._speaking():
+            return bool(self._client.bucket_exists(self.bucket))
+
     def ensure_bucket(self) -> None:
         """Make the bucket unless it is there. Safe to call from several processes at once."""
         with self._speaking():

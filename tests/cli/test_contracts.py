@@ -15,6 +15,7 @@ from tasks.lake.denoisers import DenoiserVersion
 from tasks.operations.audit import AuditedDataset
 from tasks.operations.champion import ChampionReport, ErasedSource, Outcome
 from tasks.operations.denoisers import TrainedDenoiser
+from tasks.operations.doctor import Checkup, Finding
 from tasks.operations.erase import Erasure
 from tasks.operations.evaluating import EvaluatedModel, TrainedModel
 from tasks.operations.evidence import VerifiedLines
@@ -76,6 +77,8 @@ CONTRACTS: dict[type[Frozen], str] = {
     TrustedKeys: "keys signs trusted_keys signing_key",
     DenoiserVersion: DENOISER,
     TrainedDenoiser: f"{DENOISER} found",
+    Checkup: "healthy findings seconds",
+    Finding: "check state found fix",
     ManualPromotion: "line action model_version before evidence verdict_id by note at undo",
     ResolvedName: "pseudonym clear",
     EvaluatedModel: "line kind model_version dataset_version images recordings clusters device metrics intervals "
