@@ -32,6 +32,7 @@ from tasks.cli import (
     step,
     synthesize,
     tensorboard,
+    watch,
 )
 from tasks.cli.progress import show_progress
 
@@ -57,6 +58,7 @@ app.command()(stack.down)
 app.command()(stack.status)
 app.command()(doctor.doctor)
 app.command()(intake.add)
+app.command()(watch.watch)
 labels.command("import")(intake.import_labels)
 labels.command("fill")(intake.fill_labels)
 app.add_typer(labels, name="labels")

@@ -23,6 +23,7 @@ from tasks.operations.export import ExportedModel
 from tasks.operations.keys import DescribedKey, RotatedKey, TrustedKeys
 from tasks.operations.manual_promotion import ManualPromotion
 from tasks.operations.pseudonyms import ResolvedName
+from tasks.operations.watch_folder import Watched
 from tasks.schemas import Frozen
 from tasks.steps.approval import ApprovalRequest
 from tasks.steps.change_detection import News
@@ -79,6 +80,7 @@ CONTRACTS: dict[type[Frozen], str] = {
     TrainedDenoiser: f"{DENOISER} found",
     Checkup: "healthy findings seconds",
     Finding: "check state found fix",
+    Watched: "landed refused waiting",
     ManualPromotion: "line action model_version before evidence verdict_id by note at undo",
     ResolvedName: "pseudonym clear",
     EvaluatedModel: "line kind model_version dataset_version images recordings clusters device metrics intervals "
