@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo down chromium postgresql test test-unit test-gpu lint types layers docs check sbom bench clean
+.PHONY: help install wheel demo down chromium postgresql test test-unit test-gpu lint types layers docs check sbom bench clean
 
 # Some containers forbid Python to keep its compiled files: every start of every service would compile them again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -38,6 +38,9 @@ install: $(UV) ## Install the locked environment, and Label Studio's own
 	$(UV) pip install --quiet --no-deps --require-hashes -r docker/build/requirements.txt
 	$(UV) pip install --quiet --no-deps --no-build-isolation --editable .
 	$(RUN) python -m tasks.stack.install --uv $(UV)
+
+wheel: $(UV) ## Build the package into dist/: its base brings recordings, see docs/how-to/bring-recordings.md
+	$(UV) build --quiet --wheel --build-constraints docker/build/requirements.txt
 
 demo: install ## The nightly loop on sample recordings, or on yours: [LINE=] RECORDINGS= LABELS= FORMAT= [TEST=]
 	$(NIGHTSCOPE) demo $(if $(LINE),--line $(LINE)) $(if $(RECORDINGS),--recordings "$(RECORDINGS)") $(if $(LABELS),--labels "$(LABELS)") \

@@ -6,6 +6,7 @@ import os
 import sys
 
 from tasks.cli import app
+from tasks.cli.missing import missing_extra
 from tasks.cli.output import careful_streams, show_error
 from tasks.errors import NightscopeError
 from tasks.stack.loopback import past_proxies
@@ -19,6 +20,11 @@ def main() -> None:
         app()
     except NightscopeError as error:
         show_error(error)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        if (told := missing_extra(error)) is None:
+            raise
+        show_error(told)
         sys.exit(1)
 
 

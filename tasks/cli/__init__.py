@@ -13,6 +13,7 @@ from tasks.cli import (
     demo,
     denoiser,
     diagnose,
+    doctor,
     erase,
     evaluate,
     evidence,
@@ -32,6 +33,7 @@ from tasks.cli import (
     step,
     synthesize,
     tensorboard,
+    watch,
 )
 from tasks.cli.progress import show_progress
 
@@ -55,7 +57,9 @@ labels = typer.Typer(help="Labels that exist already, and those that a model com
 app.command()(stack.up)
 app.command()(stack.down)
 app.command()(stack.status)
+app.command()(doctor.doctor)
 app.command()(intake.add)
+app.command()(watch.watch)
 labels.command("import")(intake.import_labels)
 labels.command("fill")(intake.fill_labels)
 app.add_typer(labels, name="labels")

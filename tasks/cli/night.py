@@ -12,11 +12,11 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
 
-from tasks.cli.airflow_api import AirflowApi
 from tasks.cli.output import AsJson, Changes, Line, dump, escape, paper, parse_changes, print_json, screen
 from tasks.errors import ConfigError
 from tasks.schemas import ENDINGS, Decision, NightState, now
 from tasks.session import open_session
+from tasks.stack.airflow_api import AirflowApi
 
 OF_THE_RUN = ("force", "dry_run", "override", "note", "recipe_values")
 """Fields of the form that change nothing of the line."""

@@ -32,6 +32,7 @@ from tasks.config.settings import (
     Settings,
     SigningSettings,
     load_settings,
+    state_folder,
 )
 
 __all__ = [
@@ -69,4 +70,5 @@ __all__ = [
     "load_lines",
     "load_settings",
     "parse_line",
+    "state_folder",
 ]

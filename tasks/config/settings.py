@@ -221,6 +221,11 @@ class Settings(BaseSettings):
     local_space: LocalSpaceSettings = LocalSpaceSettings()
 
     @property
+    def only_brings(self) -> bool:
+        """Whether this machine only brings recordings: it holds the landing bucket's key, and none of the lake."""
+        return bool(self.s3.landing.access_key) and not self.s3.access_key
+
+    @property
     def signing_key(self) -> Path:
         """The private key that signs; made on first use."""
         return self.signing.private_key or self.state_dir / "keys" / "signing-key.pem"
@@ -265,16 +270,29 @@ class Settings(BaseSettings):
         return given or self.catalog_uri or f"sqlite:///{self.state_dir.resolve()}/catalog.db"
 
 
+def state_folder() -> Path:
+    """Where this installation keeps its state, absolute.
+
+    `NIGHTSCOPE_STATE_DIR`; else `.nightscope` in the checkout; else, of a package that was installed without one,
+    `nightscope` in the user's folder of states (`XDG_STATE_HOME`, `~/.local/state`).
+    """
+    if named := os.environ.get("NIGHTSCOPE_STATE_DIR"):
+        return Path(named).resolve()
+    if "NIGHTSCOPE_HOME" in os.environ or (HOME / "dags").is_dir():
+        return (HOME / ".nightscope").resolve()
+    return (Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "nightscope").resolve()
+
+
 def load_settings(state_dir: Path | None = None) -> Settings:
     """Read the settings of this installation.
 
     Args:
-        state_dir: Where the embedded stack keeps its state; default `NIGHTSCOPE_STATE_DIR`, else `<HOME>/.nightscope`.
+        state_dir: Where the embedded stack keeps its state; default `state_folder()`.
 
     Raises:
         ConfigError: Naming every setting that is wrong.
     """
-    where = Path(state_dir or os.environ.get("NIGHTSCOPE_STATE_DIR") or HOME / ".nightscope").resolve()
+    where = Path(state_dir).resolve() if state_dir else state_folder()
     try:
         return Settings(_env_file=where / "settings.env", state_dir=where)
     except ValidationError as error:

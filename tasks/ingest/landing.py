@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
-from tasks.errors import ConfigError
+from tasks.errors import ConfigError, IntegrityError
 from tasks.ingest import packing, sidecar
 from tasks.ingest.formats import IMAGE_SUFFIXES, format_of, supported
 from tasks.ingest.names import safe_name, split_suffix
@@ -50,7 +51,7 @@ class AddReport(Frozen):
 
 
 @dataclass(frozen=True)
-class _Found:
+class Found:
     """A file, or a folder whose `images` are one recording."""
 
     path: Path
@@ -92,26 +93,43 @@ def add(
         ConfigError: The metadata is wrong; nothing was added.
         StorageUnavailable: The landing bucket cannot be written; what landed before stays, adding again goes on.
     """
+    found = (each for path in paths for each in _found_in(Path(path)))
+    said = metadata(study=study, donor=donor, um_per_px=um_per_px, split=split, fps_hz=fps_hz)
+    return add_found(lake, found, said, pseudonyms=pseudonyms)
+
+
+def metadata(**values: Any) -> Sidecar:
+    """What is said about recordings.
+
+    Raises:
+        ConfigError: Naming every value that is wrong.
+    """
     try:
-        said = Sidecar(study=study, donor=donor, um_per_px=um_per_px, split=split, fps_hz=fps_hz)
+        return Sidecar(**values)
     except ValidationError as error:
         raise ConfigError(f"add: {faults_of(error)}") from error
+
+
+def add_found(
+    lake: Lake, recordings: Iterable[Found | Refused], said: Sidecar, *, pseudonyms: bool = False
+) -> AddReport:
+    """Put what was found into the landing bucket; see `add`."""
     own = Naming(lake.settings, said.donor) if pseudonyms else None
     if own:
         said = said.model_copy(update={"donor": own.donor})
-    erased = lake.tombstones.refusing()
+    # A machine that only brings recordings sees no lake: there, the night looks at both when it takes them in.
+    erased = {} if lake.settings.only_brings else lake.tombstones.refusing()
     accepted, refused = [], []
-    for path in paths:
-        for found in _found_in(Path(path)):
-            if isinstance(found, Refused):
-                refused.append(found)
-                continue
-            try:
-                accepted.append(Accepted(path=_shown(found.path), key=_land(lake, found, said, erased, own)))
-            except _Refusal as error:
-                refused.append(Refused(path=_shown(found.path), reason=str(error)))
-            except OSError as error:
-                refused.append(Refused(path=_shown(found.path), reason=f"cannot be read: {error.strerror or error}"))
+    for found in recordings:
+        if isinstance(found, Refused):
+            refused.append(found)
+            continue
+        try:
+            accepted.append(Accepted(path=_shown(found.path), key=_land(lake, found, said, erased, own)))
+        except (_Refusal, IntegrityError) as error:
+            refused.append(Refused(path=_shown(found.path), reason=str(error)))
+        except OSError as error:
+            refused.append(Refused(path=_shown(found.path), reason=f"cannot be read: {error.strerror or error}"))
     return AddReport(accepted=tuple(accepted), refused=tuple(refused))
 
 
@@ -119,7 +137,7 @@ class _Refusal(Exception):
     """The lake holds the recording already, and knows it otherwise; or it was erased."""
 
 
-def _land(lake: Lake, found: _Found, said: Sidecar, erased: Mapping[str, Tombstone], own: Naming | None) -> str:
+def _land(lake: Lake, found: Found, said: Sidecar, erased: Mapping[str, Tombstone], own: Naming | None) -> str:
     def put(path: Path, name: str) -> str:
         oid = hash_file(path)
         if hidden(oid) in erased:
@@ -148,12 +166,14 @@ def _put(lake: Lake, path: Path, name: str, oid: Oid, said: Sidecar) -> str:
         return key
     # The sidecar first: a recording that is there has its metadata.
     lake.landing.put_bytes(sidecar.key_of(key), beside, "application/json")
-    lake.landing.put_file(key, path)
+    lake.landing.put_file(key, path, sha256=oid)
     return key
 
 
 def _must_not_contradict(lake: Lake, oid: Oid, said: Sidecar) -> None:
     """An ingested recording keeps its metadata: splits and dataset versions rest on it. A silent 'no' would mislead."""
+    if lake.settings.only_brings:
+        return
     for known in lake.tables.rows("recordings", Recording, {"recording_id": oid}):
         held = {
             "study": known.study, "donor": known.donor, "um_per_px": known.um_per_px, "split": known.pinned_split
@@ -175,7 +195,7 @@ def _same_sidecar(lake: Lake, key: str, data: bytes) -> bool:
     return info is not None and info.size_bytes == len(data) and lake.landing.get_bytes(info.key) == data
 
 
-def _found_in(path: Path) -> Iterator[_Found | Refused]:
+def _found_in(path: Path) -> Iterator[Found | Refused]:
     if path.is_dir():
         recordings = list(_walk(path))
         yield from recordings or [Refused(path=_shown(path), reason="holds no recording")]
@@ -187,9 +207,9 @@ def _found_in(path: Path) -> Iterator[_Found | Refused]:
         yield _single(path)
 
 
-def _single(path: Path) -> _Found | Refused:
+def _single(path: Path) -> Found | Refused:
     if format_of(path.name) is not None:
-        return _Found(path)
+        return Found(path)
     suffix = split_suffix(path.name)[1].lower()
     if suffix in IMAGE_SUFFIXES:
         reason = "is a single image; add the folder that holds all images of the recording"
@@ -200,24 +220,30 @@ def _single(path: Path) -> _Found | Refused:
     return Refused(path=_shown(path), reason=reason)
 
 
-def _walk(folder: Path) -> Iterator[_Found | Refused]:
+def _walk(folder: Path) -> Iterator[Found | Refused]:
     """A folder's recordings, depth first, in order of their names."""
     for where, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        files = [Path(where) / name for name in sorted(names) if not _is_hidden(name)]
-        images = [path for path in files if split_suffix(path.name)[1].lower() in IMAGE_SUFFIXES]
-        pictures = [path for path in images if path.suffix.lower() not in _TIFF_SUFFIXES]
-        if not pictures:
-            pages = [path for path in images if _is_single_page(path)]
-            pictures = pages if len(pages) > 1 else []
-        if pictures:
-            yield _Found(Path(where), tuple(pictures))
-        for path in files:
-            if path not in pictures:
-                yield _single(path) if path.is_file() else Refused(path=_shown(path), reason="is not a file")
+        yield from found_among(Path(where), names)
 
 
-def _is_hidden(name: str) -> bool:
+def found_among(where: Path, names: Sequence[str]) -> Iterator[Found | Refused]:
+    """The recordings among the files of one folder, in order of their names; hidden files are passed over."""
+    files = [where / name for name in sorted(names) if not is_hidden(name)]
+    images = [path for path in files if split_suffix(path.name)[1].lower() in IMAGE_SUFFIXES]
+    pictures = [path for path in images if path.suffix.lower() not in _TIFF_SUFFIXES]
+    if not pictures:
+        pages = [path for path in images if _is_single_page(path)]
+        pictures = pages if len(pages) > 1 else []
+    if pictures:
+        yield Found(where, tuple(pictures))
+    packed = set(pictures)
+    for path in files:
+        if path not in packed:
+            yield _single(path) if path.is_file() else Refused(path=_shown(path), reason="is not a file")
+
+
+def is_hidden(name: str) -> bool:
     """Whether a name is a system's own business (.DS_Store, macOS' ._clip.mp4). A recording may begin with a dot."""
     return name.startswith("._") or (name.startswith(".") and format_of(name) is None)
 

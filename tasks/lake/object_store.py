@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
 from xml.etree.ElementTree import ParseError
 
 from tasks.config import S3Settings
 from tasks.errors import ConfigError, DataError, IntegrityError, NotFound, StorageUnavailable
-from tasks.schemas import canonical_json
+from tasks.schemas import Oid, canonical_json
 
 if TYPE_CHECKING:
     from minio import Minio
@@ -107,6 +107,11 @@ class ObjectStore:
         )
         return client, connections
 
+    def exists(self) -> bool:
+        """Whether the bucket is there."""
+        with self._speaking():
+            return bool(self._client.bucket_exists(self.bucket))
+
     def ensure_bucket(self) -> None:
         """Make the bucket unless it is there. Safe to call from several processes at once."""
         with self._speaking():
@@ -128,15 +133,25 @@ class ObjectStore:
 
         self._write(key, put)
 
-    def put_file(self, key: str, path: Path, content_type: str = OCTETS) -> None:
-        """Store a file, holding at most one part of 16 MiB in memory. Visible all at once or not at all."""
+    def put_file(self, key: str, path: Path, content_type: str = OCTETS, *, sha256: Oid | None = None) -> None:
+        """Store a file, holding at most one part of 16 MiB in memory. Visible all at once or not at all.
+
+        Args:
+            key: Where.
+            path: The file.
+            content_type: As HTTP names it.
+            sha256: Of its bytes, as they were read before: another file than that never becomes visible.
+
+        Raises:
+            IntegrityError: The file has other bytes than `sha256` by now.
+        """
 
         def put() -> None:
             with path.open("rb") as file:
                 self._client.put_object(
                     self.bucket,
                     key,
-                    file,
+                    _Checked(file, sha256, path) if sha256 else file,
                     os.fstat(file.fileno()).st_size,
                     content_type,
                     part_size=_PART_BYTES,
@@ -308,6 +323,27 @@ class ObjectStore:
         if code in {"BadDigest", "XAmzContentSHA256Mismatch"}:
             return IntegrityError(f"{self._where(key)}: bytes changed on the way ({code})")
         return StorageUnavailable(f"{self._where(key)}: {code}: {error.message}")
+
+
+class _Checked:
+    """A file whose last bytes are only given when all of them were the expected ones."""
+
+    def __init__(self, file: BinaryIO, sha256: Oid, path: Path) -> None:
+        self._file, self._expected, self._path = file, sha256, path
+        self._left, self._digest = os.fstat(file.fileno()).st_size, hashlib.sha256()
+
+    def read(self, count: int = -1) -> bytes:
+        """The next bytes.
+
+        Raises:
+            IntegrityError: They would be the last, and these are not the bytes that were expected.
+        """
+        data = self._file.read(count)
+        self._digest.update(data)
+        self._left -= len(data)
+        if (self._left <= 0 or not data) and self._digest.hexdigest() != self._expected:
+            raise IntegrityError(f"{self._path}: changed while it was read", fix="add it again when it is finished")
+        return data
 
 
 def _s3_error() -> type[S3Error]:

@@ -218,6 +218,20 @@ class Tables:
         noun_of(table)
         return self._iceberg.files_in_use(table)
 
+    def missing_files(self, table: str) -> list[str]:
+        """Keys of files that the table's present state consists of, and that the bucket does not hold any more.
+
+        Raises:
+            NotFound: One of those that name the others is gone.
+        """
+        noun_of(table)
+        if self._iceberg.find(table) is None:
+            return []
+        bucket = f"s3://{self._store.bucket}/"
+        used = {uri.removeprefix(bucket) for uri in self._iceberg.files_of_present(table) if uri.startswith(bucket)}
+        there = {info.key for info in self._store.list(f"{FILES}{table}/")}
+        return sorted(key for key in used - there if self._store.head(key) is None)
+
     def forget_unused(self, before: datetime) -> None:
         """Drop local copies that were made before this moment; what is still needed is fetched again."""
         self._cache.drop(before)

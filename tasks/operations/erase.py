@@ -109,6 +109,8 @@ def readmit_donor(lake: Lake, donor: str | None) -> None:
     Raises:
         ConfigError: Nobody of that name was erased.
     """
+    if lake.settings.only_brings:
+        raise ConfigError("add --readmit: this machine only brings recordings", fix="say it where the nights run")
     tombstone = tombstone_of(lake, donor) if donor else None
     if tombstone is None:
         raise ConfigError(f"add: no donor {donor or '(none)'!r} was erased", fix="leave --readmit out")

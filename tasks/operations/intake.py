@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tasks.config import Settings
 from tasks.errors import ConfigError
 from tasks.kinds import kind_of
 from tasks.operations.erase import readmit_donor
@@ -43,20 +44,30 @@ def add_recordings(
             knows by a pseudonym is to be added in clear.
     """
     from tasks.ingest.landing import add
+
+    lake = session.lake
+    check_donor(session.settings, donor, pseudonyms)
+    if readmit:
+        readmit_donor(lake, donor)
+    return add(
+        lake, paths, study=study, donor=donor, um_per_px=um_per_px, fps_hz=fps_hz, split=split, pseudonyms=pseudonyms
+    )
+
+
+def check_donor(settings: Settings, donor: str | None, pseudonyms: bool) -> None:
+    """Refuse a clear name of whom this machine knows by a pseudonym.
+
+    Raises:
+        ConfigError: It does.
+    """
     from tasks.lake.pseudonyms import known_names, pseudonym
 
-    settings, lake = session.settings, session.lake
     known = known_names(settings)
     if donor and not pseudonyms and known and pseudonym(settings, "donor", donor) in known:
         raise ConfigError(
             "add: this donor has a pseudonym here, and would become a second donor by the clear name",
             fix="say --pseudonym, too",
         )
-    if readmit:
-        readmit_donor(lake, donor)
-    return add(
-        lake, paths, study=study, donor=donor, um_per_px=um_per_px, fps_hz=fps_hz, split=split, pseudonyms=pseudonyms
-    )
 
 
 def import_labels(

@@ -13,10 +13,10 @@ from datetime import datetime
 from rich.console import Console
 from rich.table import Table
 
-from tasks.cli.airflow_api import AirflowApi
 from tasks.cli.night import run_night
 from tasks.config import load_line, load_settings
 from tasks.schemas import NightState
+from tasks.stack.airflow_api import AirflowApi
 
 ROUNDS = 5
 

@@ -15,6 +15,7 @@ from tasks.lake.denoisers import DenoiserVersion
 from tasks.operations.audit import AuditedDataset
 from tasks.operations.champion import ChampionReport, ErasedSource, Outcome
 from tasks.operations.denoisers import TrainedDenoiser
+from tasks.operations.doctor import Checkup, Finding
 from tasks.operations.erase import Erasure
 from tasks.operations.evaluating import EvaluatedModel, TrainedModel
 from tasks.operations.evidence import VerifiedLines
@@ -22,6 +23,7 @@ from tasks.operations.export import ExportedModel
 from tasks.operations.keys import DescribedKey, RotatedKey, TrustedKeys
 from tasks.operations.manual_promotion import ManualPromotion
 from tasks.operations.pseudonyms import ResolvedName
+from tasks.operations.watch_folder import Watched
 from tasks.schemas import Frozen
 from tasks.steps.approval import ApprovalRequest
 from tasks.steps.change_detection import News
@@ -76,6 +78,9 @@ CONTRACTS: dict[type[Frozen], str] = {
     TrustedKeys: "keys signs trusted_keys signing_key",
     DenoiserVersion: DENOISER,
     TrainedDenoiser: f"{DENOISER} found",
+    Checkup: "healthy findings seconds",
+    Finding: "check state found fix",
+    Watched: "landed refused waiting",
     ManualPromotion: "line action model_version before evidence verdict_id by note at undo",
     ResolvedName: "pseudonym clear",
     EvaluatedModel: "line kind model_version dataset_version images recordings clusters device metrics intervals "

@@ -217,6 +217,18 @@ class _Known:
 
     @classmethod
     def of(cls, lake: Lake) -> _Known:
+        known = cls() if lake.settings.only_brings else cls._in(lake)
+        for key, said in batches.landed(lake):
+            known.labels[key] = dict(said.pictures)
+            for member, label in said.pictures.items():
+                if label.oid is not None:
+                    known.waiting.setdefault(label.oid, _Waiting(key, member, label))
+                    known.names.add((label.oid, member.rpartition("/")[2]))
+        return known
+
+    @classmethod
+    def _in(cls, lake: Lake) -> _Known:
+        """What the lake knows; a machine that only brings recordings does not see it, and the night looks."""
         known = cls(erased=lake.tombstones.refusing())
         for recording in lake.tables.rows("recordings", Recording):
             known.lake[recording.recording_id] = recording
@@ -224,12 +236,6 @@ class _Known:
         for landing in lake.tables.rows("landings", Landing, {"outcome": "duplicate"}):
             if landing.recording_id is not None:
                 known.names.add((landing.recording_id, landing.key.rpartition("/")[2]))
-        for key, said in batches.landed(lake):
-            known.labels[key] = dict(said.pictures)
-            for member, label in said.pictures.items():
-                if label.oid is not None:
-                    known.waiting.setdefault(label.oid, _Waiting(key, member, label))
-                    known.names.add((label.oid, member.rpartition("/")[2]))
         return known
 
 

@@ -23,14 +23,20 @@ OURS = ("tasks.", "nightscope_airflow.")
 
 
 class AirflowApi:
-    """A session with one Airflow API server."""
+    """A session with one Airflow API server.
 
-    def __init__(self, settings: AirflowSettings) -> None:
+    Args:
+        settings: Where it is, and as whom we speak to it.
+        patience_s: How long a call is tried again while it does not answer.
+    """
+
+    def __init__(self, settings: AirflowSettings, patience_s: float = 10.0) -> None:
         if not settings.url:
             raise ConfigError(
                 "Airflow: no URL in the settings", fix="run `nightscope up`, or set NIGHTSCOPE_AIRFLOW__URL"
             )
         self._settings = settings
+        self._patience_s = patience_s
         self._http = httpx.Client(base_url=settings.url, timeout=30)
 
     def _sign_in(self) -> None:
@@ -46,8 +52,8 @@ class AirflowApi:
         answer.raise_for_status()
         self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
-    def _call(self, method: str, path: str, *, patience_s: float = 10.0, **kwargs: Any) -> httpx.Response:
-        deadline = time.monotonic() + patience_s
+    def _call(self, method: str, path: str, *, patience_s: float | None = None, **kwargs: Any) -> httpx.Response:
+        deadline = time.monotonic() + (self._patience_s if patience_s is None else patience_s)
         while True:
             try:
                 if "Authorization" not in self._http.headers:
@@ -66,6 +72,23 @@ class AirflowApi:
                         fix="is it up? `nightscope status` tells",
                     ) from error
                 time.sleep(1)
+
+    def get(self, path: str, **params: Any) -> dict[str, Any]:
+        """What is at a path below /api/v2, e.g. '/pools'.
+
+        Raises:
+            ConfigError: Our user may not see it.
+            ServiceUnavailable: Airflow did not answer, or not properly.
+        """
+        answer = self._call("GET", path, params=params)
+        if answer.status_code == 403:
+            raise ConfigError(
+                f"Airflow at {self._settings.url}: user {self._settings.username!r} may not see {path}",
+                fix="give it the role admin, or op",
+            )
+        if answer.status_code != 200:
+            raise ServiceUnavailable(f"Airflow at {self._settings.url}: GET {path}: {answer.status_code}")
+        return dict(answer.json())
 
     def dag(self, dag_id: str) -> dict[str, Any]:
         """Details of a DAG, its params among them.

@@ -8,10 +8,10 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from tasks.cli import airflow_api
-from tasks.cli.airflow_api import AirflowApi
 from tasks.config import AirflowSettings
 from tasks.errors import ConfigError
+from tasks.stack import airflow_api
+from tasks.stack.airflow_api import AirflowApi
 
 
 def _api(answer, monkeypatch: pytest.MonkeyPatch) -> AirflowApi:
