@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo down chromium test test-unit test-gpu lint types layers docs check sbom bench clean
+.PHONY: help install demo down chromium postgresql test test-unit test-gpu lint types layers docs check sbom bench clean
 
 # Some containers forbid Python to keep its compiled files: every start of every service would compile them again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -58,7 +58,18 @@ chromium:
 	  echo "the tests in a browser will fail: install Chromium (apt-get install chromium), or name it in NIGHTSCOPE_CHROMIUM"; \
 	fi
 
-test: install chromium ## Run all tests; installs Chromium where it may and it is missing
+postgresql:
+	@if ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "installing PostgreSQL for the tests of locks and catalogs"; \
+	  { mkdir -p /etc/postgresql-common && echo "create_main_cluster = false" >> /etc/postgresql-common/createcluster.conf; \
+	    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends postgresql; } >/dev/null \
+	    || echo "PostgreSQL could not be installed: the tests that need it will fail"; \
+	else \
+	  echo "tests that need PostgreSQL will fail: install it (apt-get install postgresql)"; \
+	fi
+
+test: install chromium postgresql ## Run all tests; installs Chromium and PostgreSQL where it may and they are missing
 	$(RUN) pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-unit: install ## The tests that need no service: under a minute

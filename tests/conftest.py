@@ -14,6 +14,7 @@ import pytest
 
 from tasks.config import Settings
 from tasks.lake import Lake, open_lake
+from tests.postgres import PostgresServer, postgres_server
 from tests.s3_servers import S3Server, rclone
 from tests.scheduling import ByFileOrFolder, rank
 from tests.shared import end_shared, shared_stack
@@ -35,7 +36,7 @@ FOLDERS = {
 """Folders whose tests are all of a kind. Elsewhere a test that uses a service is an integration test, and others unit
 tests; a module that decodes, trains or starts processes at length names its kind itself (`pytestmark`)."""
 
-SERVICES = {"s3_server", "registry_stack", "label_studio", "services", "stack", "store"}
+SERVICES = {"s3_server", "postgres", "registry_stack", "label_studio", "services", "stack", "store"}
 """Fixtures that are a running service."""
 
 
@@ -77,6 +78,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """The real rclone on a free port, for the whole session."""
     with rclone(tmp_path_factory.mktemp("s3") / "served") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A real PostgreSQL on a free port, for the whole session."""
+    with postgres_server() as server:
         yield server
 
 
