@@ -6,11 +6,13 @@ import pickle
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from pydantic import SecretStr
 
@@ -56,33 +58,43 @@ def run_on(settings: Settings, script: str) -> Process:
         lake = open_lake(settings)
     """
     code = textwrap.dedent(head) + textwrap.dedent(script)
+    complaints = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process; a pipe could fill up
     process = subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints
     )
     assert process.stdin is not None
     process.stdin.write(pickle.dumps(settings))
     process.stdin.close()
     process.stdin = None
-    return Process(process)
+    return Process(process, complaints)
 
 
 class Process:
     """A process whose lines are text."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self.process, self.pid = process, process.pid
+    def __init__(self, process: subprocess.Popen[bytes], complaints: IO[bytes]) -> None:
+        self.process, self.pid, self._complaints = process, process.pid, complaints
 
     def line(self) -> str:
         """Its next line; fails with what it complains of where it ended."""
-        assert self.process.stdout is not None and self.process.stderr is not None
+        assert self.process.stdout is not None
         found = self.process.stdout.readline().decode().strip()
-        assert found or self.process.poll() is None, self.process.stderr.read().decode()
+        assert found, self.complaints()
         return found
+
+    def complaints(self) -> str:
+        """What it wrote to its standard error."""
+        self._complaints.seek(0)
+        return self._complaints.read().decode()
 
     def rest(self, timeout_s: float = 120) -> str:
         """All that it still prints; fails where it fails."""
-        out, complaints = self.process.communicate(timeout=timeout_s)
-        assert self.process.returncode == 0, complaints.decode()
+        try:
+            out = self.process.communicate(timeout=timeout_s)[0]
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"not done in {timeout_s} s: {self.complaints()}") from None
+        assert self.process.returncode == 0, self.complaints()
         return out.decode().strip()
 
     def kill(self) -> None:
