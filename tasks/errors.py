@@ -13,6 +13,7 @@
     ├── StepKilled             a step's subprocess was killed from outside            → retry, it resumes
     ├── TransportError         a service did not answer, or not properly              → retry with backoff
     │   ├── StorageUnavailable     S3 or the table catalog
+    │   │   └── LockLost               a lock was lost while at work: another may hold it
     │   └── ServiceUnavailable     Label Studio, MLflow or Airflow
     ├── StackError             an embedded service cannot start, or died
     └── NothingToDo            there is no work: not a failure                        → skip
@@ -100,6 +101,10 @@ class TransportError(NightscopeError):
 
 class StorageUnavailable(TransportError):
     """S3 or the table catalog did not answer."""
+
+
+class LockLost(StorageUnavailable):
+    """A lock of the whole installation was lost while at work, e.g. with its connection. Nothing more was written."""
 
 
 class ServiceUnavailable(TransportError):

@@ -189,6 +189,35 @@ class CatalogSettings(BaseModel):
     )
 
 
+class LocksSettings(BaseModel):
+    """Where the locks of the whole installation are; what is of one machine is always locked by files on it.
+
+    With more than one machine the locks must be in PostgreSQL (14 or later), reached directly or by a proxy that keeps
+    a session: not PgBouncer's pooling by transaction or statement.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    uri: SecretStr = Field(
+        default=SecretStr(""),
+        description="postgresql://user:password@host/database, the same on every machine; empty: files in the state"
+        " folder, for one machine.",
+    )
+    grace_s: float = Field(
+        default=10.0,
+        ge=0,
+        description="How long a lock rests after a holder that did not give it back, so that its last write ends.",
+    )
+
+    @field_validator("uri")
+    @classmethod
+    def _is_postgresql(cls, uri: SecretStr) -> SecretStr:
+        scheme = uri.get_secret_value().partition("://")[0]
+        if uri.get_secret_value() and scheme.partition("+")[0] not in ("postgresql", "postgres"):
+            raise ValueError("is not the URL of a PostgreSQL database: postgresql://user:password@host/database")
+        return uri
+
+
 class SigningSettings(BaseModel):
     """Where the keys are by which evidence and orders are signed. Never in S3; empty = `<state_dir>/keys`."""
 
@@ -207,6 +236,7 @@ class Settings(BaseSettings):
     expectations_dir: Path = HOME / "expectations"
     catalog: CatalogSettings = CatalogSettings()
     catalog_uri: str = Field(default="", repr=False, description="The same as catalog.uri, for a database.")
+    locks: LocksSettings = LocksSettings()
     workers: int = Field(default=2, ge=1, description="Recordings decoded side by side, and parallel transfers.")
     ingest: IngestLimits = IngestLimits()
     devices: Annotated[tuple[str, ...], NoDecode] = Field(

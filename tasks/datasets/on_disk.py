@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.lake import Lake
-from tasks.lake.locks import lake_lock
+from tasks.lake.locks import machine_lock
 from tasks.schemas import canonical_json
 
 MARKER = "complete.json"
@@ -51,7 +51,7 @@ def laid_out(
     root = (root or lake.settings.work_dir / "datasets").resolve()
     folder = root / version
     if not is_complete(folder, index, code):
-        with lake_lock(lake.settings, f"materialise-{version[:16]}"):
+        with machine_lock(lake.settings, f"materialise-{version[:16]}"):
             if not is_complete(folder, index, code):
                 _build(folder, version, code, build)
     return folder / index

@@ -23,6 +23,7 @@ from tasks.errors import ConfigError, IntegrityError, NotFound
 from tasks.evidence import heads
 from tasks.evidence.bundle import SIGNING, Action, Bundle, decode
 from tasks.lake import Lake
+from tasks.lake.conditional import Seen, look, put_as_seen
 from tasks.lake.signed import Statement, bundle_statement, check, sign
 from tasks.schemas import EvidenceEntry, Oid, Signature, canonical_json, digest, now
 
@@ -108,6 +109,7 @@ def seal(lake: Lake, line: str, head: EvidenceEntry) -> None:
         line: Whose chain was added to; only one process may seal a line's at a time.
         head: Its newest row.
     """
+    seen = look(lake, seal_key(line))
     try:
         old = read_seal(lake, line, _signed_from(lake, line))
         known, restarted = old["files"], old.get("restarted", [])
@@ -117,7 +119,7 @@ def seal(lake: Lake, line: str, head: EvidenceEntry) -> None:
     others = {key: min(oids) for key, oids in sealed_files(lake).items() if len(oids) == 1}
     files = {key: oid for key, oid in {**others, **known}.items() if key in used}
     files |= _hashed(lake, used - files.keys())
-    _write_seal(lake, line, head.number, head.bundle_oid, files, restarted)
+    _write_seal(lake, line, head.number, head.bundle_oid, files, restarted, seen)
 
 
 def seal_before(lake: Lake, line: str, links: Sequence[EvidenceEntry]) -> Oid | None:
@@ -135,7 +137,7 @@ def seal_before(lake: Lake, line: str, links: Sequence[EvidenceEntry]) -> Oid | 
         content = read_seal(lake, line, _signed_from(lake, line))
         return str(content["seal"])
     except NotFound:
-        return None if links else _write_seal(lake, line, 0, None, {}, [])
+        return None if links else _write_seal(lake, line, 0, None, {}, [], look(lake, seal_key(line)))
     except IntegrityError:
         return None
 
@@ -207,13 +209,14 @@ def _hashed(lake: Lake, keys: Iterable[str]) -> dict[str, Oid]:
 
 
 def _write_seal(
-    lake: Lake, line: str, number: int, bundle_oid: Oid | None, files: dict[str, Oid], restarted: list[dict[str, Any]]
-) -> Oid:
+    lake: Lake, line: str, number: int, bundle_oid: Oid | None, files: dict[str, Oid], restarted: list[dict[str, Any]],
+    seen: Seen | None,
+) -> Oid:  # fmt: skip
     content = {"line": line, "number": number, "bundle_oid": bundle_oid, "files": files, "restarted": restarted}
     checksum = _checksum(content)
     signature = sign(lake.settings, _statement(line, number, checksum)).model_dump()
     data = canonical_json({**content, "sha256": checksum, "signature": signature}).encode()
-    lake.store.put_bytes(seal_key(line), data, "application/json")
+    put_as_seen(lake, seal_key(line), data, "application/json", seen)
     return hashlib.sha256(data).hexdigest()
 
 

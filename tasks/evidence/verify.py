@@ -10,7 +10,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tasks.config import SigningSettings
@@ -139,13 +139,13 @@ def _remember(lake: Lake, line: str, rows: Sequence[EvidenceEntry], signed_from:
 @contextmanager
 def _quiet(lake: Lake, line: str, found: Findings) -> Iterator[None]:
     """Hold off promotions of the line while the chain is compared with MLflow."""
-    try:
-        with lake_lock(lake.settings, f"promote-{line}", timeout_s=_PATIENCE_S):
-            yield
-    except StorageUnavailable as error:
-        if "lock" not in error.thing:
-            raise
-        found.note(f"a promotion of line {line} is at work: {error}")
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(lake_lock(lake.settings, f"promote-{line}", timeout_s=_PATIENCE_S, fenced=False))
+        except StorageUnavailable as error:
+            if not error.thing.startswith("lock "):
+                raise
+            found.note(f"a promotion of line {line} is at work: {error}")
         yield
 
 

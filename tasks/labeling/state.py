@@ -16,6 +16,7 @@ from typing import Any
 
 from tasks.labeling.answers import TaskHead
 from tasks.lake import Lake
+from tasks.lake.conditional import Seen, put_as_seen
 
 FrameKey = tuple[str, int]
 """Identity of a frame: (recording_id, frame_index)."""
@@ -109,7 +110,7 @@ def _is_count(value: Any) -> bool:
 
 def load(lake: Lake, line: str) -> SyncState:
     """The line's state; a fresh one if there is none, or none that can be read."""
-    key = _key(line)
+    key = key_of(line)
     if lake.store.head(key) is None:
         return SyncState()
     try:
@@ -132,8 +133,8 @@ def load(lake: Lake, line: str) -> SyncState:
         return SyncState()
 
 
-def save(lake: Lake, line: str, state: SyncState) -> None:
-    """Write the line's state: the last write of a sync."""
+def save(lake: Lake, line: str, state: SyncState, seen: Seen | None = None) -> None:
+    """Write the line's state, in the place of what was `seen`: the last write of a sync."""
     stored = {
         "project_id": state.project_id,
         "watermark": state.watermark.isoformat() if state.watermark else None,
@@ -149,8 +150,9 @@ def save(lake: Lake, line: str, state: SyncState) -> None:
         "reading": state.reading,
     }
     data = gzip.compress(json.dumps(stored, separators=(",", ":")).encode(), compresslevel=6, mtime=0)
-    lake.store.put_bytes(_key(line), data, "application/gzip")
+    put_as_seen(lake, key_of(line), data, "application/gzip", seen)
 
 
-def _key(line: str) -> str:
+def key_of(line: str) -> str:
+    """Where the line's state is in the lake's bucket."""
     return f"labeling/{line}/state.json.gz"

@@ -18,6 +18,7 @@ from tasks.labeling.projects import ensure_project, move_images
 from tasks.labeling.pull_annotations import pull_annotations
 from tasks.labeling.push_tasks import place_new, refresh, remove_doubles
 from tasks.lake import Lake
+from tasks.lake.conditional import look
 from tasks.lake.locks import lake_lock
 from tasks.schemas import Frozen
 
@@ -64,6 +65,7 @@ def sync(lake: Lake, line: Line, kind: Kind) -> SyncReport:
         ConfigError: Label Studio refuses our token or cannot reach the lake.
     """
     with lake_lock(lake.settings, f"labels-{line.line}"), LabelStudio(lake.settings.label_studio) as client:
+        seen = look(lake, states.key_of(line.line))
         state = states.load(lake, line.line)
         project = ensure_project(client, line, state.project_id, state.shown, kind=kind)
         if state.project_id != project.project_id:
@@ -88,7 +90,7 @@ def sync(lake: Lake, line: Line, kind: Kind) -> SyncReport:
             # A watermark that stands still keeps an idle line free of writes.
             state.watermark, state.frames_snapshot = project.as_of, frames_snapshot
             state.shown, state.again, state.reading = shown, pulled.again, states.READING
-            states.save(lake, line.line, state)
+            states.save(lake, line.line, state, seen)
         return SyncReport(
             project_id=project.project_id,
             project_url=f"{client.url}/projects/{project.project_id}",

@@ -26,7 +26,9 @@ from pyiceberg.exceptions import (
 )
 
 from tasks.errors import ConfigError, NightscopeError, StorageUnavailable
+from tasks.lake.fences import lock_lost, tokens_of
 from tasks.lake.iceberg_io import StoreFileIO, store_properties
+from tasks.lake.lock_database import database_of, same_database
 from tasks.lake.locks import lake_lock
 
 if TYPE_CHECKING:
@@ -70,7 +72,30 @@ def _connect_once(settings: Settings) -> Catalog:
             raise ConfigError(f"{described(settings)}: {error}", fix="check NIGHTSCOPE_CATALOG__*") from error
         if settings.iceberg_uri.startswith("sqlite"):
             _let_readers_read(catalog)
+        elif settings.catalog.type == "sql":
+            _fence(catalog, settings)
         return catalog
+
+
+def _fence(catalog: Any, settings: Settings) -> None:
+    """Let a transaction change something only while its writer's fencing tokens are the newest, where they are here.
+
+    Whoever takes a lock anew changes its row, and so waits until a transaction that has read it is done: either this
+    commit comes before the other's turn, or it is refused.
+    """
+    locks = settings.locks.uri.get_secret_value()
+    if not same_database(settings.iceberg_uri, locks):
+        return
+    from sqlalchemy import event
+
+    def before_execute(connection: Any, statement: Any, *_: object) -> None:
+        if getattr(statement, "is_dml", False) and (mine := tokens_of(database_of(settings))):
+            query = "SELECT name FROM nightscope_fences WHERE (name, token) IN %s FOR SHARE"
+            found = {name for (name,) in connection.exec_driver_sql(query, (tuple(mine.items()),))}
+            if older := sorted(mine.keys() - found):
+                raise lock_lost(older, "another has had its turn since")
+
+    event.listen(catalog.engine, "before_execute", before_execute)
 
 
 def _let_readers_read(catalog: Any) -> None:

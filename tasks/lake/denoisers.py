@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 
 from tasks.errors import ConfigError, IntegrityError, NotFound
 from tasks.escaping import short_repr
+from tasks.lake.conditional import NOTHING, put_as_seen
 from tasks.lake.locks import lake_lock
 from tasks.lake.object_store import JSON
 from tasks.lake.signed import open_json, seal_json
@@ -116,5 +117,5 @@ def file_denoiser(lake: Lake, trained: DenoiserVersion) -> DenoiserVersion:
         made = trained.model_copy(update={"version": before[-1].version + 1 if before else 1})
         place = denoiser_place(made.called)
         data = seal_json(lake.settings, _SIGNED_AS, "", place, made.model_dump(mode="json"))
-        lake.store.put_bytes(place, data, JSON)
+        put_as_seen(lake, place, data, JSON, NOTHING)
     return made

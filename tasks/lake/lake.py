@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tasks.config import Settings
 from tasks.lake.blobs import Blobs
 from tasks.lake.datasets import Datasets
+from tasks.lake.fences import require_held
 from tasks.lake.object_store import ObjectStore
 from tasks.lake.served_frames import ServedFrames
 from tasks.lake.tables import Tables
@@ -45,7 +46,7 @@ def open_lake(settings: Settings) -> Lake:
     threads = settings.workers * 4
     landing = ObjectStore(settings.s3.by(settings.s3.landing), settings.s3.landing_bucket, connections=threads)
     served = ObjectStore(settings.s3, settings.s3.frames_bucket, connections=threads)
-    store = ObjectStore(settings.s3, settings.s3.lake_bucket, connections=threads)
+    store = ObjectStore(settings.s3, settings.s3.lake_bucket, connections=threads, guard=require_held)
     tombstones = Tombstones(settings, store)
     replacement = tombstones.replacement
     blobs = Blobs(store, settings.cache_dir / "blobs", threads=threads, replacement=replacement)

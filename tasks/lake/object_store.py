@@ -1,7 +1,8 @@
 """One bucket of an S3 server: the only module that knows the `minio` client.
 
 We use the plain S3 subset (put, get, head, list, delete, presigned GET), so that any S3 will do: MinIO, AWS, Ceph,
-SeaweedFS or the embedded `rclone serve s3`. User metadata, tags, versions and conditional writes are never relied on.
+SeaweedFS or the embedded `rclone serve s3`. User metadata, tags and versions are never relied on; conditional writes
+(`put_if`) only where they were tried out (`conditional.py`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,10 +32,22 @@ if TYPE_CHECKING:
 
 OCTETS = "application/octet-stream"
 JSON = "application/json"
+NAMED_BY_CONTENT = ("blobs/", "tables/")
+"""Keys that are never written twice with other bytes; a table's files count once its catalog names them."""
 _PART_BYTES = 16 * 2**20
 _CHUNK_BYTES = 2**20
 _MISSING = {"NoSuchKey", "NoSuchObject", "ResourceNotFound"}
+_OVERTAKEN = {"PreconditionFailed", "ConditionalRequestConflict"}
+_UNSUPPORTED = {"NotImplemented", "InvalidArgument", "InvalidRequest", "MethodNotAllowed"}
 _REFUSED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "AuthorizationHeaderMalformed"}
+
+
+class Overtaken(Exception):
+    """A condition of a write did not hold. Never leaves the lake."""
+
+
+class Unsupported(Exception):
+    """The server does not know conditional writes. Never leaves the lake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +76,15 @@ class ObjectStore:
         s3: Endpoint and keys.
         bucket: Name of the bucket; made on first write if it is not there.
         connections: How many threads may talk at once without waiting for each other.
+        guard: Is asked before something is written or removed, at the last moment, and raises where it must not be.
+            Not for keys below `NAMED_BY_CONTENT`: what is written there harms nobody.
     """
 
-    def __init__(self, s3: S3Settings, bucket: str, *, connections: int = 10) -> None:
+    def __init__(
+        self, s3: S3Settings, bucket: str, *, connections: int = 10, guard: Callable[[], None] = lambda: None
+    ) -> None:
         self.bucket = bucket
+        self._guard = guard
         self._s3 = s3
         self._connections = connections
         self._connected: tuple[int, Minio, PoolManager] | None = None
@@ -132,6 +150,40 @@ class ObjectStore:
             self._client.put_object(self.bucket, key, BytesIO(data), len(data), content_type, part_size=part)
 
         self._write(key, put)
+
+    def put_if(self, key: str, data: bytes, content_type: str, etag: str | None) -> None:
+        """Store an object where the condition holds: if the server has conditional writes, and does not ignore them.
+
+        Args:
+            key: Its name.
+            data: Its bytes.
+            content_type: What they are.
+            etag: Of the object that it replaces; None: there must be none.
+
+        Raises:
+            Overtaken: The condition does not hold.
+            Unsupported: The server refuses to know of conditions.
+        """
+        from minio.error import S3Error
+
+        condition = {"If-None-Match": "*"} if etag is None else {"If-Match": f'"{etag}"'}
+
+        def put() -> None:
+            try:  # the client's own `put_object` makes user metadata of headers that it does not know
+                self._client._put_object(self.bucket, key, data, {"Content-Type": content_type, **condition})
+            except S3Error as error:
+                if error.code in _OVERTAKEN | _MISSING:  # missing: what was to be replaced is gone
+                    raise Overtaken(key) from error
+                if error.code in _UNSUPPORTED:
+                    raise Unsupported(error.code) from error
+                raise
+
+        self._write(key, put)
+
+    @property
+    def place(self) -> str:
+        """Endpoint and bucket, for messages."""
+        return f"{self._s3.endpoint} s3://{self.bucket}"
 
     def put_file(self, key: str, path: Path, content_type: str = OCTETS, *, sha256: Oid | None = None) -> None:
         """Store a file, holding at most one part of 16 MiB in memory. Visible all at once or not at all.
@@ -272,6 +324,7 @@ class ObjectStore:
     def remove(self, key: str) -> None:
         """Delete an object; one that is not there is fine."""
         _check(key)
+        self._guard()
         try:
             with self._speaking(key):
                 self._client.remove_object(self.bucket, key)
@@ -280,6 +333,8 @@ class ObjectStore:
 
     def _write(self, key: str, put: Any) -> None:
         _check(key)
+        if not key.startswith(NAMED_BY_CONTENT):
+            self._guard()
         with self._speaking(key):
             try:
                 put()
@@ -290,7 +345,7 @@ class ObjectStore:
                 put()
 
     def _where(self, key: str | None) -> str:
-        return f"{self._s3.endpoint} s3://{self.bucket}/{key or ''}"
+        return f"{self.place}/{key or ''}"
 
     @contextmanager
     def _speaking(self, key: str | None = None) -> Iterator[None]:

@@ -29,6 +29,7 @@ from pydantic import ValidationError
 
 from tasks.config import Settings
 from tasks.errors import NotFound, SignatureError
+from tasks.lake.conditional import Seen, put_as_seen
 from tasks.lake.keys import DOMAIN, TrustedKey, canonical, public_key, read_trusted, signing_key
 from tasks.schemas import Oid, Signature, Verdict, now
 
@@ -107,9 +108,9 @@ def seal_json(settings: Settings, kind: str, line: str, name: str, value: Any, n
     return canonical({**head, "signature": sign(settings, statement).model_dump()})
 
 
-def keep(lake: Lake, kind: str, line: str, key: str, value: Any) -> None:
-    """File a signed answer under a key of the lake's bucket."""
-    lake.store.put_bytes(key, seal_json(lake.settings, kind, line, key, value), "application/json")
+def keep(lake: Lake, kind: str, line: str, key: str, value: Any, seen: Seen | None = None) -> None:
+    """File a signed answer under a key of the lake's bucket; where `seen` is given, only if that is still there."""
+    put_as_seen(lake, key, seal_json(lake.settings, kind, line, key, value), "application/json", seen)
 
 
 def kept(lake: Lake, kind: str, line: str, key: str) -> Any:

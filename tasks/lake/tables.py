@@ -18,6 +18,7 @@ from pydantic import BaseModel
 
 from tasks.config import Settings
 from tasks.errors import ConfigError, NightscopeError
+from tasks.lake.fences import require_held
 from tasks.lake.object_store import ObjectStore
 from tasks.lake.table_cache import FILES, Plan, PlannedFile, TableCache
 from tasks.lake.table_files import Where, conform, empty, matching, read_files
@@ -97,6 +98,7 @@ class Tables:
         """Append, if the table is still as it was found."""
         from tasks.lake.iceberg import Conflict
 
+        require_held()
         try:
             gained = self._iceberg.append(table, rows, onto=onto)
         except Conflict:
@@ -186,6 +188,7 @@ class Tables:
                 return 0
             rows = self._read(table, found)
             left = change(rows)
+            require_held()
             try:
                 if not left.equals(rows):
                     self._iceberg.rewrite(table, left, onto=found.metadata_location)

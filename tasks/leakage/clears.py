@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from tasks.errors import ConfigError, NotFound, SignatureError
 from tasks.escaping import plain_text, visible_name
 from tasks.lake import Lake
+from tasks.lake.conditional import Seen, look
 from tasks.lake.locks import lake_lock
 from tasks.lake.object_store import ObjectInfo
 from tasks.lake.signed import keep, open_json
@@ -146,6 +147,7 @@ def clear_pair(lake: Lake, line: str, finding: Finding, *, by: str, note: str, s
         )
     clean = _note(note, f"pair {finding.pair_id} of line {line} cannot be cleared")
     with lake_lock(lake.settings, f"clears-{line}"):
+        before = look(lake, key_of(line, finding.pair_id))
         known = read_clears(lake, line).histories.get(finding.pair_id)
         if known is not None and known.revoked is None:
             raise ConfigError(
@@ -157,7 +159,7 @@ def clear_pair(lake: Lake, line: str, finding: Finding, *, by: str, note: str, s
         event = _Event(
             action="clear", by=by, at=now().isoformat(), note=clean, result_oid=result_oid, report_oid=report_oid
         )
-        return _write(lake, line, finding, known, event)
+        return _write(lake, line, finding, known, event, before)
 
 
 def revoke_clear(lake: Lake, line: str, pair: str, *, by: str, note: str) -> History:
@@ -169,6 +171,7 @@ def revoke_clear(lake: Lake, line: str, pair: str, *, by: str, note: str) -> His
     """
     clean = _note(note, f"the clear of pair {pair} of line {line} cannot be revoked")
     with lake_lock(lake.settings, f"clears-{line}"):
+        before = look(lake, key_of(line, pair))
         known = read_clears(lake, line).histories.get(pair)
         if known is None or known.revoked is not None:
             raise NotFound(
@@ -177,7 +180,7 @@ def revoke_clear(lake: Lake, line: str, pair: str, *, by: str, note: str) -> His
                 fix=f"`nightscope audit clears {line}` lists what is",
             )
         event = _Event(action="revoke", by=by, at=now().isoformat(), note=clean)
-        return _write(lake, line, known.clear, known, event)
+        return _write(lake, line, known.clear, known, event, before)
 
 
 def recorded(lake: Lake, clears: Clears, clear: Clear) -> Clear:
@@ -226,7 +229,9 @@ def _history(record: _Record, pair: str) -> History:
     return History(clear, None if newest is given else newest.as_json(), tuple(one.as_json() for one in record.events))
 
 
-def _write(lake: Lake, line: str, about: Finding | Clear, known: History | None, event: _Event) -> History:
+def _write(
+    lake: Lake, line: str, about: Finding | Clear, known: History | None, event: _Event, before: Seen | None
+) -> History:
     """Add an entry to a pair's history, sign the whole, and store it."""
     recordings = about.pair if isinstance(about, Finding) else about.recordings
     earlier = known.events if known else ()
@@ -234,7 +239,7 @@ def _write(lake: Lake, line: str, about: Finding | Clear, known: History | None,
         {"kind": about.kind, "recordings": recordings, "events": [*earlier, event.model_dump()]}
     )
     key = key_of(line, about.pair_id)
-    keep(lake, SIGNED_AS, line, key, record.model_dump(mode="json"))
+    keep(lake, SIGNED_AS, line, key, record.model_dump(mode="json"), before)
     return _history(record, about.pair_id)
 
 

@@ -10,12 +10,10 @@ what somebody else put there, or an old one put there again, is set aside and ne
 In the lake the journal keeps its first name: keys below `undertakings/`, documents of the kind `undertaking`. So what
 an older Nightscope began and did not finish is finished all the same.
 
-All of this needs `promotion_lock`, so that nobody else moves the line's aliases meanwhile. It is a file's
-lock, and holds on one machine. Between machines nothing takes turns but Airflow's pool `promotion`, which the nights'
-`promote_model` and the DAGs *Promote a model* and *Roll back a model* share. So commands (`nightscope promote`,
-`nightscope rollback`, `nightscope step promote-model`) must run on the machine of the Airflow workers that serve the
-pool `promotion`, or go through these DAGs. `evaluate_models` takes the lock too, to finish what was broken off, and is
-not in that pool: its workers belong on the same machine.
+All of this needs `promotion_lock`, so that nobody else moves the line's aliases meanwhile. It is a lock of the whole
+installation (`tasks/lake/locks.py`): with more than one machine, `NIGHTSCOPE_LOCKS__URI` must name the same database on
+each. MLflow itself has no compare-and-set for aliases, so who lost the lock is stopped before the next change of
+champion; what it began, the next holder finds in the journal and finishes.
 """
 
 from __future__ import annotations
@@ -29,6 +27,7 @@ from pydantic import ValidationError
 
 from tasks.errors import DataError, SignatureError
 from tasks.lake import Lake
+from tasks.lake.conditional import look, put_as_seen
 from tasks.lake.object_store import JSON
 from tasks.promotion.verdict_rows import verdict_named
 from tasks.schemas import Aliases, Answer, EvidenceEntry, Frozen, NightState, Verdict
@@ -91,9 +90,11 @@ def commit(lake: Lake, registry: Registry, pending: PendingPromotion) -> Evidenc
     """
     from tasks.evidence import chain, pending_promotions
 
+    key = pending_promotions.key_of(pending.line)
+    seen = look(lake, key)
     number = len(chain.entries(lake, pending.line)) + 1
     data = pending_promotions.sealed(lake.settings, pending.line, pending, number)
-    lake.store.put_bytes(pending_promotions.key_of(pending.line), data, JSON)
+    put_as_seen(lake, key, data, JSON, seen)
     return _carry_out(lake, registry, pending)
 
 
@@ -148,8 +149,11 @@ def _finish(lake: Lake, registry: Registry, pending: PendingPromotion, data: byt
 
 def _carry_out(lake: Lake, registry: Registry, pending: PendingPromotion) -> EvidenceEntry:
     """Every step may be repeated; removing the note of it ends it."""
+    from tasks.lake.fences import require_held
+
     line, version = pending.line, pending.model_version
     verdict = verdict_named(lake, pending.verdict_id) if pending.verdict_id else None
+    require_held()
     if pending.outcome is NightState.PROMOTED:
         registry.promote(line, str(version), pending.verdict_id)
     elif pending.outcome is NightState.ROLLED_BACK:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,6 +12,7 @@ from tasks.config import Line
 from tasks.kind import Kind, Recipe
 from tasks.kinds import kind_of
 from tasks.lake import Lake, Manifest
+from tasks.lake.locks import lake_lock
 from tasks.session import Session
 from tasks.steps.audit import require_audit
 from tasks.steps.verdict import RegisteredTraining
@@ -29,6 +31,7 @@ def train_challenger(session: Session, name: str, changes: Mapping[str, Any] | N
     Raises:
         DataError: The dataset version was made for an experiment.
         LeakageError: Something of one of its splits also stands in another.
+        LockLost: The lock of the training was lost; the next try goes on from its checkpoint.
     """
     from tasks.datasets.experiments import refuse_experiment
     from tasks.training.train import train_challenger as train
@@ -38,13 +41,24 @@ def train_challenger(session: Session, name: str, changes: Mapping[str, Any] | N
     refuse_experiment(manifest)
     require_audit(lake, manifest)
     kind = kind_of(line.kind)
-    return materialise_and_train(
-        lake,
-        line,
-        kind,
-        manifest,
-        lambda data, has_val: train(lake, line, kind, dataset_version, data, has_val, progress=log.info),
-    )
+    with _turn(lake, name):
+        return materialise_and_train(
+            lake,
+            line,
+            kind,
+            manifest,
+            lambda data, has_val: train(lake, line, kind, dataset_version, data, has_val, progress=log.info),
+        )
+
+
+def _turn(lake: Lake, name: str) -> AbstractContextManager[object]:
+    """Where there are many machines, a line's challengers are trained one after the other.
+
+    On one machine its devices alone limit what is trained side by side, as Airflow's runs of a line follow each other.
+    """
+    if not lake.settings.locks.uri.get_secret_value():
+        return nullcontext()
+    return lake_lock(lake.settings, f"line-training-{name}")
 
 
 def materialise_and_train(

@@ -13,6 +13,7 @@ from tasks.config import Line
 from tasks.errors import StepFailed
 from tasks.kind import Job, Kind, Recipe
 from tasks.lake import Lake
+from tasks.lake.fences import require_held
 from tasks.provenance import code_version, git_commit, git_dirty, library_versions, lock_sha256
 from tasks.registry.runs import EpochMetrics
 from tasks.schemas import Oid
@@ -66,12 +67,14 @@ def run_worker(
         StepFailed: The training failed.
         StepKilled: It was killed again and again.
         StopTraining: `watch` ended it.
+        LockLost: The training's lock was lost; the worker was ended, and its checkpoint is the next holder's.
     """
     began = time.monotonic()
     folder = (lake.settings.work_dir / "training" / key[:16]).resolve()
     night = TrainingRun(lake, key, live, progress, kind.epoch_score)
     kills, reached = 0, 0
     while night.finished is None:
+        require_held()
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         shown_in = folder_of(lake.settings.state_dir.resolve(), line.line) / run_name(recipe.name, key)

@@ -13,6 +13,7 @@ from pathlib import Path
 from tasks.errors import StepFailed, StepKilled
 from tasks.kind import Event, Job
 from tasks.known_kinds import KINDS_DIR
+from tasks.lake.fences import on_loss
 
 PRIVATE = ("NIGHTSCOPE_", "AIRFLOW", "_AIRFLOW", "AWS_", "MLFLOW_", "LABEL_STUDIO")
 """Environment that the worker has no use for; some of it is secret."""
@@ -62,11 +63,12 @@ def events(job: Job, log: Path) -> Generator[Event]:
         )
     finished = False
     try:
-        for line in worker.stdout or ():
-            event: Event = json.loads(line)
-            finished = finished or event["event"] == "finished"
-            yield event
-        code = worker.wait()
+        with on_loss(worker.kill):  # another machine may train it by now
+            for line in worker.stdout or ():
+                event: Event = json.loads(line)
+                finished = finished or event["event"] == "finished"
+                yield event
+            code = worker.wait()
     finally:
         _end(worker)
     if code < 0:

@@ -12,11 +12,12 @@ from tasks.config import Settings
 from tasks.errors import StorageUnavailable
 from tasks.evidence.erasure.scope import Scope
 from tasks.lake.blobs import hash_file
-from tasks.lake.locks import at_work
+from tasks.lake.locks import at_work, holders
 from tasks.lake.pseudonyms import forget
 
 _LOGS = ("logs", "airflow/logs")
 _FILES = ("demo",)
+_LEARNING = ("train-", "export-", "line-training-")
 
 
 def refuse_running(settings: Settings) -> None:
@@ -30,6 +31,14 @@ def refuse_running(settings: Settings) -> None:
             f"erase: at work on this machine: {', '.join(running)}",
             expected="no training, export, layout of a dataset or evaluation, whose folders would be emptied",
             found=f"{len(running)} locks held",
+            fix="wait for it, or end it, and run this again",
+        )
+    elsewhere = [one for one in holders(settings) if one.lock.startswith(_LEARNING)]
+    if elsewhere:
+        raise StorageUnavailable(
+            f"erase: at work on another machine: {'; '.join(f'{one.lock}, {one}' for one in elsewhere)}",
+            expected="no training or export, which may hold what is to be erased",
+            found=f"{len(elsewhere)} locks held",
             fix="wait for it, or end it, and run this again",
         )
 

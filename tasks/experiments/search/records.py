@@ -21,6 +21,7 @@ from pydantic import Field
 from tasks.errors import ConfigError, NotFound
 from tasks.escaping import short_repr
 from tasks.lake import Lake
+from tasks.lake.conditional import Seen
 from tasks.lake.searches import SEARCH, SEARCH_NAME, TRIAL, search_place, trial_place
 from tasks.lake.signed import keep, kept
 from tasks.schemas import Frozen, Oid
@@ -134,20 +135,25 @@ def search_names(lake: Lake, line: str) -> list[str]:
     return sorted({parts[3] for parts in keys if parts[4:] == ["search.json"]})
 
 
-def save_search(lake: Lake, search: Search) -> None:
-    """File what was asked."""
-    keep(lake, SEARCH, search.line, search_place(search.line, search.name), search.model_dump(mode="json"))
+def save_search(lake: Lake, search: Search, seen: Seen | None = None) -> None:
+    """File what was asked, in the place of what was `seen`."""
+    keep(lake, SEARCH, search.line, search_place(search.line, search.name), search.model_dump(mode="json"), seen)
 
 
 def find_plan(lake: Lake, search: Search, number: int) -> TrialPlan | None:
     """The values of a trial; None: they were not drawn yet."""
-    found = kept(lake, TRIAL, search.line, _key(search, number, ".plan"))
+    found = kept(lake, TRIAL, search.line, plan_place(search, number))
     return TrialPlan.model_validate(found) if found else None
 
 
-def save_plan(lake: Lake, search: Search, plan: TrialPlan) -> None:
-    """File a trial's values."""
-    keep(lake, TRIAL, search.line, _key(search, plan.number, ".plan"), plan.model_dump(mode="json"))
+def save_plan(lake: Lake, search: Search, plan: TrialPlan, seen: Seen | None = None) -> None:
+    """File a trial's values, in the place of what was `seen`."""
+    keep(lake, TRIAL, search.line, plan_place(search, plan.number), plan.model_dump(mode="json"), seen)
+
+
+def plan_place(search: Search, number: int) -> str:
+    """The key of a trial's values."""
+    return _key(search, number, ".plan")
 
 
 def find_result(lake: Lake, search: Search, number: int) -> TrialResult | None:

@@ -15,7 +15,9 @@ from tasks.experiments.search.records import Pruner, Search, TrialPlan, TrialRes
 from tasks.experiments.search.space import dumped, parse_space
 from tasks.kind import Kind
 from tasks.kinds import kind_of
+from tasks.lake.conditional import look
 from tasks.lake.locks import lake_lock
+from tasks.lake.searches import search_place
 from tasks.schemas import Frozen, digest, now
 from tasks.session import Session
 from tasks.steps.audit import require_audit
@@ -106,6 +108,7 @@ def plan_search(
 
 def _on_record(session: Session, wanted: Search) -> PlannedSearch:
     lake = session.lake
+    seen = look(lake, search_place(wanted.line, wanted.name))
     known = records.find_search(lake, wanted.line, wanted.name)
     other = known.same_question(wanted) if known else []
     if known and other:
@@ -116,7 +119,8 @@ def _on_record(session: Session, wanted: Search) -> PlannedSearch:
             fix="ask the same again to go on with it, or choose another --name",
         )
     if known is None or wanted.trials > known.trials:
-        records.save_search(lake, wanted if known is None else known.model_copy(update={"trials": wanted.trials}))
+        asked = wanted if known is None else known.model_copy(update={"trials": wanted.trials})
+        records.save_search(lake, asked, seen)
     log.info(f"search {wanted.name}: {wanted.trials} trials on dataset {wanted.of[:12]}, its test split left out")
     return PlannedSearch(search=wanted.name, trials=wanted.numbers)
 
@@ -166,12 +170,13 @@ def _planned(session: Session, search: Search, number: int) -> tuple[TrialPlan, 
     with lake_lock(lake.settings, f"search-{digest(search.line, search.name)[:16]}"):
         others = [other for other in search.numbers if other != number]
         results = [result for other in others if (result := records.find_result(lake, search, other))]
+        seen = look(lake, records.plan_place(search, number))
         plan = records.find_plan(lake, search, number)
         if plan is None:
             done = {result.number for result in results}
             plans = (records.find_plan(lake, search, other) for other in others if other not in done)
             plan = study.draw(search, number, results, [other for other in plans if other])
-            records.save_plan(lake, search, plan)
+            records.save_plan(lake, search, plan, seen)
     return plan, results
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tasks.config import Settings
 from tasks.errors import ConfigError
-from tasks.lake.locks import lake_lock
+from tasks.lake.locks import machine_lock
 from tasks.private_files import write_private
 
 _LEAST = 20
@@ -25,7 +25,7 @@ def load_or_create(settings: Settings, line: str) -> str:
         ConfigError: The file is there, but is not readable, is open to others' eyes, or holds no token.
     """
     path = token_file(settings, line)
-    with lake_lock(settings, f"serve-token-{line}"):
+    with machine_lock(settings, f"serve-token-{line}"):
         if not path.exists():
             write_private(path, secrets.token_urlsafe(32) + "\n")
         try:
