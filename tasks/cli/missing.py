@@ -14,10 +14,12 @@ DISTRIBUTIONS = {
     "cv2": "opencv-python-headless",
     "markupsafe": "jinja2",
     "packaging": "great-expectations",
+    "psycopg2": "psycopg2-binary",
     "requests": "mlflow",
     "safetensors": "timm",
     "skimage": "scikit-image",
     "sklearn": "scikit-learn",
+    "sqlalchemy": "pyiceberg",  # the extras of its SQL catalogs
     "starlette": "fastapi",
 }
 """Module → distribution of an extra that has it, where the names differ, or another distribution brings it along."""
