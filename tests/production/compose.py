@@ -14,7 +14,6 @@ from tasks.config import HOME
 
 DOCKER = HOME / "docker"
 DOMAIN = "night.test"
-ONCE = "service_completed_successfully"
 
 
 def tool(name: str) -> str:

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import BaseModel
 
 from tasks.config import HOME, Settings, load_lines
@@ -17,7 +18,10 @@ from tasks.stack.airflow import COMMON, as_variables
 from tasks.stack.services import OFFLINE, QUIET
 from tests.production.compose import DOCKER, Service, config, make_env, parse_env, services, tool
 
-TEXT = (DOCKER / "compose.yaml").read_text()
+pytestmark = pytest.mark.integration
+
+FILES = ("compose.yaml", "compose.gpu.yaml", "compose.hosts.yaml", "compose.worker.yaml")
+TEXT = "".join((DOCKER / name).read_text() for name in FILES)
 EXAMPLE = (DOCKER / ".env.example").read_text()
 OURS_ALONE = {"NIGHTSCOPE_GPU_SLOTS", "NIGHTSCOPE_MLFLOW_AUTH_DATABASE_URI", "NIGHTSCOPE_MLFLOW_READER_PASSWORD"}
 """What containers are told that is no setting of the installation."""
@@ -42,7 +46,12 @@ VARIABLE = r"\$\{([A-Z0-9_]+):([?-])((?:[^{}]|\$\{[^}]*\})*)\}"
 EXPLAINED = r"^(#?)([A-Z][A-Z0-9_]*)=(.*)$"
 
 
-@pytest.mark.parametrize("files", [("compose.yaml",), ("compose.yaml", "compose.gpu.yaml")])
+TOGETHER = [("compose.yaml",),
+            ("compose.yaml", "compose.gpu.yaml"), ("compose.yaml", "compose.gpu.yaml", "compose.hosts.yaml"),
+            ("compose.worker.yaml", "compose.gpu.yaml")]  # fmt: skip
+
+
+@pytest.mark.parametrize("files", TOGETHER, ids=lambda files: "+".join(files))
 def test_docker_compose_reads_it(env: Path, files: tuple[str, ...]) -> None:
     """The program answers 0 whatever happens: what it prints counts."""
     done = config(env, *files)
@@ -106,6 +115,18 @@ def test_only_the_proxy_publishes_and_on_loopback_unless_asked(table: dict[str, 
     assert [(port["host_ip"], port["target"]) for port in published["proxy"]] == [("127.0.0.1", 443)]
     inside = {name for name, each in table.items() if set(each.raw.get("networks") or {}) - {"inside"}}
     assert inside == {"proxy"}
+
+
+def test_a_further_server_runs_a_worker_and_nothing_else(env: Path, table: dict[str, Service]) -> None:
+    there = services(env, "compose.worker.yaml")
+    assert set(there) == {"init-volumes", "worker-gpu"}
+    assert there["worker-gpu"].environment == table["worker-gpu"].environment
+    assert there["worker-gpu"].command == table["worker-gpu"].command
+    published = services(env, "compose.yaml", "compose.hosts.yaml")
+    first = {name: each.raw["ports"][0] for name, each in published.items() if each.raw.get("ports")}
+    del first["proxy"]
+    assert {entry.partition("=")[0] for entry in there["worker-gpu"].raw["extra_hosts"]} == set(first)
+    assert {port["host_ip"] for port in first.values()} == {"127.0.0.1"}, "nobody else reaches them unless asked"
 
 
 def test_every_variable_is_explained_and_none_is_unused() -> None:
@@ -199,6 +220,17 @@ def test_redis_gives_no_training_to_a_second_worker(table: dict[str, Service]) -
 def test_each_queue_has_its_worker(table: dict[str, Service]) -> None:
     queues = {name: each.command[-1] for name, each in table.items() if each.command and "--queues" in each.command}
     assert queues == {"worker": "default", "worker-gpu": "gpu"}
+
+
+def test_kubernetes_has_the_same_settings_and_queues(table: dict[str, Service]) -> None:
+    values = yaml.safe_load((DOCKER / "kubernetes/values.yaml").read_text())
+    given = {each["name"]: each["value"] for each in values["env"]}
+    assert as_variables(COMMON).items() <= given.items()
+    assert all(table["worker"].environment[name] == value for name, value in given.items() if "CELERY" in name)
+    assert {each["queue"] for each in values["workers"]["celery"]["sets"]} == {"default", "gpu"}
+    assert values["workers"]["safeToEvict"] is False
+    assert f"apache-airflow=={values['airflowVersion']}" in (HOME / "pyproject.toml").read_text()
+    assert table["worker-gpu"].raw["image"] == f"{values['defaultAirflowRepository']}:{values['defaultAirflowTag']}"
 
 
 def test_what_the_torch_free_image_leaves_out_is_in_the_lock() -> None:
