@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install wheel demo down chromium postgresql test test-unit test-gpu lint types layers docs check sbom bench clean
+.PHONY: help install wheel demo down chromium production-services production-test test test-unit test-gpu lint types layers docs check sbom bench clean
 
 # Some containers forbid Python to keep its compiled files: every start of every service would compile them again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -61,18 +61,26 @@ chromium:
 	  echo "the tests in a browser will fail: install Chromium (apt-get install chromium), or name it in NIGHTSCOPE_CHROMIUM"; \
 	fi
 
-postgresql:
-	@if ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null; then exit 0; fi; \
+# Debian's, for a night on docker/compose.yaml without a container engine. A service that is installed is not started:
+# the tests start their own.
+PRODUCTION := caddy iproute2 openssl postgresql redis-server tini wget
+production-services:
+	@missing=""; for name in $(PRODUCTION); do dpkg-query --show --showformat='$${Status}' $$name 2>/dev/null | grep -q 'ok installed' \
+	  || missing="$$missing $$name"; done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  echo "installing PostgreSQL for the tests of locks and catalogs"; \
-	  { mkdir -p /etc/postgresql-common && echo "create_main_cluster = false" >> /etc/postgresql-common/createcluster.conf; \
-	    apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends postgresql; } >/dev/null \
-	    || echo "PostgreSQL could not be installed: the tests that need it will fail"; \
+	  echo "installing$$missing for the tests of docker/compose.yaml"; policy=/usr/sbin/policy-rc.d; \
+	  if [ ! -e $$policy ]; then printf '#!/bin/sh\nexit 101\n' > $$policy; chmod 755 $$policy; trap "rm -f $$policy" EXIT; fi; \
+	  { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$missing; } >/dev/null \
+	    || echo "they could not be installed: tests/production will fail"; \
 	else \
-	  echo "tests that need PostgreSQL will fail: install it (apt-get install postgresql)"; \
+	  echo "tests/production will fail: as root, run apt-get install$$missing, and the tests"; \
 	fi
 
-test: install chromium postgresql ## Run all tests; installs Chromium and PostgreSQL where it may and they are missing
+production-test: install production-services ## A night on all of docker/compose.yaml, a worker killed in it (needs root; no container engine)
+	$(RUN) pytest tests/production --capture=no
+
+test: install chromium production-services ## Run all tests; installs Chromium, PostgreSQL, Redis and Caddy where it may and they are missing
 	$(RUN) pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-unit: install ## The tests that need no service: under a minute

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import Param, dag, get_current_context, task
-from nightscope_airflow.defaults import GPU_POOL, GPU_QUEUE, dag_defaults, longest_training
+from nightscope_airflow.defaults import ON_GPU, dag_defaults, longest_training
 from nightscope_airflow.failures import translated
 from nightscope_airflow.manual_runs import chosen_line, line_field
 from nightscope_airflow.params import refuse_unknown_conf
@@ -69,7 +69,7 @@ def cross_validate() -> None:
         with open_session() as session:
             return list(experiments.plan_folds(session, wanted["line"], wanted["changes"], **own).folds)
 
-    @task(pool=GPU_POOL, queue=GPU_QUEUE, execution_timeout=longest_training())
+    @task(**ON_GPU, execution_timeout=longest_training())
     @translated
     def run_fold(fold: str) -> dict[str, Any]:
         from tasks import experiments

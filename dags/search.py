@@ -18,7 +18,7 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import Param, dag, get_current_context, task
-from nightscope_airflow.defaults import GPU_POOL, GPU_QUEUE, dag_defaults, longest_training
+from nightscope_airflow.defaults import ON_GPU, dag_defaults, longest_training
 from nightscope_airflow.failures import translated
 from nightscope_airflow.manual_runs import chosen_line, line_field
 from nightscope_airflow.params import refuse_unknown_conf
@@ -100,7 +100,7 @@ def search() -> None:
             )
         return [{"search": planned.search, "number": number} for number in planned.trials]
 
-    @task(pool=GPU_POOL, queue=GPU_QUEUE, execution_timeout=longest_training(), map_index_template="trial {{ number }}")
+    @task(**ON_GPU, execution_timeout=longest_training(), map_index_template="trial {{ number }}")
     @translated
     def run_trial(search: str, number: int) -> dict[str, Any]:
         from tasks import experiments

@@ -101,7 +101,7 @@ def _program(name: str) -> str:
     """A program of PostgreSQL's newest version here."""
     found = sorted(Path("/").glob(f"{_PLACES[1:]}/{name}"), key=lambda path: int(path.parts[4]))
     program = str(found[-1]) if found else shutil.which(name)
-    assert program, f"PostgreSQL is not installed ({name}): `make postgresql`, or apt-get install postgresql"
+    assert program, f"PostgreSQL is not installed ({name}): `make production-services`, or apt-get install postgresql"
     return program
 
 

@@ -9,12 +9,13 @@ TOGETHER = ("browser", "dags", "evidence", "labeling", "leakage", "operations/se
 folder's tests, else each worker would make it for itself."""
 
 LONGEST_FIRST = (
-    "e2e/test_command_line", "kinds/segmentation/test_python_api", "browser/", "e2e/", "operations/serving/",
+    "production/test_production_night", "e2e/test_command_line", "kinds/segmentation/test_python_api", "browser/",
+    "e2e/", "operations/serving/",
     "training/", "experiments/", "security/", "steps/", "kinds/", "labeling/", "operations/", "stack/", "evidence/",
     "ingest/",
 )  # fmt: skip
-"""Test files that a run begins with, so that no worker is left alone with one of them at the end. The first waits for
-others more than it computes, the second computes all the time."""
+"""Test files that a run begins with, so that no worker is left alone with one of them at the end. The first two
+wait for others more than they compute, the third computes all the time."""
 
 
 def rank(name: str) -> int:

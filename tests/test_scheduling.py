@@ -22,4 +22,4 @@ def test_the_tests_of_a_folder_that_shares_much_are_one_unit() -> None:
     units = [scheduler._split_scope(f"tests/{name}::test_it[a/b::c]") for name in ordered]
     assert len(list(groupby(units))) == len(set(units)), "no other's tests stand between a unit's"
     assert units.count("browser") == len(list((TESTS / "browser").glob("test_*.py"))) > 1
-    assert "tests/e2e/test_night.py" in units and units[0] == "tests/e2e/test_command_line.py"
+    assert "tests/e2e/test_night.py" in units and units[0] == "tests/production/test_production_night.py"

@@ -42,6 +42,16 @@ PROMOTION_POOL = "promotion"
 GPU_QUEUE = "gpu"
 """The Celery queue of machines with a GPU; the LocalExecutor ignores it."""
 
+ON_GPU: dict[str, Any] = {
+    "pool": GPU_POOL,
+    "queue": GPU_QUEUE,
+    # A training whose worker died goes on elsewhere within half a minute: Airflow notices after some 23 s, and then
+    # waits for once to twice the delay. More tries, so that a service that is away for minutes is waited for as well.
+    "retries": 8,
+    "retry_delay": timedelta(seconds=1),
+}
+"""What tasks have that train or evaluate."""
+
 
 def longest_training() -> timedelta:
     """How long a training may take, for a task that learns its line only from its run's form: the longest of all."""

@@ -11,10 +11,9 @@ from airflow.sdk import DAG, dag, get_current_context, task
 from nightscope_airflow.approval import TASK_ID, ApprovePromotion
 from nightscope_airflow.assets import champions
 from nightscope_airflow.defaults import (
-    GPU_POOL,
-    GPU_QUEUE,
     LAKE_POOL,
     LONG,
+    ON_GPU,
     PROMOTION_POOL,
     TASK_DEFAULTS,
     cron,
@@ -139,7 +138,7 @@ def retrain_dag(line: Line, recipes: list[str]) -> DAG:
             with open_session() as session:
                 return steps.freeze_dataset(session, name, wanted(), oid, force=force).dataset_version
 
-        @task(pool=GPU_POOL, queue=GPU_QUEUE, execution_timeout=timedelta(hours=line.max_training_h))
+        @task(**ON_GPU, execution_timeout=timedelta(hours=line.max_training_h))
         @translated
         def train_challenger(dataset_version: str) -> dict[str, Any]:
             from tasks import steps
@@ -148,7 +147,7 @@ def retrain_dag(line: Line, recipes: list[str]) -> DAG:
             with open_session() as session:
                 return steps.train_challenger(session, name, wanted(), dataset_version).model_dump(mode="json")
 
-        @task(pool=GPU_POOL, queue=GPU_QUEUE, execution_timeout=LONG)
+        @task(**ON_GPU, execution_timeout=LONG)
         @translated
         def evaluate_models(dataset_version: str, training: dict[str, Any]) -> str:
             from tasks import steps

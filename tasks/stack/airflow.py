@@ -37,27 +37,44 @@ _COMMANDS: dict[str, tuple[str, ...]] = {
 SERVICES = tuple(_COMMANDS)
 
 
-def write_passwords(layout: Layout, secrets: Secrets, people: Iterable[str] = ()) -> None:
+COMMON: Mapping[tuple[str, str], object] = {
+    ("core", "load_examples"): False,
+    ("core", "dags_are_paused_at_creation"): False,
+    # 0.35 s between two tasks of a chain instead of 1.1-1.4 s.
+    ("scheduler", "scheduler_idle_sleep_time"): 0.1,
+    ("workers", "min_heartbeat_interval"): 1,
+    # A task whose process was killed is noticed after 24 s instead of 300 s.
+    ("scheduler", "task_instance_heartbeat_timeout"): 20,
+    ("scheduler", "task_instance_heartbeat_timeout_detection_interval"): 3,
+    # The tasks of a killed scheduler: see tasks.stack.launch, which makes the first check find them.
+    ("scheduler", "orphaned_tasks_check_interval"): 15,
+    ("dag_processor", "refresh_interval"): 30,
+    ("usage_data_collection", "enabled"): False,
+}
+"""Airflow's settings that are the same embedded and in docker/compose.yaml, which a test compares with these."""
+
+
+def write_passwords(path: Path, password: str, people: Iterable[str] = (), username: str = AIRFLOW_USERNAME) -> None:
     """Write SimpleAuthManager's password file before Airflow does: its own would be 0644, and print the passwords.
 
     Args:
-        layout: Where it is.
-        secrets: Hold the password of the stack's own user.
+        path: Of the file.
+        password: Of the stack's own user.
         people: Names of the others. A password is made for whoever has none; who is no longer named loses it.
+        username: Of the stack's own user.
 
     Raises:
         StackError: The file is damaged.
     """
     try:
-        kept = json.loads(layout.airflow_passwords.read_text()) if layout.airflow_passwords.exists() else {}
+        kept = json.loads(path.read_text()) if path.exists() else {}
         others = {name: str(kept.get(name) or token_urlsafe(18)) for name in people}
     except (ValueError, AttributeError, OSError):
         raise StackError(
-            f"{layout.airflow_passwords}: is not a JSON object of names and passwords",
+            f"{path}: is not a JSON object of names and passwords",
             fix="remove it: every person gets a new password",
         ) from None
-    everybody = {**others, AIRFLOW_USERNAME: secrets.airflow_password}
-    write_private(layout.airflow_passwords, json.dumps(everybody, indent=1) + "\n")
+    write_private(path, json.dumps({**others, username: password}, indent=1) + "\n")
 
 
 def airflow_environment(
@@ -73,12 +90,10 @@ def airflow_environment(
         people: Name -> role of those who log in beside the stack's own user.
     """
     users = {**people, AIRFLOW_USERNAME: "admin"}
-    values = {
+    values: dict[tuple[str, str], object] = {
         ("core", "executor"): "LocalExecutor",
         ("core", "dags_folder"): home / "dags",
         ("core", "plugins_folder"): home / "plugins",
-        ("core", "load_examples"): False,
-        ("core", "dags_are_paused_at_creation"): False,
         ("core", "fernet_key"): secrets.airflow_fernet_key,
         # Fewer make finished tasks hold their slot for seconds (pools limit what must be limited); each costs memory.
         ("core", "parallelism"): 8,
@@ -93,19 +108,13 @@ def airflow_environment(
         ("api", "workers"): 1,
         ("api", "secret_key"): secrets.airflow_secret_key,
         ("api_auth", "jwt_secret"): secrets.airflow_jwt_secret,
-        # 0.35 s between two tasks of a chain instead of 1.1-1.4 s.
-        ("scheduler", "scheduler_idle_sleep_time"): 0.1,
-        ("workers", "min_heartbeat_interval"): 1,
-        # A task whose process was killed is noticed after 24 s instead of 300 s.
-        ("scheduler", "task_instance_heartbeat_timeout"): 20,
-        ("scheduler", "task_instance_heartbeat_timeout_detection_interval"): 3,
-        # The tasks of a killed scheduler: see tasks.stack.launch, which makes the first check find them.
-        ("scheduler", "orphaned_tasks_check_interval"): 15,
-        ("dag_processor", "refresh_interval"): 30,
-        ("usage_data_collection", "enabled"): False,
     }
-    named = {f"AIRFLOW__{section}__{key}".upper(): str(value) for (section, key), value in values.items()}
-    return {"AIRFLOW_HOME": str(layout.airflow_home), **named}
+    return {"AIRFLOW_HOME": str(layout.airflow_home), **as_variables({**COMMON, **values})}
+
+
+def as_variables(values: Mapping[tuple[str, str], object]) -> dict[str, str]:
+    """Section and key -> value, as the environment variables from which Airflow reads them."""
+    return {f"AIRFLOW__{section}__{key}".upper(): str(value) for (section, key), value in values.items()}
 
 
 def airflow_services(

@@ -187,17 +187,17 @@ def empty_database(binary: Path) -> Path:
     return binary.parent.parent / "share" / "nightscope" / LABEL_STUDIO_DATABASE
 
 
-def write_mlflow_auth(layout: Layout) -> None:
+def write_mlflow_auth(path: Path, database_uri: str) -> None:
     """Write what MLflow's login reads: who signs in may read everything, and change what is his own.
 
     Checked passwords are remembered for a minute: hashing one costs more than most requests.
     """
     lines = {
         "default_permission": "READ",
-        "database_uri": f"sqlite:///{layout.mlflow_auth_db}",
+        "database_uri": database_uri,
         "auth_cache_ttl_seconds": "60",
     }
-    write_private(layout.mlflow_auth_config, "\n".join(["[mlflow]", *(f"{k} = {v}" for k, v in lines.items()), ""]))
+    write_private(path, "\n".join(["[mlflow]", *(f"{k} = {v}" for k, v in lines.items()), ""]))
 
 
 def make_pools(service: Service, username: str, password: str, devices: int) -> None:

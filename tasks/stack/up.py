@@ -89,8 +89,8 @@ def _up(
     settings = settings_file.with_embedded(load_settings(layout.state_dir), chosen, keys)
     table = services.table(layout, settings, keys, chosen, embedded, environ, home)
     settings_file.write(layout, settings_file.lines(settings, embedded))
-    airflow.write_passwords(layout, keys, settings.airflow.people)
-    prepare.write_mlflow_auth(layout)
+    airflow.write_passwords(layout.airflow_passwords, keys.airflow_password, settings.airflow.people)
+    prepare.write_mlflow_auth(layout.mlflow_auth_config, f"sqlite:///{layout.mlflow_auth_db}")
     if "s3" in embedded:
         s3.lay_out(layout, settings.s3)
     inherited = services.inherited_environment(environ)

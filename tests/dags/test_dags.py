@@ -43,6 +43,16 @@ def test_every_task_retries_with_backoff(dag_bag) -> None:
             assert task.retries >= 1 and task.retry_exponential_backoff, f"{dag.dag_id}.{task.task_id}"
 
 
+def test_what_computes_goes_to_the_machines_with_gpus_and_nothing_else_does(dag_bag) -> None:
+    every = [task for dag in dag_bag.dags.values() for task in dag.tasks]
+    on_gpu = {task.task_id: task for task in every if task.queue == "gpu"}
+    assert {"train_challenger", "evaluate_models"} <= set(on_gpu)
+    for task in every:
+        assert task.queue in ("gpu", "default") and (task.pool == "gpu") == (task.queue == "gpu"), task.task_id
+    for task in on_gpu.values():  # a killed worker is noticed after 23 s; Airflow waits once to twice the delay
+        assert task.retry_delay <= timedelta(seconds=1), task.task_id
+
+
 @pytest.mark.parametrize("line", LINES, ids=lambda line: line.line)
 def test_every_line_has_its_night(dag_bag, line) -> None:
     dag = dag_bag.dags[line.dag_id]

@@ -171,10 +171,10 @@ def test_people_log_in_to_airflow_under_their_own_names(layout: Layout, settings
     account = settings.airflow.model_copy(update={"users": "ana:op, ben:viewer"})
     named = settings.model_copy(update={"airflow": account})
     found = services.table(layout, named, secrets, PORTS, ["airflow"], {})
-    airflow.write_passwords(layout, secrets, account.people)
+    airflow.write_passwords(layout.airflow_passwords, secrets.airflow_password, account.people)
     before = json.loads(layout.airflow_passwords.read_text())
     layout.airflow_passwords.write_text(json.dumps(before | {"ana": "what Ana chose"}))
-    airflow.write_passwords(layout, secrets, ["ana"])
+    airflow.write_passwords(layout.airflow_passwords, secrets.airflow_password, ["ana"])
     after = json.loads(layout.airflow_passwords.read_text())
 
     assert found[0].environment["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"] == "ana:op,ben:viewer,admin:admin"
@@ -186,7 +186,7 @@ def test_people_log_in_to_airflow_under_their_own_names(layout: Layout, settings
 def test_a_damaged_password_file_is_said(layout: Layout, secrets: Secrets) -> None:
     layout.airflow_passwords.write_text("[1]")
     with pytest.raises(StackError, match="remove it"):
-        airflow.write_passwords(layout, secrets, ["ana"])
+        airflow.write_passwords(layout.airflow_passwords, secrets.airflow_password, ["ana"])
 
 
 @pytest.mark.parametrize(
