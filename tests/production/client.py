@@ -17,6 +17,7 @@ import urllib.request
 def follow(dag_id: str) -> None:
     """Print the run's task instances whenever one of them changes, and its state at the end."""
     from tasks.cli.airflow_api import AirflowApi
+
     from tasks.config import load_settings
 
     api = AirflowApi(load_settings().airflow)
