@@ -16,9 +16,8 @@ import urllib.request
 
 def follow(dag_id: str) -> None:
     """Print the run's task instances whenever one of them changes, and its state at the end."""
-    from tasks.cli.airflow_api import AirflowApi
-
     from tasks.config import load_settings
+    from tasks.stack.airflow_api import AirflowApi
 
     api = AirflowApi(load_settings().airflow)
     api.await_dag(dag_id)
