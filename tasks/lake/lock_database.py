@@ -43,7 +43,7 @@ _TABLE = """
     CREATE TABLE IF NOT EXISTS nightscope_fences (
         name text PRIMARY KEY, key bigint NOT NULL, token bigint NOT NULL,
         host text NOT NULL, pid integer NOT NULL, place text NOT NULL,
-        acquired_at timestamptz NOT NULL, released_at timestamptz
+        acquired_at timestamptz NOT NULL, seen_at timestamptz NOT NULL, released_at timestamptz
     )
 """
 _REFUSED = ("authentication failed", "no pg_hba.conf entry", "does not exist", "permission denied", "no password")

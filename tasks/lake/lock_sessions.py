@@ -14,7 +14,8 @@ A token is the server's clock in µs, or one more than the last token where that
 standby took over that had not yet heard of the last ones.
 
 A holder that never gave its lock back may have sent a write that is still on its way. Unless it was a process of this
-machine that is gone, the next holder rests for `locks.grace_s` before it begins.
+machine that is gone, the next holder begins no sooner than `locks.grace_s` after it was last seen: each look that finds
+the locks held is noted, to the second, and before each write there is one.
 """
 
 from __future__ import annotations
@@ -48,19 +49,29 @@ log = logging.getLogger(__name__)
 _LOOK_AGAIN_S = 2.0
 """A wait at the database lasts so long at most before it begins anew: what waits must hear of a signal."""
 
-_PREVIOUS = "SELECT host, pid, place, released_at FROM nightscope_fences WHERE name = %s"
+_SEEN_S = 1
+"""A look that comes sooner after a noted one is not noted."""
+_PREVIOUS = """
+    SELECT host, pid, place, released_at, extract(epoch FROM clock_timestamp() - seen_at)::float8
+    FROM nightscope_fences WHERE name = %s
+"""
 _TAKE = """
-    INSERT INTO nightscope_fences AS known (name, key, token, host, pid, place, acquired_at, released_at)
+    INSERT INTO nightscope_fences AS known (name, key, token, host, pid, place, acquired_at, seen_at, released_at)
     VALUES (%(name)s, %(key)s, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint,
-            %(host)s, %(pid)s, %(place)s, clock_timestamp(), NULL)
+            %(host)s, %(pid)s, %(place)s, clock_timestamp(), clock_timestamp(), NULL)
     ON CONFLICT (name) DO UPDATE SET token = greatest(known.token + 1, excluded.token), key = excluded.key,
         host = excluded.host, pid = excluded.pid, place = excluded.place,
-        acquired_at = excluded.acquired_at, released_at = NULL
+        acquired_at = excluded.acquired_at, seen_at = excluded.seen_at, released_at = NULL
     RETURNING token
 """
 _FORGET = "DELETE FROM nightscope_fences WHERE released_at < clock_timestamp() - interval '30 days'"
 _GIVE_BACK = "UPDATE nightscope_fences SET released_at = clock_timestamp() WHERE name = %s AND token = %s"
 _HELD = f"""
+    WITH seen AS (
+        UPDATE nightscope_fences known SET seen_at = clock_timestamp() FROM pg_locks held
+        WHERE {KEY} = known.key AND held.pid = pg_backend_pid() AND known.released_at IS NULL
+            AND known.seen_at < clock_timestamp() - interval '{_SEEN_S} second'
+    )
     SELECT known.name, known.token FROM nightscope_fences known JOIN pg_locks held ON {KEY} = known.key
     WHERE held.pid = pg_backend_pid() AND known.released_at IS NULL
 """
@@ -171,8 +182,8 @@ class _Session:
             self._held[full] = _Held(token, fenced)
             self._say_what_is_held()
         try:
-            if previous and _may_still_write(*previous[0][1:], here=mine["place"]):
-                self._rest(settings, name, previous[0])
+            if previous and _may_still_write(*previous[0][1:4], here=mine["place"]):
+                self._rest(settings, name, *previous[0][:2], seen_s=previous[0][4])
         except BaseException:
             self.give_back(settings, name, rested=False)
             raise
@@ -210,13 +221,15 @@ class _Session:
         found = self._ask(_HOLDERS, _escaped(full_name(settings, name)))
         return str(Holder(*found[0])) if found else "a process that is only beginning or ending"
 
-    def _rest(self, settings: Settings, name: str, previous: tuple[Any, ...]) -> None:
-        host, pid = previous[:2]
+    def _rest(self, settings: Settings, name: str, host: str, pid: int, *, seen_s: float) -> None:
+        """Wait until nothing is on its way any more of a holder that was last seen `seen_s` seconds ago."""
+        if (left := settings.locks.grace_s + _SEEN_S - seen_s) <= 0:
+            return
         log.info(
             "lock %r was not given back by process %s on %s: waiting %.3g s for what it may have sent to end",
-            name, pid, host, settings.locks.grace_s,
+            name, pid, host, left,
         )  # fmt: skip
-        time.sleep(settings.locks.grace_s)
+        time.sleep(left)
         if why := self.lost():
             raise fences.lock_lost([name], why)
 

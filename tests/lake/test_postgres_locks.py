@@ -198,9 +198,24 @@ def test_a_lock_rests_after_a_holder_of_another_machine_that_was_cut_off(
     assert holder.line() == "held"
     holder.kill()
     assert waited_s() < patient
-    server.ask("UPDATE nightscope_fences SET released_at = NULL, place = 'another machine'")
+    cut_off = "UPDATE nightscope_fences SET released_at = NULL, place = 'another machine', seen_at = clock_timestamp()"
+    server.ask(cut_off)
     assert waited_s() >= patient
     assert waited_s() < patient
+    server.ask(f"{cut_off} - interval '1 minute'")
+    assert waited_s() < patient
+
+
+def test_a_look_that_finds_a_lock_held_is_noted(
+    hosts: tuple[Settings, Settings], postgres: PostgresServer, uri: str
+) -> None:
+    """So whoever comes next knows since when nothing can have been sent."""
+    server = PostgresServer(postgres.folder, postgres.port, uri)
+    seen = "SELECT extract(epoch FROM clock_timestamp() - seen_at) FROM nightscope_fences"
+    with lake_lock(hosts[0], "a"):
+        server.ask("UPDATE nightscope_fences SET seen_at = seen_at - interval '1 hour'")
+        require_held()
+        assert server.ask(seen)[0][0] < 60
 
 
 def test_a_cut_cable(settings: Settings, postgres: PostgresServer, uri: str, tmp_path: Path) -> None:
