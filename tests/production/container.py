@@ -137,6 +137,9 @@ class Container:
             root.temporary(*spec.partition(":")[::2])
         root.show(HOME, Path(sys.base_prefix))
         root.bind(HOME, "/opt/nightscope", read_only=True)
+        state = HOME / ".nightscope"
+        if state.is_dir():  # an image has neither this checkout's keys nor its folders' modes
+            root.temporary(str(state), "mode=755")
         if self.service.image == "nightscope/label-studio":
             root.show(LABEL_STUDIO)
             root.bind(LABEL_STUDIO, "/opt/label-studio/.venv", read_only=True)
@@ -172,6 +175,7 @@ class Root:
         self._base = base / "mount"
         self._image = image
         self._lines: list[str] = []
+        self._shown: list[Path] = []
 
     def _at(self, target: str | Path) -> str:
         inside = str(target)
@@ -188,8 +192,11 @@ class Root:
         """Folders of this machine, in their own places, for users who may not look into what they lie in."""
         for path in paths:
             for parent in reversed(path.parents[:-1]):
-                self._lines.append(f"mkdir -p {self._at(parent)}; chmod a+x {self._at(parent)}")
+                self._lines.append(f"mkdir -p {self._at(parent)}")
+                if not any(parent.is_relative_to(shown) for shown in self._shown):  # else it is read only, or new
+                    self._lines.append(f"chmod a+x {self._at(parent)}")
             self.bind(path, str(path), read_only=True)
+            self._shown.append(path)
 
     def bind(self, source: Path, target: str, *, read_only: bool) -> None:
         """A folder or file of this machine."""
