@@ -137,9 +137,9 @@ class Container:
             root.temporary(*spec.partition(":")[::2])
         root.show(HOME, Path(sys.base_prefix))
         root.bind(HOME, "/opt/nightscope", read_only=True)
-        state = HOME / ".nightscope"
-        if state.is_dir():  # an image has neither this checkout's keys nor its folders' modes
-            root.temporary(str(state), "mode=755")
+        if (HOME / ".nightscope").is_dir():  # an image has neither this checkout's keys nor its folders' modes
+            for place in (HOME, Path("/opt/nightscope")):
+                root.temporary(f"{place}/.nightscope", "mode=755")
         if self.service.image == "nightscope/label-studio":
             root.show(LABEL_STUDIO)
             root.bind(LABEL_STUDIO, "/opt/label-studio/.venv", read_only=True)
