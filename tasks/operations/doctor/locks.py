@@ -9,8 +9,10 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
+from tasks.lake.locks import holders
 from tasks.operations.doctor.findings import Finding, check, ok, warning, wrong
 from tasks.operations.doctor.patient import Patient
+from tasks.schemas import now
 from tasks.stack.processes import marked
 from tasks.stack.supervisor import Supervisor
 
@@ -50,6 +52,25 @@ def held(patient: Patient) -> Iterator[Finding]:
                           f"look what it does; kill {pid} frees the lock")  # fmt: skip
     if not long:
         yield ok("none is held for long")
+
+
+@check("locks.machines")
+def machines(patient: Patient) -> Iterator[Finding]:
+    """Machines that share tables share their locks, too, and none of them holds one for longer than a night takes."""
+    settings = patient.settings
+    if not settings.locks.uri.get_secret_value():
+        if not settings.iceberg_uri.startswith("sqlite"):
+            yield warning(
+                "the catalog is one that several machines may share, and locks are files of this one",
+                "set NIGHTSCOPE_LOCKS__URI on every machine, if there is more than one: docs/how-to/locks.md",
+            )
+        return
+    held = holders(settings)
+    long = [each for each in held if (now() - each.since).total_seconds() > 3600 * LONG_H]
+    for each in long:
+        yield warning(f"lock {each.lock!r} is held by {each}", f"look what process {each.pid} of {each.host} does")
+    if not long:
+        yield ok(f"the database of locks answers; {len(held)} are held, none for long")
 
 
 @check("locks.leftovers")

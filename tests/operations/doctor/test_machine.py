@@ -8,17 +8,21 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 
 import pytest
 
-from tasks.config import HOME
+from tasks.config import HOME, Settings
 from tasks.lake import Lake
+from tasks.lake.locks import lake_lock
 from tasks.operations.doctor import locks, programs, state_folder
 from tasks.stack import ports
 from tasks.stack.layout import Layout
 from tasks.stack.processes import marked
+from tests.hosts import host
 from tests.operations.doctor.conftest import look
+from tests.postgres import PostgresServer
 from tests.services import running
 from tests.waiting import until
 
@@ -135,6 +139,25 @@ def test_a_lock_that_is_held_for_days(home: Path) -> None:
         holder.kill()
         holder.wait()
         only(home, "locks.held", "ok")
+
+
+def test_locks_of_many_machines(
+    home: Path, settings: Settings, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    uri = postgres.database(f"doctor-{uuid.uuid4().hex[:12]}")
+    assert look(home, "locks.machines") == []
+    monkeypatch.setenv("NIGHTSCOPE_CATALOG__URI", uri)
+    assert "NIGHTSCOPE_LOCKS__URI" in str(look(home, "locks.machines")[0].fix)
+    monkeypatch.setenv("NIGHTSCOPE_LOCKS__URI", uri)
+    server = PostgresServer(postgres.folder, postgres.port, uri)
+    with lake_lock(host(settings, uri, tmp_path / "two"), "promote-a"):
+        assert "1 are held, none for long" in only(home, "locks.machines", "ok")
+        server.ask("UPDATE nightscope_fences SET acquired_at = acquired_at - interval '3 days'")
+        assert "lock 'promote-a' is held by process" in only(home, "locks.machines", "warning")
+    user, _, rest = uri.partition("://")[2].partition(":")
+    monkeypatch.setenv("NIGHTSCOPE_LOCKS__URI", f"postgresql://{user}:of-another@{rest.partition('@')[2]}")
+    said = only(home, "locks.machines", "unknown")
+    assert "refuses" in said and "of-another" not in said
 
 
 def test_a_device_that_torch_does_not_see(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
