@@ -87,7 +87,7 @@ def test_another_lines_night_does_not_seal_damage(tampered: Nights, mlflow, tmp_
 
     # A seal that says otherwise, by other code or another hand, hides nothing either.
     seal = chain.read_seal(tampered.lake, other.line.line)
-    chain._write_seal(other.lake, other.line.line, 1, seal["bundle_oid"], {**seal["files"], key: "0" * 64}, [])
+    chain._write_seal(other.lake, other.line.line, 1, seal["bundle_oid"], {**seal["files"], key: "0" * 64}, [], None)
     findings = [one for one in tampered.verify(quick=True).findings if key in one.thing]
     assert [one.expected for one in findings] == ["sha256 " + "0" * 64]
 
@@ -116,7 +116,7 @@ def test_a_seal_that_was_lost_is_told_for_good(tampered: Nights, broken: bool) -
 
     # Who strips the mark from the seal does not strip it from the bundles.
     seal = chain.read_seal(tampered.lake, line)
-    chain._write_seal(tampered.lake, line, 4, seal["bundle_oid"], seal["files"], [])
+    chain._write_seal(tampered.lake, line, 4, seal["bundle_oid"], seal["files"], [], None)
     assert [one.found for one in tampered.verify(quick=True).findings] == [said]
 
 

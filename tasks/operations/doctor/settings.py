@@ -20,6 +20,7 @@ BESIDE_SETTINGS = frozenset(
     for name in (
         "HOME", "STATE_DIR", "KINDS_DIR", "LABEL_STUDIO_BIN",  # read from the environment alone
         "STACK", "SERVICE", "MLFLOW_READER_PASSWORD",  # the stack's own, for its processes
+        "GPU_SLOTS", "MLFLOW_AUTH_DATABASE_URI",  # of containers: tasks/stack/containers.py
         "CHROMIUM", "SHOTS", "TEST_ENDINGS",  # for tests
     )
 )  # fmt: skip
