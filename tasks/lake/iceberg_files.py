@@ -22,9 +22,7 @@ def plan(opened: Table) -> Plan:
     snapshot = opened.current_snapshot()
     if snapshot is None:
         return Plan(None, ())
-    manifests = snapshot.manifests(opened.io)
-    entries = _in_order(opened, manifests)
-    if not _plain(opened, manifests, entries):
+    if (entries := live_entries(opened)) is None:
         return Plan(snapshot.snapshot_id, None)
     files = [
         PlannedFile(file.file_path, int(file.file_size_in_bytes), values_of(file, opened.metadata))

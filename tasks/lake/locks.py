@@ -120,7 +120,7 @@ def machine_lock(settings: Settings, name: str, *, timeout_s: float = -1) -> Ite
 def at_work(settings: Settings) -> list[str]:
     """Work on this machine, by the names of its locks, whose scratch must not be taken away; never waits."""
     locks = sorted((settings.state_dir / "locks").glob("*.lock"))
-    return [path.stem for path in locks if path.name.startswith(_WORK) and _is_held(path)]
+    return [path.stem for path in locks if path.name.startswith(_WORK) and is_held(path)]
 
 
 def holders(settings: Settings) -> list[Holder]:
@@ -132,7 +132,8 @@ def holders(settings: Settings) -> list[Holder]:
     return holders(settings)
 
 
-def _is_held(path: Path) -> bool:
+def is_held(path: Path) -> bool:
+    """Whether somebody holds the lock of a file now; never waits."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(path)

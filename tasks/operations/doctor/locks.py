@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 from filelock import FileLock, Timeout
 
-from tasks.lake.locks import holders
+from tasks.lake.locks import holders, is_held
 from tasks.operations.doctor.findings import Finding, check, ok, warning, wrong
 from tasks.operations.doctor.patient import Patient
 from tasks.schemas import now
@@ -42,7 +42,7 @@ def held(patient: Patient) -> Iterator[Finding]:
     long = 0
     for path in sorted((patient.state_dir / "locks").glob("*.pid")):
         pid = _pid_in(path)
-        if pid is None or not psutil.pid_exists(pid) or not _is_held(path.with_suffix(".lock")):
+        if pid is None or not psutil.pid_exists(pid) or not is_held(path.with_suffix(".lock")):
             continue  # of a process that was killed: the kernel has freed its lock
         hours = (time.time() - path.stat().st_mtime) / 3600
         if hours > LONG_H:
@@ -95,11 +95,3 @@ def _pid_in(path: Path) -> int | None:
         return int(path.read_text())
     except (OSError, ValueError):
         return None
-
-
-def _is_held(path: Path) -> bool:
-    try:
-        with FileLock(path, timeout=0):
-            return False
-    except Timeout:
-        return True

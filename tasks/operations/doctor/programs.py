@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import tomllib
@@ -80,11 +79,15 @@ def locked(patient: Patient) -> Iterator[Finding]:
     lock = HOME / "uv.lock"
     if not lock.is_file():
         return
+    from packaging.utils import canonicalize_name  # not on a machine that only brings recordings
+
     wanted: dict[str, set[str]] = defaultdict(set)  # one for each Python that it is locked for
     for each in tomllib.loads(lock.read_text())["package"]:
         if "version" in each and "registry" in each["source"]:
             wanted[each["name"]].add(each["version"])
-    installed = {_normal(each.metadata["Name"]): each.version for each in distributions() if each.metadata["Name"]}
+    installed: dict[str, str] = {
+        canonicalize_name(each.metadata["Name"]): each.version for each in distributions() if each.metadata["Name"]
+    }
     both = sorted(wanted.keys() & installed.keys())
     other = [f"{name} {installed[name]} (locked: {' or '.join(sorted(wanted[name]))})" for name in both
              if installed[name] not in wanted[name]]  # fmt: skip
@@ -93,10 +96,6 @@ def locked(patient: Patient) -> Iterator[Finding]:
         yield wrong(f"not the locked releases: {', '.join(other[:_SHOWN])}{more}", "make install")
     else:
         yield ok(f"{len(both)} packages as locked")
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 @check("programs.video")
